@@ -1,0 +1,27 @@
+//! `dupmine`: finds duplicate questions in a corpus. The binary is `mine`.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! questions ──normalise, collapse──► unique texts ──embed──► vectors ──search──► candidates (a, b, cosine)
+//!           ──rerank──► (a, b, logits, probability) ──cluster──► clusters ──► Parquet
+//! ```
+//!
+//! - [`pipeline`] is the loop and the only part that knows files: start reading at [`pipeline::mine`].
+//! - [`stages`] holds one typed function a stage, from tables to tables.
+//! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer, [`models`] of the Burn modules,
+//!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
+//! - [`cli`] parses, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
+
+pub mod cli;
+pub mod clustering;
+pub mod device;
+pub mod error;
+pub mod metrics;
+pub mod models;
+pub mod pipeline;
+pub mod progress;
+pub mod search;
+pub mod stages;
+pub mod tables;
+pub mod text;

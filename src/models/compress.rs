@@ -1,0 +1,89 @@
+//! `mine models compress` and `mine models show`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::error::hint;
+use crate::models::folder::ModelFolder;
+use crate::models::{calibration, quantised};
+
+/// Files that a compressed model keeps. `vocab.txt` is not among them: `tokenizer.json` holds the vocabulary.
+const KEPT: [&str; 9] = [
+    "config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    calibration::FILE,
+];
+
+/// Writes the model into `output` with 8-bit weights, complete or not at all.
+pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
+    if output.exists() {
+        return Err(hint(format!("{} exists already", output.display()), "choose a folder that does not exist"));
+    }
+    let origin = model.path("model.safetensors");
+    let weights = quantised::compress(&model.require("model.safetensors")?, &origin)?;
+    let failed = || format!("cannot write {}", output.display());
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(failed)?;
+    let staging = tempfile::tempdir_in(parent).with_context(failed)?;
+    for file in KEPT {
+        if let Some(bytes) = model.read(file)? {
+            let path = staging.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap_or(parent)).with_context(failed)?;
+            std::fs::write(&path, bytes).with_context(failed)?;
+        }
+    }
+    std::fs::write(staging.path().join("model.safetensors"), weights).with_context(failed)?;
+    std::fs::rename(staging.path(), output).with_context(failed)
+}
+
+/// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
+pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
+    let config: Value = model.require_json("config.json")?;
+    let origin = model.path("model.safetensors");
+    let bytes = model.require("model.safetensors")?;
+    let file = SafeTensors::deserialize(&bytes)
+        .with_context(|| format!("{}: not a readable safetensors file", origin.display()))?;
+    let text = |key: &str| config.get(key).map_or("?".into(), |value| value.to_string().replace('"', ""));
+    let is_bi_encoder = model.read("modules.json")?.is_some() && !text("architectures").contains("Classification");
+    let parameters: usize = file
+        .tensors()
+        .iter()
+        .filter(|(name, _)| !name.ends_with(".scale") && !name.ends_with("position_ids"))
+        .map(|(_, view)| view.shape().iter().product::<usize>())
+        .sum();
+    let mut types: Vec<String> = file.tensors().iter().map(|(_, view)| format!("{:?}", view.dtype())).collect();
+    types.sort();
+    types.dedup();
+    let calibration = calibration::read(model)?;
+    let mut lines = vec![
+        format!("model        {}", model.name()),
+        format!("kind         {}", if is_bi_encoder { "bi-encoder" } else { "cross-encoder" }),
+        format!("family       {} {}", text("model_type"), text("architectures")),
+        format!(
+            "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",
+            text("num_hidden_layers"),
+            text("hidden_size"),
+            text("num_attention_heads"),
+            text("vocab_size"),
+            text("max_position_embeddings")
+        ),
+        format!("weights      {parameters} parameters, {} bytes, stored as {}", bytes.len(), types.join(" and ")),
+        format!("hash         {}", model.fingerprint()?),
+    ];
+    lines.push(match calibration.cosine {
+        Some(cosine) => format!("cosine       duplicates from {}, candidates from {}", cosine.threshold, cosine.floor),
+        None => "cosine       not calibrated (no dupmine.json)".into(),
+    });
+    lines.extend(calibration.probability_threshold.map(|p| format!("probability  duplicates from {p}")));
+    lines.extend(calibration.measured_on.map(|on| format!("measured on  {on}")));
+    Ok(lines)
+}

@@ -1,0 +1,113 @@
+//! The files of a model: a sentence-transformers folder on disk, or the one built into the binary.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+
+use crate::error::hint;
+
+/// One file inside the binary: its name relative to the folder, and its bytes.
+pub type BuiltInFile = (&'static str, &'static [u8]);
+
+/// Where a model's files are read from.
+#[derive(Debug, Clone)]
+pub enum ModelFolder {
+    OnDisk(PathBuf),
+    BuiltIn { name: &'static str, files: &'static [BuiltInFile] },
+}
+
+impl ModelFolder {
+    /// Opens a folder, refusing at once what can never be a model.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            return Err(hint(
+                format!("model folder {} does not exist or is not a folder", path.display()),
+                "give the path of a sentence-transformers folder (one with a config.json and a model.safetensors)",
+            ));
+        }
+        let folder = Self::OnDisk(path.to_path_buf());
+        if !path.join("model.safetensors").exists() && path.join("pytorch_model.bin").exists() {
+            return Err(hint(
+                format!("{}: pytorch_model.bin is a pickle, which can run code when it is opened", path.display()),
+                "convert it once in Python: SentenceTransformer(DIR).save_pretrained(DIR) writes model.safetensors",
+            ));
+        }
+        Ok(folder)
+    }
+
+    /// What to call the model in messages and the manifest.
+    pub fn name(&self) -> String {
+        match self {
+            Self::OnDisk(path) => path.display().to_string(),
+            Self::BuiltIn { name, .. } => format!("built-in {name}"),
+        }
+    }
+
+    /// Path of one file, for messages.
+    pub fn path(&self, file: &str) -> PathBuf {
+        match self {
+            Self::OnDisk(path) => path.join(file),
+            Self::BuiltIn { name, .. } => Path::new(name).join(file),
+        }
+    }
+
+    /// Bytes of a file, `None` when the folder has no such file.
+    pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        match self {
+            Self::BuiltIn { files, .. } => {
+                Ok(files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| Cow::Borrowed(*bytes)))
+            }
+            Self::OnDisk(folder) => {
+                let path = folder.join(file);
+                match std::fs::read(&path) {
+                    Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+                }
+            }
+        }
+    }
+
+    /// Bytes of a file that every model has.
+    pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>> {
+        self.read(file)?.with_context(|| format!("{} is missing from the model folder", self.path(file).display()))
+    }
+
+    /// A JSON file, `None` when absent.
+    pub fn json<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
+        let Some(bytes) = self.read(file)? else { return Ok(None) };
+        let value = serde_json::from_slice(&bytes).with_context(|| format!("{}", self.path(file).display()))?;
+        Ok(Some(value))
+    }
+
+    /// A JSON file that every model has.
+    pub fn require_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
+        match self.json(file)? {
+            Some(value) => Ok(value),
+            None => bail!("{} is missing from the model folder", self.path(file).display()),
+        }
+    }
+
+    /// Hash of every file that a model is read from, so that a changed model is a different model.
+    pub fn fingerprint(&self) -> Result<String> {
+        const FILES: [&str; 8] = [
+            "config.json",
+            "model.safetensors",
+            "modules.json",
+            "sentence_bert_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "1_Pooling/config.json",
+            "config_sentence_transformers.json",
+        ];
+        let mut hasher = blake3::Hasher::new();
+        for file in FILES {
+            let bytes = self.read(file)?.unwrap_or_default();
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(&bytes);
+        }
+        Ok(hasher.finalize().to_hex()[..32].to_string())
+    }
+}

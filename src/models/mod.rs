@@ -1,0 +1,14 @@
+//! Burn modules and the folders they are read from. Models see token ids and tensors, never Arrow.
+
+pub mod bert;
+pub mod bi_encoder;
+pub mod built_in;
+pub mod calibration;
+pub mod compress;
+pub mod cross_encoder;
+pub mod folder;
+mod kernels;
+mod ops;
+pub mod pooling;
+pub mod quantised;
+pub mod weights;

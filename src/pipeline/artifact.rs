@@ -1,0 +1,155 @@
+//! Where a run keeps what it has finished: `<output>/.mine/<stage>/<fingerprint>/`.
+//!
+//! A fingerprint is the hash of everything a stage's result depends on: its version, its own options and the
+//! fingerprints of its inputs. Device, threads and batch sizes are not part of it. A stage is fresh when its folder
+//! holds `done.json`; a stage that was stopped halfway has its finished shards and no `done.json`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::hint;
+
+/// A stage's name and all that its result depends on.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    pub name: &'static str,
+    parts: BTreeMap<String, String>,
+}
+
+impl Stage {
+    /// `parts` are named so that a plan can say which of them changed.
+    pub fn new<const N: usize>(name: &'static str, version: u32, parts: [(&str, String); N]) -> Self {
+        let mut parts: BTreeMap<String, String> = parts.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
+        parts.insert("version".into(), version.to_string());
+        Self { name, parts }
+    }
+
+    /// 128-bit hash of name and parts, in hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for text in std::iter::once(self.name).chain(self.parts.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()])) {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+}
+
+/// The `.mine` folder of an output folder, locked against a second run.
+pub struct Workspace {
+    root: PathBuf,
+    _lock: Option<File>,
+}
+
+const DONE: &str = "done.json";
+const LAST: &str = "last.json";
+
+impl Workspace {
+    /// Creates and locks the folder.
+    pub fn open(output: &Path) -> Result<Self> {
+        let root = output.join(".mine");
+        fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+        let path = root.join("lock");
+        let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(hint(
+                format!("{} is in use by another run of mine", output.display()),
+                "wait for it to end, or choose another --output",
+            ));
+        }
+        Ok(Self { root, _lock: Some(lock) })
+    }
+
+    /// Looks without creating or locking anything, for `--plan`.
+    pub fn peek(output: &Path) -> Self {
+        Self { root: output.join(".mine"), _lock: None }
+    }
+
+    /// Folder of a stage's artifacts.
+    pub fn folder(&self, stage: &Stage) -> PathBuf {
+        self.root.join(stage.name).join(stage.fingerprint())
+    }
+
+    /// Folder for the result files until all are complete; empty.
+    pub fn staging(&self) -> Result<PathBuf> {
+        let path = self.root.join("staging");
+        let failed = || format!("cannot prepare {}", path.display());
+        if path.exists() {
+            fs::remove_dir_all(&path).with_context(failed)?;
+        }
+        fs::create_dir_all(&path).with_context(failed)?;
+        Ok(path)
+    }
+
+    /// What the finished stage recorded, `None` when it is not finished.
+    pub fn done<T: DeserializeOwned>(&self, stage: &Stage) -> Option<T> {
+        let bytes = fs::read(self.folder(stage).join(DONE)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Records a finished stage.
+    pub fn finish<T: Serialize>(&self, stage: &Stage, record: &T) -> Result<()> {
+        write_json(&self.folder(stage).join(DONE), record)?;
+        write_json(&self.root.join(stage.name).join(LAST), &stage.parts)
+    }
+
+    /// Takes back [`Workspace::finish`], when an artifact turns out damaged.
+    pub fn unfinish(&self, stage: &Stage) -> Result<()> {
+        let path = self.folder(stage).join(DONE);
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Why a stage that is not finished has to run.
+    pub fn why_stale(&self, stage: &Stage) -> String {
+        let shards = fs::read_dir(self.folder(stage)).map_or(0, |entries| {
+            entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "arrow")).count()
+        });
+        if shards > 0 {
+            return format!("was stopped with {shards} shards finished");
+        }
+        let last = fs::read(self.root.join(stage.name).join(LAST)).ok();
+        let last: Option<BTreeMap<String, String>> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        match last {
+            None => "never ran here".into(),
+            Some(last) => {
+                let changed: Vec<&str> =
+                    stage.parts.iter().filter(|(k, v)| last.get(*k) != Some(v)).map(|(k, _)| k.as_str()).collect();
+                if changed.is_empty() { "its artifact is gone".into() } else { format!("changed: {}", changed.join(", ")) }
+            }
+        }
+    }
+
+    /// Removes artifacts of other fingerprints than those of `stages`.
+    pub fn prune(&self, stages: &[&Stage]) -> Result<()> {
+        for stage in stages {
+            let keep = self.folder(stage);
+            let Ok(entries) = fs::read_dir(self.root.join(stage.name)) else { continue };
+            for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && *path != keep) {
+                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a JSON file, complete or not at all.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let folder = path.parent().context("a file has a folder")?;
+    fs::create_dir_all(folder).with_context(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    serde_json::to_writer_pretty(&mut file, value).with_context(failed)?;
+    file.write_all(b"\n").with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).map_err(|e| e.error).with_context(failed)?;
+    Ok(())
+}

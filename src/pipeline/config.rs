@@ -1,0 +1,304 @@
+//! Options: as they are written, in TOML or as flags, and as they are checked.
+//!
+//! [`RawOptions`] is both the flags of `mine` and the keys of a pipeline file, so a flag and its key cannot differ.
+//! Layers are merged key by key (file, then `--set`, then flags) and checked once into [`Options`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Command};
+use serde::{Deserialize, Serialize};
+
+use crate::clustering::Algorithm;
+use crate::device::DeviceChoice;
+use crate::error::usage;
+use crate::search::hnsw::HnswConfig;
+use crate::stages::candidates::Engine;
+
+/// The pipeline that bare flags are laid over.
+pub const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mine.toml");
+
+/// Every option of the mining pipeline, each absent or present.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawOptions {
+    /// Questions: a Parquet file, a folder or a glob of them; also .csv, .tsv and .jsonl
+    #[arg(long, value_name = "PATH")]
+    pub input: Option<String>,
+    /// Column that holds the question [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Column that holds the id; without a column `id` the row number [default: id]
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
+    /// Folder of the results [default: mined]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Nearest neighbours taken per question [default: 100]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// A sentence-transformers folder, or `built-in`
+    #[arg(long, value_name = "DIR")]
+    pub bi_encoder: Option<String>,
+    /// A cross-encoder folder, or `none` to decide by cosine alone
+    #[arg(long, value_name = "DIR")]
+    pub cross_encoder: Option<String>,
+    /// How neighbours are found [default: auto]
+    #[arg(long)]
+    pub index: Option<Engine>,
+    /// Cosine below which a pair is no candidate [default: from the bi-encoder's dupmine.json]
+    #[arg(long, value_name = "COSINE")]
+    pub min_cosine: Option<f32>,
+    /// Probability from which a pair is a duplicate; without a cross-encoder, the cosine [default: from dupmine.json]
+    #[arg(long, value_name = "P")]
+    pub threshold: Option<f32>,
+    /// Share of the pairs above the floor that the index must find, else a warning [default: 0.99]
+    #[arg(long, value_name = "SHARE")]
+    pub min_recall: Option<f64>,
+    /// Same bytes again with --index hnsw too, at the price of a slower build
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub deterministic: Option<bool>,
+    /// Links per node of the HNSW graph (M) [default: 24]
+    #[arg(long, value_name = "M")]
+    pub hnsw_links: Option<usize>,
+    /// Candidates kept while building the HNSW graph (efConstruction) [default: 200]
+    #[arg(long, value_name = "EF")]
+    pub hnsw_ef_construction: Option<usize>,
+    /// Candidates kept while searching the HNSW graph (ef) [default: 192]
+    #[arg(long, value_name = "EF")]
+    pub hnsw_ef_search: Option<usize>,
+    /// Most the cross-encoder may do: a number of pairs, or minutes as in `30m`; the most promising pairs come first
+    #[arg(long, value_name = "PAIRS|MINUTES")]
+    pub rerank_budget: Option<Budget>,
+    /// A pair's second order is scored when the first is within this many logits of the threshold [default: 2]
+    #[arg(long, value_name = "LOGITS")]
+    pub second_order_margin: Option<f32>,
+    /// How scored pairs become clusters [default: cohesive]
+    #[arg(long)]
+    pub clustering: Option<Algorithm>,
+    /// Also write embeddings.parquet
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub write_embeddings: Option<bool>,
+    /// Where models run [default: auto]
+    #[arg(long)]
+    pub device: Option<DeviceChoice>,
+    /// Worker threads; the results do not depend on it [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Seed of every random choice [default: 42]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// What the cross-encoder may spend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    Pairs(usize),
+    Time(Duration),
+}
+
+impl std::str::FromStr for Budget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is neither a number of pairs (200000) nor minutes (30m)");
+        match text.strip_suffix('m') {
+            Some(minutes) => {
+                let minutes: f64 = minutes.trim().parse().map_err(|_| wrong())?;
+                Duration::try_from_secs_f64(minutes * 60.0).map(Self::Time).map_err(|_| wrong())
+            }
+            None => text.replace('_', "").parse().map(Self::Pairs).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl std::fmt::Display for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Pairs(pairs) => write!(f, "{pairs}"),
+            Self::Time(time) => write!(f, "{}m", time.as_secs_f64() / 60.0),
+        }
+    }
+}
+
+impl Serialize for Budget {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Budget {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Pairs(usize),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Pairs(pairs) => Ok(Self::Pairs(pairs)),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// Checked options. What the models' calibration supplies is still open.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub input: String,
+    pub text_column: Option<String>,
+    pub id_column: Option<String>,
+    pub output: PathBuf,
+    pub top_k: usize,
+    pub bi_encoder: Option<PathBuf>,
+    pub cross_encoder: Option<PathBuf>,
+    pub engine: Engine,
+    pub min_cosine: Option<f32>,
+    pub threshold: Option<f32>,
+    pub min_recall: f64,
+    pub hnsw: HnswConfig,
+    pub rerank_budget: Option<Budget>,
+    pub second_order_margin: f32,
+    pub clustering: Algorithm,
+    pub write_embeddings: bool,
+    pub device: DeviceChoice,
+    pub threads: usize,
+    pub seed: u64,
+}
+
+/// Names of all keys, as the flags know them.
+fn known_keys() -> Vec<String> {
+    let command = RawOptions::augment_args(Command::new("keys"));
+    command.get_arguments().filter_map(|argument| argument.get_long().map(String::from)).collect()
+}
+
+/// Refuses keys that do not exist, naming the nearest that does. `place` names file and line of a key.
+fn check_keys(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
+    let known = known_keys();
+    for key in table.keys().filter(|key| !known.contains(key)) {
+        let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
+        let nearest = nearest.map_or(String::new(), |name| format!("; the nearest known key is `{name}`"));
+        return Err(usage(format!("{}: unknown key `{key}`{nearest}", place(key))));
+    }
+    Ok(())
+}
+
+/// Parses a pipeline file's text; errors name file, line and key.
+pub fn parse(text: &str, origin: &Path) -> Result<RawOptions> {
+    let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+    let at = |span: Option<std::ops::Range<usize>>| match span {
+        Some(span) => format!("{}: line {}", origin.display(), line_of(span.start)),
+        None => origin.display().to_string(),
+    };
+    let table: toml::Table =
+        toml::from_str(text).map_err(|e| usage(format!("{}: {}", at(e.span()), e.message())))?;
+    let line_of_key = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
+    check_keys(&table, |key| format!("{}: line {}", origin.display(), line_of_key(key)))?;
+    toml::from_str(text).map_err(|e| {
+        let line = e.span().map(|span| text.lines().nth(line_of(span.start) - 1).unwrap_or_default());
+        let key = line.and_then(|line| line.split('=').next()).unwrap_or_default().trim();
+        usage(format!("{}: key `{key}`: {}", at(e.span()), e.message()))
+    })
+}
+
+/// Parses one `--set key=value`; a value that is not TOML is taken as a string.
+pub fn parse_set(argument: &str) -> Result<RawOptions> {
+    let Some((key, value)) = argument.split_once('=') else {
+        return Err(usage(format!("--set {argument}: expected key=value")));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|table| table.get("value").cloned())
+        .unwrap_or_else(|| toml::Value::String(value.to_string()));
+    let table = toml::Table::from_iter([(key.to_string(), value)]);
+    check_keys(&table, |_| format!("--set {argument}"))?;
+    table.try_into().map_err(|e: toml::de::Error| usage(format!("--set {argument}: {}", e.message())))
+}
+
+/// The lower layer with every key of the upper laid over it.
+pub fn overlay(lower: &RawOptions, upper: &RawOptions) -> Result<RawOptions> {
+    let mut merged = toml::Table::try_from(lower).context("options do not serialise")?;
+    merged.extend(toml::Table::try_from(upper).context("options do not serialise")?);
+    merged.try_into().context("options do not merge")
+}
+
+fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T, most: T) -> Result<T> {
+    if value >= least && value <= most {
+        Ok(value)
+    } else {
+        Err(usage(format!("--{key} is {value}, expected {least} to {most}")))
+    }
+}
+
+/// Checks merged options.
+pub fn check(raw: &RawOptions) -> Result<Options> {
+    let input = raw.input.clone().ok_or_else(|| usage("--input is missing: which questions?"))?;
+    let folder = |written: &Option<String>, absent: &str| match written.as_deref() {
+        None => None,
+        Some(name) if name == absent => None,
+        Some(path) => Some(PathBuf::from(path)),
+    };
+    let links = within("hnsw-links", raw.hnsw_links.unwrap_or(24), 2, 256)?;
+    Ok(Options {
+        input,
+        text_column: raw.text_column.clone(),
+        id_column: raw.id_column.clone(),
+        output: raw.output.clone().unwrap_or_else(|| "mined".into()),
+        top_k: within("top-k", raw.top_k.unwrap_or(100), 1, 100_000)?,
+        bi_encoder: folder(&raw.bi_encoder, "built-in"),
+        cross_encoder: folder(&raw.cross_encoder, "none"),
+        engine: raw.index.unwrap_or(Engine::Auto),
+        min_cosine: raw.min_cosine.map(|value| within("min-cosine", value, -1.0, 1.0)).transpose()?,
+        threshold: raw.threshold.map(|value| within("threshold", value, 0.0, 1.0)).transpose()?,
+        min_recall: within("min-recall", raw.min_recall.unwrap_or(0.99), 0.0, 1.0)?,
+        hnsw: HnswConfig {
+            links,
+            ef_construction: within("hnsw-ef-construction", raw.hnsw_ef_construction.unwrap_or(200), links, 10_000)?,
+            ef_search: within("hnsw-ef-search", raw.hnsw_ef_search.unwrap_or(192), 1, 100_000)?,
+            deterministic: raw.deterministic.unwrap_or(false),
+        },
+        rerank_budget: raw.rerank_budget,
+        second_order_margin: within("second-order-margin", raw.second_order_margin.unwrap_or(2.0), 0.0, f32::MAX)?,
+        clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
+        write_embeddings: raw.write_embeddings.unwrap_or(false),
+        device: raw.device.unwrap_or(DeviceChoice::Auto),
+        threads: within("threads", raw.threads.unwrap_or(0), 0, 4096)?,
+        seed: raw.seed.unwrap_or(42),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(text, Path::new("p.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        assert_eq!(error("top-k = 5\ntopk = 7\n"), "p.toml: line 2: unknown key `topk`; the nearest known key is `top-k`");
+        let wrong_type = error("\ntop-k = \"many\"\n");
+        assert!(wrong_type.starts_with("p.toml: line 2: key `top-k`: invalid type"), "{wrong_type}");
+        assert!(error("top-k = ").starts_with("p.toml: line 1: "));
+        assert!(parse_set("top-q=3").unwrap_err().to_string().contains("`top-k`"));
+    }
+
+    #[test]
+    fn upper_layers_win_key_by_key() {
+        let lower = parse("top-k = 5\nseed = 1\nrerank-budget = \"30m\"", Path::new("p.toml")).unwrap();
+        let merged = overlay(&lower, &parse_set("top-k=9").unwrap()).unwrap();
+        assert_eq!((merged.top_k, merged.seed), (Some(9), Some(1)));
+        assert_eq!(merged.rerank_budget, Some(Budget::Time(Duration::from_secs(1800))));
+        assert_eq!(parse_set("input=a b.parquet").unwrap().input.as_deref(), Some("a b.parquet"));
+    }
+
+    #[test]
+    fn the_default_pipeline_is_complete_but_for_the_input() {
+        let raw = parse(DEFAULT_PIPELINE, Path::new("pipelines/mine.toml")).unwrap();
+        assert!(check(&raw).unwrap_err().to_string().contains("--input"));
+        assert!(check(&overlay(&raw, &parse_set("input=q.parquet").unwrap()).unwrap()).is_ok());
+    }
+}

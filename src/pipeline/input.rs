@@ -1,0 +1,64 @@
+//! The files that `--input` names, and their content hashes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use crate::error::{hint, usage};
+use crate::tables::questions::Format;
+
+/// One input file as it is recorded in the manifest.
+#[derive(Debug, Clone, Serialize)]
+pub struct InputFile {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub blake3: String,
+}
+
+/// A file, every Parquet file of a folder, or the matches of a glob; sorted by path.
+pub fn resolve(input: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(input);
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).with_context(|| format!("cannot read folder {input}"))?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|file| file.is_file() && Format::of(file) == Some(Format::Parquet));
+        files.sort();
+        if files.is_empty() {
+            return Err(hint(
+                format!("folder {input} holds no Parquet files"),
+                "name files of another kind directly, or with a glob such as 'folder/*.csv'",
+            ));
+        }
+        return Ok(files);
+    }
+    if !input.contains(['*', '?', '[']) {
+        bail!("{input}: no such file or folder");
+    }
+    let matches = glob::glob(input).map_err(|e| usage(format!("--input {input}: not a valid glob: {e}")))?;
+    let mut files: Vec<PathBuf> = matches.flatten().filter(|file| file.is_file()).collect();
+    files.sort();
+    if files.is_empty() {
+        bail!("{input}: the glob matches no file");
+    }
+    Ok(files)
+}
+
+/// Hashes the files' bytes.
+pub fn hash(files: &[PathBuf]) -> Result<Vec<InputFile>> {
+    files
+        .iter()
+        .map(|path| {
+            let failed = || format!("cannot read {}", path.display());
+            let file = File::open(path).with_context(failed)?;
+            let bytes = file.metadata().with_context(failed)?.len();
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(file).with_context(failed)?;
+            Ok(InputFile { path: path.clone(), bytes, blake3: hasher.finalize().to_hex().to_string() })
+        })
+        .collect()
+}

@@ -1,0 +1,90 @@
+//! `manifest.json`: what ran, on what, for how long, and what was dropped. Written last: a folder with a manifest is
+//! a complete run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::models::folder::ModelFolder;
+use crate::pipeline::plan::Plan;
+
+/// File name in the output folder.
+pub const FILE: &str = "manifest.json";
+
+/// One stage of a finished run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageRecord {
+    pub stage: String,
+    pub seconds: f64,
+    /// Whether an earlier run's artifact served.
+    pub cached: bool,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    /// What was left out, and how many.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// A finished run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub run_id: String,
+    pub version: String,
+    pub started: String,
+    pub seconds: f64,
+    pub inputs: Value,
+    pub options: Value,
+    pub models: Value,
+    pub device: String,
+    pub threads: usize,
+    pub stages: Vec<StageRecord>,
+    pub warnings: Vec<String>,
+}
+
+impl Manifest {
+    /// The manifest of an output folder, `None` when it holds no complete run.
+    pub fn read(output: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(output.join(FILE)).ok()?).ok()
+    }
+
+    /// Assembles the record of a run from its plan and what happened.
+    pub fn new(plan: &Plan, stages: Vec<StageRecord>, started: jiff::Timestamp, device: &str, warnings: Vec<String>) -> Self {
+        let options = &plan.options;
+        let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
+        Self {
+            run_id: plan.run_id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: started.to_string(),
+            seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
+            inputs: serde_json::json!(plan.inputs),
+            options: serde_json::json!({
+                "input": options.input,
+                "text-column": options.text_column,
+                "id-column": options.id_column,
+                "top-k": options.top_k,
+                "index": options.engine.name(),
+                "min-cosine": plan.floor,
+                "threshold": plan.threshold,
+                "min-recall": options.min_recall,
+                "deterministic": options.hnsw.deterministic,
+                "hnsw-links": options.hnsw.links,
+                "hnsw-ef-construction": options.hnsw.ef_construction,
+                "hnsw-ef-search": options.hnsw.ef_search,
+                "rerank-budget": options.rerank_budget,
+                "second-order-margin": options.second_order_margin,
+                "clustering": format!("{:?}", options.clustering).to_lowercase(),
+                "write-embeddings": options.write_embeddings,
+                "seed": options.seed,
+            }),
+            models: serde_json::json!({
+                "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
+                "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),
+            }),
+            device: device.into(),
+            threads: rayon::current_num_threads(),
+            stages,
+            warnings,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What a run consists of: its stages with their fingerprints, before anything is computed.
+
+use anyhow::Result;
+
+use crate::models::built_in;
+use crate::models::calibration;
+use crate::models::folder::ModelFolder;
+use crate::pipeline::artifact::{Stage, Workspace};
+use crate::pipeline::config::Options;
+use crate::pipeline::input::{self, InputFile};
+use crate::pipeline::manifest::Manifest;
+use crate::progress::Progress;
+use crate::search::Query;
+use crate::stages::candidates::{AUTO_EXACT_TEXTS, CandidatesConfig, Engine};
+use crate::stages::{candidates, cluster, embed, rerank};
+use crate::tables::questions;
+use crate::text::normalise;
+
+/// Decides at this cosine when neither the user nor the model says otherwise.
+const FALLBACK_COSINE: f32 = 0.75;
+/// Decides at this probability when neither the user nor the cross-encoder says otherwise.
+const FALLBACK_PROBABILITY: f32 = 0.5;
+
+/// Everything a run needs to know before it starts.
+pub struct Plan {
+    pub options: Options,
+    pub inputs: Vec<InputFile>,
+    pub bi_encoder: ModelFolder,
+    pub bi_encoder_hash: String,
+    pub cross_encoder: Option<(ModelFolder, String)>,
+    /// Candidate floor.
+    pub floor: f32,
+    /// Of the probability; of the cosine when there is no cross-encoder.
+    pub threshold: f32,
+    pub stages: Stages,
+}
+
+/// The stages that keep artifacts. Scores of the first order do not depend on threshold or budget, those of the second
+/// not on the budget: raising either reuses them.
+pub struct Stages {
+    pub embed: Stage,
+    pub candidates: Stage,
+    pub rerank_ab: Stage,
+    pub rerank_ba: Stage,
+    pub rerank: Stage,
+    pub cluster: Stage,
+}
+
+impl Plan {
+    /// Reads and hashes what the options name. Warns of thresholds that nobody measured.
+    pub fn new(options: Options, progress: &Progress) -> Result<Self> {
+        let inputs = input::hash(&input::resolve(&options.input)?)?;
+        let bi_encoder = match &options.bi_encoder {
+            Some(path) => ModelFolder::open(path)?,
+            None => built_in::BI_ENCODER,
+        };
+        let bi_encoder_hash = bi_encoder.fingerprint()?;
+        let cross_encoder = match &options.cross_encoder {
+            Some(path) => {
+                let folder = ModelFolder::open(path)?;
+                let hash = folder.fingerprint()?;
+                Some((folder, hash))
+            }
+            None => None,
+        };
+        let (floor, threshold) = thresholds(&options, &bi_encoder, cross_encoder.as_ref().map(|(f, _)| f), progress)?;
+        let cross_hash = cross_encoder.as_ref().map(|(_, hash)| hash.clone());
+        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, threshold);
+        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, stages })
+    }
+
+    /// Identifies the results: the same run id, the same bytes (save that a time budget depends on the machine).
+    pub fn run_id(&self) -> String {
+        let parts = [
+            ("cluster", self.stages.cluster.fingerprint()),
+            ("write-embeddings", self.options.write_embeddings.to_string()),
+        ];
+        Stage::new("run", 1, parts).fingerprint()
+    }
+
+    /// Options of the candidates stage.
+    pub fn candidates_config(&self) -> CandidatesConfig {
+        CandidatesConfig {
+            engine: self.options.engine,
+            query: Query { top_k: self.options.top_k, floor: self.floor },
+            hnsw: self.options.hnsw,
+            seed: self.options.seed,
+        }
+    }
+
+    /// One line a stage: fresh or stale, and why.
+    pub fn describe(&self) -> Vec<String> {
+        let workspace = Workspace::peek(&self.options.output);
+        let mut staged = vec![&self.stages.embed, &self.stages.candidates];
+        if self.cross_encoder.is_some() {
+            staged.push(&self.stages.rerank);
+        }
+        let line = |name: &str, why: Option<String>| match why {
+            None => format!("{name:<12} fresh"),
+            Some(why) => format!("{name:<12} stale   {why}"),
+        };
+        let mut upstream: Option<&str> = None;
+        let mut lines = Vec::new();
+        for stage in staged {
+            let done = workspace.done::<serde_json::Value>(stage).is_some();
+            let why = match upstream {
+                _ if done => None,
+                Some(upstream) if workspace.why_stale(stage).ends_with("never ran here") || stage.name != "embed" => {
+                    Some(format!("{}; after {upstream}", workspace.why_stale(stage)))
+                }
+                _ => Some(workspace.why_stale(stage)),
+            };
+            if why.is_some() {
+                upstream = Some(stage.name);
+            }
+            lines.push(line(stage.name, why));
+        }
+        let written = Manifest::read(&self.options.output).is_some_and(|manifest| manifest.run_id == self.run_id());
+        let why = match upstream {
+            Some(stage) => Some(format!("after {stage}")),
+            None if written => None,
+            None => Some("its options changed, or its files are not written".into()),
+        };
+        lines.push(line("cluster", why));
+        lines
+    }
+}
+
+fn thresholds(
+    options: &Options,
+    bi_encoder: &ModelFolder,
+    cross_encoder: Option<&ModelFolder>,
+    progress: &Progress,
+) -> Result<(f32, f32)> {
+    let cosine = calibration::read(bi_encoder)?.cosine;
+    let unmeasured = |what: &str, flag: &str, value: f32, model: &ModelFolder| {
+        progress.warn(format!("{} has no measured {what}: {value} is used; set it with {flag}", model.name()));
+        value
+    };
+    let floor = options.min_cosine.or(cosine.map(|c| c.floor));
+    let floor = floor.unwrap_or_else(|| unmeasured("candidate floor", "--min-cosine", FALLBACK_COSINE, bi_encoder));
+    let threshold = match (options.threshold, cross_encoder) {
+        (Some(threshold), _) => threshold,
+        (None, Some(model)) => calibration::read(model)?
+            .probability_threshold
+            .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, model)),
+        (None, None) => cosine
+            .map(|c| c.threshold)
+            .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_COSINE, bi_encoder)),
+    };
+    Ok((floor, threshold))
+}
+
+fn stages(
+    options: &Options,
+    inputs: &[InputFile],
+    bi_encoder: &str,
+    cross_encoder: Option<String>,
+    floor: f32,
+    threshold: f32,
+) -> Stages {
+    let input = inputs.iter().map(|file| file.blake3.as_str()).collect::<Vec<_>>().join(",");
+    let column = |name: &Option<String>| name.clone().unwrap_or_default();
+    let embed = Stage::new(
+        "embed",
+        embed::VERSION,
+        [
+            ("input", input),
+            ("text-column", column(&options.text_column)),
+            ("id-column", column(&options.id_column)),
+            ("reading", questions::VERSION.to_string()),
+            ("normaliser", normalise::VERSION.to_string()),
+            ("bi-encoder", bi_encoder.to_string()),
+            ("precision", "f32".into()),
+        ],
+    );
+    let hnsw = if options.engine == Engine::Exact { String::new() } else { format!("{:?}", options.hnsw) };
+    let candidates = Stage::new(
+        "candidates",
+        candidates::VERSION,
+        [
+            ("embed", embed.fingerprint()),
+            ("top-k", options.top_k.to_string()),
+            ("min-cosine", floor.to_string()),
+            ("index", format!("{} {AUTO_EXACT_TEXTS}", options.engine.name())),
+            ("hnsw", hnsw),
+            ("seed", options.seed.to_string()),
+        ],
+    );
+    let model = cross_encoder.unwrap_or_else(|| "none".into());
+    let rerank_ab = Stage::new(
+        "rerank-ab",
+        rerank::VERSION,
+        [("candidates", candidates.fingerprint()), ("cross-encoder", model)],
+    );
+    let rerank_ba = Stage::new(
+        "rerank-ba",
+        rerank::VERSION,
+        [
+            ("rerank-ab", rerank_ab.fingerprint()),
+            ("threshold", threshold.to_string()),
+            ("second-order-margin", options.second_order_margin.to_string()),
+        ],
+    );
+    let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
+    let rerank = Stage::new(
+        "rerank",
+        rerank::VERSION,
+        [("rerank-ba", rerank_ba.fingerprint()), ("rerank-budget", budget)],
+    );
+    let cluster = Stage::new(
+        "cluster",
+        cluster::VERSION,
+        [
+            ("rerank", rerank.fingerprint()),
+            ("threshold", threshold.to_string()),
+            ("clustering", format!("{:?}", options.clustering)),
+        ],
+    );
+    Stages { embed, candidates, rerank_ab, rerank_ba, rerank, cluster }
+}

@@ -1,0 +1,66 @@
+//! The last lines of a run, for a person.
+
+use std::collections::HashMap;
+
+use crate::pipeline::manifest::Manifest;
+use crate::pipeline::outputs::Tables;
+use crate::pipeline::plan::Plan;
+use crate::progress::Progress;
+use crate::tables::questions::Questions;
+
+const CLUSTERS_SHOWN: usize = 5;
+const TEXT_CHARACTERS: usize = 90;
+
+/// Prints what was found, where it is, and what took how long.
+pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Manifest, progress: &Progress) {
+    let number = |n: usize| indicatif::HumanCount(n as u64).to_string();
+    let duplicates = tables.pairs.iter().filter(|pair| pair.is_duplicate == Some(true)).count();
+    let review = tables.stats.iter().filter(|stats| stats.needs_review).count();
+    progress.say("");
+    progress.say(&format!(
+        "questions  {} ({} rows skipped)",
+        number(questions.texts.len()),
+        number(questions.skipped.len())
+    ));
+    progress.say(&format!("pairs      {} scored, {} duplicates", number(tables.pairs.len()), number(duplicates)));
+    progress.say(&format!(
+        "clusters   {} holding {} questions, {} to review",
+        number(tables.stats.len()),
+        number(tables.clusters.len()),
+        number(review)
+    ));
+    if plan.cross_encoder.is_none() {
+        progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder was given", plan.threshold));
+    }
+    let mut biggest: Vec<_> = tables.stats.iter().collect();
+    biggest.sort_by_key(|stats| (std::cmp::Reverse(stats.size), stats.cluster));
+    biggest.truncate(CLUSTERS_SHOWN);
+    let text_of: HashMap<u32, usize> = questions.rows.iter().enumerate().map(|(at, &row)| (row, at)).collect();
+    if !biggest.is_empty() {
+        progress.say("biggest clusters");
+    }
+    for stats in biggest {
+        let text = text_of.get(&stats.representative).map_or("", |&at| questions.texts.get(at));
+        progress.say(&format!("{:>9}  {}", stats.size, printable(text)));
+    }
+    let seconds: Vec<String> = manifest
+        .stages
+        .iter()
+        .map(|stage| match stage.cached {
+            true => format!("{} cached", stage.stage),
+            false => format!("{} {:.1}", stage.stage, stage.seconds),
+        })
+        .collect();
+    progress.say(&format!("seconds    {:.1} in all: {}", manifest.seconds, seconds.join(", ")));
+    progress.say(&format!("results    {}", plan.options.output.display()));
+}
+
+/// A text on one line, without what could move the cursor or turn the line around.
+fn printable(text: &str) -> String {
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| !hidden(c)).collect();
+    if line.chars().count() > TEXT_CHARACTERS {
+        line = line.chars().take(TEXT_CHARACTERS).chain(['…']).collect();
+    }
+    line
+}

@@ -1,0 +1,142 @@
+//! What a person sees while work goes on, and how they stop it. The only user of `indicatif`.
+//!
+//! On a terminal a bar; otherwise a plain line every ten seconds; nothing with `--quiet`. Warnings are shown always
+//! and kept for the manifest. All of it goes to stderr: stdout is for results that were asked for.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::error::Interrupted;
+
+const PLAIN_LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shared by all stages of a run.
+#[derive(Clone)]
+pub struct Progress {
+    quiet: bool,
+    bar: ProgressBar,
+    cancelled: Arc<AtomicBool>,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Progress {
+    /// `cancelled` is raised by the signal handler; every task then ends with [`Interrupted`].
+    pub fn new(quiet: bool, cancelled: Arc<AtomicBool>) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Self { quiet, bar, cancelled, warnings: Arc::default() }
+    }
+
+    /// A line of information, unless quiet.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{line}"));
+        }
+    }
+
+    /// A warning: shown even when quiet, and kept.
+    pub fn warn(&self, line: impl Into<String>) {
+        let line = line.into();
+        self.bar.suspend(|| eprintln!("warning: {line}"));
+        if let Ok(mut warnings) = self.warnings.lock() {
+            warnings.push(line);
+        }
+    }
+
+    /// All warnings so far.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().map(|warnings| warnings.clone()).unwrap_or_default()
+    }
+
+    /// Fails when the user asked to stop.
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+    }
+
+    /// Starts counting `total` things called `unit`.
+    pub fn task(&self, name: &'static str, unit: &'static str, total: usize) -> Task {
+        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+            self.bar.clone()
+        } else {
+            let style = "{prefix:>10} {wide_bar:.cyan} {human_pos}/{human_len} {msg}  {per_sec}  {eta} left";
+            let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(name).with_message(unit);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        };
+        let progress = Self { bar, ..self.clone() };
+        let started = Instant::now();
+        Task { progress, name, unit, total, done: AtomicU64::new(0), skipped: AtomicU64::new(0), started, last: Mutex::new(started) }
+    }
+}
+
+/// One counted piece of work.
+pub struct Task {
+    progress: Progress,
+    name: &'static str,
+    unit: &'static str,
+    total: usize,
+    done: AtomicU64,
+    skipped: AtomicU64,
+    started: Instant,
+    last: Mutex<Instant>,
+}
+
+impl Task {
+    /// Counts `n` more things done; fails when the user asked to stop.
+    pub fn advance(&self, n: usize) -> Result<()> {
+        let done = self.done.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
+        self.progress.bar.inc(n as u64);
+        self.plain_line(done);
+        self.progress.check()
+    }
+
+    /// Counts `n` things that an earlier run had done: they do not enter the rate.
+    pub fn resume(&self, n: usize) {
+        self.done.fetch_add(n as u64, Ordering::Relaxed);
+        self.skipped.fetch_add(n as u64, Ordering::Relaxed);
+        self.progress.bar.inc(n as u64);
+        self.progress.bar.reset_eta();
+    }
+
+    /// Fails when the user asked to stop.
+    pub fn check(&self) -> Result<()> {
+        self.progress.check()
+    }
+
+    fn plain_line(&self, done: u64) {
+        if self.progress.quiet || !self.progress.bar.is_hidden() {
+            return;
+        }
+        let Ok(mut last) = self.last.try_lock() else { return };
+        if last.elapsed() < PLAIN_LINE_EVERY {
+            return;
+        }
+        *last = Instant::now();
+        let fresh = done.saturating_sub(self.skipped.load(Ordering::Relaxed));
+        let rate = fresh as f64 / self.started.elapsed().as_secs_f64();
+        let left = Duration::from_secs_f64((self.total as f64 - done as f64).max(0.0) / rate.max(1e-9));
+        eprintln!(
+            "{}: {} of {} {} ({:.0} %), {:.0} a second, {} left",
+            self.name,
+            HumanCount(done),
+            HumanCount(self.total as u64),
+            self.unit,
+            100.0 * done as f64 / self.total.max(1) as f64,
+            rate,
+            HumanDuration(left)
+        );
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.progress.bar.is_hidden() {
+            self.progress.bar.finish_and_clear();
+        }
+    }
+}

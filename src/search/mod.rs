@@ -1,0 +1,42 @@
+//! Nearest neighbours of every vector among all others: exactly, or through an HNSW index.
+//!
+//! Both engines return the same thing and score it with the same [`dot::dot`], so a cosine does not depend on the
+//! engine, on tile shapes or on threads. Vectors are unit rows of one row-major matrix.
+
+pub mod audit;
+pub mod dot;
+pub mod exact;
+pub mod hnsw;
+mod top_k;
+
+/// Unit vectors, row-major `[rows, width]`.
+#[derive(Clone, Copy)]
+pub struct Vectors<'a> {
+    pub values: &'a [f32],
+    pub width: usize,
+}
+
+impl<'a> Vectors<'a> {
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+
+    pub fn rows(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+}
+
+/// A neighbour and its cosine to the row whose list it stands in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbour {
+    pub row: u32,
+    pub cosine: f32,
+}
+
+/// What is wanted of a search: up to `top_k` neighbours a row, all at or above `floor`, the row itself excluded;
+/// the nearest first, ties to the smaller row.
+#[derive(Debug, Clone, Copy)]
+pub struct Query {
+    pub top_k: usize,
+    pub floor: f32,
+}

@@ -1,0 +1,117 @@
+//! Candidates to probabilities with a cross-encoder, which reads both texts at once.
+//!
+//! A cross-encoder is not symmetric: one order alone can be 0.3 away from the other, so the mean logit of both decides.
+//! But each call is dear: the second order runs only where the first leaves the decision open, and pairs go from the
+//! most promising down, so that a budget is spent where the duplicates are.
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use crate::models::cross_encoder::CrossEncoder;
+use crate::progress::Task;
+use crate::stages::candidates::Candidate;
+use crate::tables::questions::Texts;
+use crate::text::batch;
+
+/// Part of the stage's fingerprint; raise it when the scores of some pair change.
+pub const VERSION: u32 = 1;
+
+/// Pairs of a shard: what an interruption costs at most.
+pub const SHARD_PAIRS: usize = 2048;
+
+/// Tokens of a batch.
+const BATCH_TOKENS: usize = 1024;
+
+/// Logits of one candidate; `None` where the cross-encoder was not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Scores {
+    pub logit_ab: Option<f32>,
+    pub logit_ba: Option<f32>,
+}
+
+impl Scores {
+    /// Mean of the logits there are.
+    pub fn logit(self) -> Option<f32> {
+        match (self.logit_ab, self.logit_ba) {
+            (Some(ab), Some(ba)) => Some((ab + ba) / 2.0),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Sigmoid of the mean logit.
+    pub fn probability(self) -> Option<f32> {
+        self.logit().map(sigmoid)
+    }
+}
+
+/// `1 / (1 + e^−x)`.
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Log-odds of a probability.
+pub fn logit(p: f32) -> f32 {
+    (p / (1.0 - p)).ln()
+}
+
+/// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
+pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
+    order.sort_by(|&x, &y| candidates[y as usize].cosine.total_cmp(&candidates[x as usize].cosine).then(x.cmp(&y)));
+    order
+}
+
+/// Whether the first order's logit leaves the decision open: within `margin` of the threshold's.
+pub fn is_open(logit_ab: f32, threshold: f32, margin: f32) -> bool {
+    (logit_ab - logit(threshold)).abs() <= margin
+}
+
+/// Which text comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Ab,
+    Ba,
+}
+
+/// One logit per candidate, in their order, and how many pairs were cut at the model's length.
+pub fn score(model: &CrossEncoder, texts: &Texts, candidates: &[Candidate], order: Order, task: &Task) -> Result<(Vec<f32>, usize)> {
+    let pairs: Vec<(&str, &str)> = candidates
+        .iter()
+        .map(|pair| (texts.get(pair.a as usize), texts.get(pair.b as usize)))
+        .map(|(a, b)| if order == Order::Ab { (a, b) } else { (b, a) })
+        .collect();
+    let tokenized = model.tokenizer.tokenize_pairs(&pairs)?;
+    let truncated = tokenized.iter().filter(|pair| pair.truncated).count();
+    let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
+    let plan = batch::plan(&lengths, BATCH_TOKENS);
+    let score_batch = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
+        let rows: Vec<_> = plan.order[range.clone()].iter().map(|&at| &tokenized[at as usize]).collect();
+        let logits = model.logits(&rows)?;
+        task.check()?;
+        Ok(logits)
+    };
+    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(score_batch).collect::<Result<_>>()?;
+    let mut logits = vec![0.0; candidates.len()];
+    for (&at, logit) in plan.order.iter().zip(batches.concat()) {
+        logits[at as usize] = logit;
+    }
+    Ok((logits, truncated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_promising_come_first_and_ties_keep_their_order() {
+        let pair = |a, b, cosine| Candidate { a, b, cosine };
+        let candidates = [pair(0, 1, 0.7), pair(0, 2, 0.9), pair(1, 2, 0.7)];
+        assert_eq!(promising_first(&candidates), [1, 0, 2]);
+    }
+
+    #[test]
+    fn the_decision_is_open_around_the_threshold_only() {
+        assert!(is_open(0.5, 0.5, 1.0) && !is_open(1.5, 0.5, 1.0) && !is_open(-1.5, 0.5, 1.0));
+        assert!((sigmoid(logit(0.3)) - 0.3).abs() < 1e-6);
+    }
+}

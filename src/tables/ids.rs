@@ -1,0 +1,100 @@
+//! Question ids: whatever integer or string type the input had, carried through to every output unchanged.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, Int64Type, UInt64Type};
+
+/// One id a row, in input order.
+#[derive(Debug, Clone)]
+pub struct Ids(pub(super) ArrayRef);
+
+/// Two rows with the same id.
+#[derive(Debug, PartialEq)]
+pub struct DuplicateId {
+    pub value: String,
+    pub first_row: usize,
+    pub second_row: usize,
+}
+
+impl Ids {
+    /// Row numbers from 0, the ids of an input without an id column.
+    pub fn row_numbers(rows: usize) -> Self {
+        Self(Arc::new(Int64Array::from_iter_values(0..rows as i64)))
+    }
+
+    /// Joins the chunks of a column; all have one type. `None` when there are no chunks.
+    pub(super) fn concat(chunks: &[ArrayRef]) -> Result<Option<Self>> {
+        if chunks.is_empty() {
+            return Ok(None);
+        }
+        let chunks: Vec<&dyn Array> = chunks.iter().map(AsRef::as_ref).collect();
+        Ok(Some(Self(concat(&chunks)?)))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The ids of `rows`, in that order, in the input's type.
+    pub fn pick(&self, rows: &[u32]) -> Result<Self> {
+        Ok(Self(take(&self.0, &UInt32Array::from(rows.to_vec()), None)?))
+    }
+
+    /// The id of a row as text, for messages.
+    pub fn display(&self, row: usize) -> String {
+        arrow::util::display::array_value_to_string(&self.0, row).unwrap_or_default()
+    }
+
+    /// The first id that occurs twice, if any. Ids are not null: the readers refuse that.
+    pub fn find_duplicate(&self) -> Result<Option<DuplicateId>> {
+        let repeated = match self.0.data_type() {
+            DataType::UInt64 => first_repeat(self.0.as_primitive::<UInt64Type>().values().iter()),
+            kind if kind.is_integer() => {
+                let wide = cast(&self.0, &DataType::Int64)?;
+                first_repeat(wide.as_primitive::<Int64Type>().values().iter())
+            }
+            _ => {
+                let text = cast(&self.0, &DataType::LargeUtf8)?;
+                first_repeat(text.as_string::<i64>().iter().flatten())
+            }
+        };
+        Ok(repeated.map(|(first_row, second_row)| DuplicateId {
+            value: self.display(second_row),
+            first_row,
+            second_row,
+        }))
+    }
+}
+
+fn first_repeat<T: Hash + Eq>(values: impl Iterator<Item = T>) -> Option<(usize, usize)> {
+    let mut seen = HashMap::new();
+    for (row, value) in values.enumerate() {
+        if let Some(first) = seen.insert(value, row) {
+            return Some((first, row));
+        }
+    }
+    None
+}
+
+/// Whether a column may serve as ids or, with `integers` false, as text.
+pub(super) fn check_type(kind: &DataType, integers: bool) -> Result<()> {
+    let value = match kind {
+        DataType::Dictionary(_, value) => value,
+        other => other,
+    };
+    let text = matches!(value, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    match (text, integers && value.is_integer()) {
+        (true, _) | (_, true) => Ok(()),
+        _ if integers => bail!("has type {kind}, expected integers or strings"),
+        _ => bail!("has type {kind}, expected strings"),
+    }
+}

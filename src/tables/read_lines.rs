@@ -1,0 +1,120 @@
+//! Questions out of delimited text (CSV, TSV) and JSON lines.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use serde_json::Value;
+
+use crate::tables::ids::Ids;
+use crate::tables::questions::{Columns, Rows};
+
+/// Reads a delimited file with a header row. Ids are integers when every one is written as an integer is (no leading
+/// zero or plus), else strings.
+pub fn csv(path: &Path, delimiter: u8, columns: &Columns, rows: &mut Rows) -> Result<Option<Ids>> {
+    let at = |e: csv::Error| describe_csv_error(path, &e);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_path(path).map_err(at)?;
+    let mut header: Vec<String> = reader.headers().map_err(at)?.iter().map(String::from).collect();
+    if let Some(first) = header.first_mut()
+        && let Some(bare) = first.strip_prefix('\u{feff}')
+    {
+        *first = bare.to_string();
+    }
+    let (text, id) = columns.find(path, &header)?;
+    let mut ids = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(at)?;
+        let value = record.get(text).unwrap_or_default();
+        rows.push(if value.is_empty() { None } else { Some(value) })?;
+        if let Some(id) = id {
+            let value = record.get(id).unwrap_or_default();
+            if value.is_empty() {
+                let line = record.position().map_or(0, csv::Position::line);
+                bail!("{}: line {line}, column {:?}: the id is empty", path.display(), columns.id());
+            }
+            ids.push(value.to_string());
+        }
+    }
+    Ok(id.map(|_| text_ids(ids)))
+}
+
+fn text_ids(ids: Vec<String>) -> Ids {
+    let integers: Option<Vec<i64>> =
+        ids.iter().map(|id| id.parse::<i64>().ok().filter(|number| number.to_string() == *id)).collect();
+    let array: ArrayRef = match integers {
+        Some(integers) => Arc::new(Int64Array::from(integers)),
+        None => Arc::new(StringArray::from(ids)),
+    };
+    Ids(array)
+}
+
+fn describe_csv_error(path: &Path, error: &csv::Error) -> anyhow::Error {
+    let line = error.position().map_or(String::new(), |p| format!("line {}: ", p.line()));
+    let what = match error.kind() {
+        csv::ErrorKind::Utf8 { err, .. } => format!("invalid UTF-8 in field {}", err.field() + 1),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} fields, expected {expected_len} as in the header")
+        }
+        other => format!("{other:?}"),
+    };
+    anyhow!("{}: {line}{what}", path.display())
+}
+
+/// Reads one JSON object a line; lines of white space alone are passed over. A missing text counts as null.
+pub fn json(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Ids>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut text_seen, mut keys) = (false, Vec::<String>::new());
+    let (mut integers, mut strings) = (Vec::<i64>::new(), Vec::<String>::new());
+    let mut with_ids = None;
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
+        let place = || format!("{}: line {}", path.display(), number + 1);
+        let line = std::str::from_utf8(&line).map_err(|e| anyhow!("{}: invalid UTF-8: {e}", place()))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let value: Value = serde_json::from_str(line).map_err(|e| anyhow!("{}: not JSON: {e}", place()))?;
+        let Value::Object(object) = value else { bail!("{}: expected a JSON object", place()) };
+        for key in object.keys() {
+            if !keys.contains(key) && keys.len() < 100 {
+                keys.push(key.clone());
+            }
+        }
+        match object.get(columns.text()) {
+            Some(Value::String(text)) => {
+                text_seen = true;
+                rows.push(Some(text))?;
+            }
+            None | Some(Value::Null) => {
+                text_seen |= object.contains_key(columns.text());
+                rows.push(None)?;
+            }
+            Some(other) => bail!("{}, key {:?}: found {other}, expected a string", place(), columns.text()),
+        }
+        let id = object.get(columns.id());
+        if *with_ids.get_or_insert(id.is_some()) != id.is_some() {
+            bail!("{}: some lines have the key {:?} and this one differs", place(), columns.id());
+        }
+        match id {
+            None => {}
+            Some(Value::Number(n)) if n.is_i64() && strings.is_empty() => integers.extend(n.as_i64()),
+            Some(Value::String(id)) if integers.is_empty() => strings.push(id.clone()),
+            Some(other) => bail!(
+                "{}, key {:?}: found {other}, expected an integer or a string as on the lines before",
+                place(),
+                columns.id()
+            ),
+        }
+    }
+    if !text_seen || (with_ids != Some(true) && columns.id.is_some()) {
+        columns.find(path, &keys)?;
+    }
+    Ok(match (with_ids, strings.is_empty()) {
+        (Some(true), true) => Some(Ids(Arc::new(Int64Array::from(integers)))),
+        (Some(true), false) => Some(Ids(Arc::new(StringArray::from(strings)))),
+        _ => None,
+    })
+}

@@ -1,0 +1,73 @@
+//! Parquet files that are complete or absent.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// A column of an output file: its values, what they mean, and their unit (`""` when they have none).
+pub struct Column {
+    pub name: &'static str,
+    pub values: ArrayRef,
+    pub nullable: bool,
+    pub meaning: &'static str,
+    pub unit: &'static str,
+}
+
+impl Column {
+    pub fn new(name: &'static str, values: ArrayRef, unit: &'static str, meaning: &'static str) -> Self {
+        Self { name, values, nullable: false, meaning, unit }
+    }
+
+    pub fn nullable(self) -> Self {
+        Self { nullable: true, ..self }
+    }
+
+    fn field(&self) -> Field {
+        let metadata = [("description", self.meaning), ("unit", self.unit)]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
+        let kind: DataType = self.values.data_type().clone();
+        Field::new(self.name, kind, self.nullable).with_metadata(metadata)
+    }
+}
+
+/// Writes tables of the same columns one after the other as one zstd Parquet file, then gives it its name.
+pub fn write_all(path: &Path, mut tables: impl Iterator<Item = Result<Vec<Column>>>) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let folder = path.parent().context("an output file has a folder")?;
+    let file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_created_by(concat!("dupmine ", env!("CARGO_PKG_VERSION")).to_string())
+        .build();
+    let first = tables.next().context("a file has at least one table")??;
+    let schema = Arc::new(Schema::new(first.iter().map(Column::field).collect::<Vec<_>>()));
+    let mut writer = ArrowWriter::try_new(file.as_file(), schema.clone(), Some(properties)).with_context(failed)?;
+    for table in std::iter::once(Ok(first)).chain(tables) {
+        let columns = table?.into_iter().map(|column| column.values).collect();
+        writer.write(&RecordBatch::try_new(schema.clone(), columns)?).with_context(failed)?;
+    }
+    writer.close().with_context(failed)?;
+    publish(file, path)
+}
+
+/// Writes one table.
+pub fn write(path: &Path, columns: Vec<Column>) -> Result<()> {
+    write_all(path, std::iter::once(Ok(columns)))
+}
+
+/// Makes a finished temporary file durable and visible under its name.
+pub fn publish(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).map_err(|e| e.error).with_context(failed)?;
+    Ok(())
+}
