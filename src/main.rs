@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Parser;
 use dupmine::{cli, error};
@@ -17,10 +18,11 @@ fn main() -> ExitCode {
     let cancelled = Arc::new(AtomicBool::new(false));
     let flag = cancelled.clone();
     let handler = move || {
-        // the second request does not wait
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
+        flag.store(true, Ordering::Relaxed);
+        // work looks at the flag many times a second; what does not is cut off, and files are complete or absent anyway
+        std::thread::sleep(Duration::from_millis(900));
+        eprintln!("{}", error::render(&error::Interrupted.into()));
+        std::process::exit(130);
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         eprintln!("warning: Ctrl-C will not stop cleanly: {error}");

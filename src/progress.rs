@@ -15,6 +15,11 @@ use crate::error::Interrupted;
 
 const PLAIN_LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// A number with commas between thousands.
+pub fn readable(number: usize) -> String {
+    HumanCount(number as u64).to_string()
+}
+
 /// Shared by all stages of a run.
 #[derive(Clone)]
 pub struct Progress {
@@ -70,7 +75,16 @@ impl Progress {
         };
         let progress = Self { bar, ..self.clone() };
         let started = Instant::now();
-        Task { progress, name, unit, total, done: AtomicU64::new(0), skipped: AtomicU64::new(0), started, last: Mutex::new(started) }
+        Task {
+            progress,
+            name,
+            unit,
+            total,
+            done: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            started,
+            last: Mutex::new(started),
+        }
     }
 }
 

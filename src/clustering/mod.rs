@@ -6,8 +6,8 @@
 //!
 //! | algorithm | every member reaches the threshold with | known low pairs | use |
 //! |---|---|---|---|
-//! | [`Cohesive`](Algorithm::Cohesive) | the representative | TODO | the default |
-//! | [`Star`](Algorithm::Star) | the representative | ignored | when hubs are trusted |
+//! | [`Cohesive`](Algorithm::Cohesive) | the representative | kept out, or outweighed for both ends | the default |
+//! | [`Star`](Algorithm::Star) | the representative | ignored | when two steps are near enough |
 //! | [`Components`](Algorithm::Components) | some other member | ignored | scores that are almost never wrong; the baseline |
 //!
 //! What holds for all of them:
@@ -52,8 +52,7 @@ pub struct Graph<'a> {
 }
 
 /// How pairs become clusters; the module's page compares them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     Cohesive,
     Star,
@@ -83,3 +82,6 @@ pub fn cluster(graph: &Graph, algorithm: Algorithm) -> Clustering {
     };
     canonical.clustering(&representative_of)
 }
+
+#[cfg(test)]
+mod tests;

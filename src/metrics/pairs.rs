@@ -170,9 +170,17 @@ mod tests {
     fn ties_take_the_higher_threshold() {
         let (labels, scores) = ([true, false, true], [0.9, 0.5, 0.4]);
         assert_eq!(best_accuracy(&labels, &scores).unwrap().threshold, 0.9);
-        // 2/3 at 0.9 and 4/5 at 0.4, then a second 4/5 cannot displace the first.
-        assert_eq!(best_f1(&labels, &scores).unwrap().threshold, 0.4);
-        assert_eq!(best_f1(&[true, false], &[0.5, 0.5]).unwrap().precision, 0.5);
+        // F1 is 2/3 at 0.9, 1/2 at 0.5 and 2/3 again at 0.2.
+        let (labels, scores) = ([true, false, false, true], [0.9, 0.5, 0.2, 0.2]);
+        assert_eq!(best_f1(&labels, &scores).unwrap().threshold, 0.9);
+    }
+
+    #[test]
+    fn pairs_of_equal_score_are_decided_together() {
+        let best = best_f1(&[true, false], &[0.5, 0.5]).unwrap();
+        assert_eq!((best.precision, best.recall), (0.5, 1.0));
+        assert_eq!(average_precision(&[true, false], &[0.5, 0.5]), Some(0.5));
+        assert_eq!(roc_auc(&[true, false], &[0.5, 0.5]), Some(0.5));
     }
 
     /// Ten score levels, so that ties are common.
@@ -218,10 +226,10 @@ mod tests {
             let labels: Vec<bool> = pairs.iter().map(|pair| pair.0).collect();
             let scores: Vec<f64> = pairs.iter().map(|pair| f64::from(pair.1)).collect();
             let (mut won, mut all) = (0.0, 0.0);
-            for (positive, high) in pairs.iter().filter(|pair| pair.0).map(|pair| (pair.0, pair.1)) {
-                for (_, low) in pairs.iter().filter(|pair| pair.0 != positive) {
+            for (_, positive) in pairs.iter().filter(|pair| pair.0) {
+                for (_, negative) in pairs.iter().filter(|pair| !pair.0) {
                     all += 1.0;
-                    won += if high > *low { 1.0 } else if high == *low { 0.5 } else { 0.0 };
+                    won += if positive > negative { 1.0 } else if positive == negative { 0.5 } else { 0.0 };
                 }
             }
             match roc_auc(&labels, &scores) {

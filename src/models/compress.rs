@@ -33,7 +33,10 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", output.display());
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(failed)?;
-    let staging = tempfile::tempdir_in(parent).with_context(failed)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let staging = builder.tempdir_in(parent).with_context(failed)?;
     for file in KEPT {
         if let Some(bytes) = model.read(file)? {
             let path = staging.path().join(file);
@@ -42,7 +45,7 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
         }
     }
     std::fs::write(staging.path().join("model.safetensors"), weights).with_context(failed)?;
-    std::fs::rename(staging.path(), output).with_context(failed)
+    std::fs::rename(staging.keep(), output).with_context(failed)
 }
 
 /// What a folder holds, a line each: family, sizes, limits, tensors, calibration.

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::nn::Linear;
-use burn::tensor::activation::tanh;
 use burn::tensor::Device;
+use burn::tensor::activation::tanh;
 
 use crate::models::bert::{Bert, TokenBatch};
 use crate::models::bi_encoder::{bert_config, max_tokens};

@@ -19,7 +19,8 @@ impl Pooling {
     /// From a `Pooling/config.json`, old layout (`pooling_mode_mean_tokens: true`) or new (`pooling_mode: "mean"`).
     pub fn from_config(config: &Value) -> Result<Self> {
         let old = |key: &str| config.get(format!("pooling_mode_{key}")).and_then(Value::as_bool).unwrap_or(false);
-        let old_keys = ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"];
+        let old_keys =
+            ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"];
         let modes: Vec<String> = match config.get("pooling_mode") {
             Some(Value::String(mode)) => vec![mode.clone()],
             Some(Value::Array(modes)) => modes.iter().filter_map(|m| m.as_str().map(String::from)).collect(),

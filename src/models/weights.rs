@@ -56,8 +56,10 @@ impl<'a> Weights<'a> {
                 view.data().chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
             }
             Dtype::I8 => {
-                let scales = self.values(&quantised::scale_name(name), &shape[..1])?;
-                quantised::decode(view.data(), &scales)
+                let scale_shape = quantised::scale_shape(shape)
+                    .with_context(|| format!("{}: 8-bit tensor `{name}` is not a matrix", self.origin.display()))?;
+                let scales = self.values(&quantised::scale_name(name), &scale_shape)?;
+                quantised::decode(view.data(), &scales, shape[1])
             }
             other => bail!("{}: tensor `{name}` is {other:?}, expected F32, F16, BF16 or I8", self.origin.display()),
         };

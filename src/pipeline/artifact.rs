@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::hint;
+use crate::tables::write::{TEMPORARY_PREFIX, publish, temporary_in};
 
 /// A stage's name and all that its result depends on.
 #[derive(Debug, Clone)]
@@ -49,6 +50,7 @@ pub struct Workspace {
 
 const DONE: &str = "done.json";
 const LAST: &str = "last.json";
+const PUBLISHING: &str = "publishing.json";
 
 impl Workspace {
     /// Creates and locks the folder.
@@ -63,7 +65,24 @@ impl Workspace {
                 "wait for it to end, or choose another --output",
             ));
         }
+        sweep(output)?;
         Ok(Self { root, _lock: Some(lock) })
+    }
+
+    /// Marks that result files are being replaced: a folder without a manifest is then this program's own doing.
+    pub fn begin_publishing(&self, run_id: &str) -> Result<()> {
+        write_json(&self.root.join(PUBLISHING), &run_id)
+    }
+
+    /// Takes the mark of [`Workspace::begin_publishing`] away.
+    pub fn end_publishing(&self) -> Result<()> {
+        let path = self.root.join(PUBLISHING);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
+    /// Whether a run died while it replaced result files.
+    pub fn was_publishing(&self) -> bool {
+        self.root.join(PUBLISHING).exists()
     }
 
     /// Looks without creating or locking anything, for `--plan`.
@@ -123,7 +142,11 @@ impl Workspace {
             Some(last) => {
                 let changed: Vec<&str> =
                     stage.parts.iter().filter(|(k, v)| last.get(*k) != Some(v)).map(|(k, _)| k.as_str()).collect();
-                if changed.is_empty() { "its artifact is gone".into() } else { format!("changed: {}", changed.join(", ")) }
+                if changed.is_empty() {
+                    "its artifact is gone".into()
+                } else {
+                    format!("changed: {}", changed.join(", "))
+                }
             }
         }
     }
@@ -141,15 +164,27 @@ impl Workspace {
     }
 }
 
+/// Removes the unfinished files that a killed run left in the output folder and below `.mine`.
+fn sweep(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
+        let path = entry.path();
+        let ours = path.is_dir() && (path.ends_with(".mine") || path.ancestors().any(|a| a.ends_with(".mine")));
+        if ours {
+            sweep(&path)?;
+        } else if path.is_file() && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a JSON file, complete or not at all.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let folder = path.parent().context("a file has a folder")?;
     fs::create_dir_all(folder).with_context(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    let mut file = temporary_in(folder).with_context(failed)?;
     serde_json::to_writer_pretty(&mut file, value).with_context(failed)?;
     file.write_all(b"\n").with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).map_err(|e| e.error).with_context(failed)?;
-    Ok(())
+    publish(file, path)
 }

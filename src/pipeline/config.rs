@@ -48,10 +48,10 @@ pub struct RawOptions {
     #[arg(long)]
     pub index: Option<Engine>,
     /// Cosine below which a pair is no candidate [default: from the bi-encoder's dupmine.json]
-    #[arg(long, value_name = "COSINE")]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub min_cosine: Option<f32>,
     /// Probability from which a pair is a duplicate; without a cross-encoder, the cosine [default: from dupmine.json]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
     /// Share of the pairs above the floor that the index must find, else a warning [default: 0.99]
     #[arg(long, value_name = "SHARE")]
@@ -191,8 +191,7 @@ pub fn parse(text: &str, origin: &Path) -> Result<RawOptions> {
         Some(span) => format!("{}: line {}", origin.display(), line_of(span.start)),
         None => origin.display().to_string(),
     };
-    let table: toml::Table =
-        toml::from_str(text).map_err(|e| usage(format!("{}: {}", at(e.span()), e.message())))?;
+    let table: toml::Table = toml::from_str(text).map_err(|e| usage(format!("{}: {}", at(e.span()), e.message())))?;
     let line_of_key = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
     check_keys(&table, |key| format!("{}: line {}", origin.display(), line_of_key(key)))?;
     toml::from_str(text).map_err(|e| {
@@ -279,7 +278,10 @@ mod tests {
 
     #[test]
     fn errors_name_file_line_and_key() {
-        assert_eq!(error("top-k = 5\ntopk = 7\n"), "p.toml: line 2: unknown key `topk`; the nearest known key is `top-k`");
+        assert_eq!(
+            error("top-k = 5\ntopk = 7\n"),
+            "p.toml: line 2: unknown key `topk`; the nearest known key is `top-k`"
+        );
         let wrong_type = error("\ntop-k = \"many\"\n");
         assert!(wrong_type.starts_with("p.toml: line 2: key `top-k`: invalid type"), "{wrong_type}");
         assert!(error("top-k = ").starts_with("p.toml: line 1: "));

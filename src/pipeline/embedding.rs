@@ -1,5 +1,7 @@
 //! The embed stage over its shards: what is finished is read, what is missing is computed.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -16,20 +18,29 @@ use crate::tables::shards::{self, ShardColumn};
 pub struct Embedded {
     pub values: Vec<f32>,
     pub width: usize,
-    /// Texts cut at the model's limit.
-    pub truncated: usize,
+    pub record: Record,
+    pub seconds: f64,
     /// Whether nothing had to be computed.
     pub cached: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Record {
-    truncated: usize,
-    width: usize,
+/// What the stage records beside its vectors.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Record {
+    /// Texts cut at the model's limit.
+    pub truncated: usize,
+    pub width: usize,
 }
 
 /// Runs or resumes the stage.
-pub fn run(workspace: &Workspace, plan: &Plan, texts: &Texts, device: &Device, progress: &Progress) -> Result<Embedded> {
+pub fn run(
+    workspace: &Workspace,
+    plan: &Plan,
+    texts: &Texts,
+    device: &Device,
+    progress: &Progress,
+) -> Result<Embedded> {
+    let started = Instant::now();
     let stage = &plan.stages.embed;
     let folder = workspace.folder(stage);
     let mut missing: Vec<usize> = Vec::new();
@@ -45,14 +56,15 @@ pub fn run(workspace: &Workspace, plan: &Plan, texts: &Texts, device: &Device, p
         }
     }
     if let (true, Some(record)) = (missing.is_empty(), workspace.done::<Record>(stage)) {
-        return Ok(Embedded { values, width: record.width, truncated: record.truncated, cached: true });
+        return Ok(Embedded { values, width: record.width, record, seconds: 0.0, cached: true });
     }
     progress.say(&format!("loading {}", plan.bi_encoder.name()));
     let model = BiEncoder::load(&plan.bi_encoder, device)?;
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let shard_texts = embed::shards(&tokenized.lengths());
     let task = progress.task("embed", "questions", texts.len());
-    let resumed: usize = (0..count).filter(|index| !missing.contains(index)).map(|index| shard_texts[index].len()).sum();
+    let resumed: usize =
+        (0..count).filter(|index| !missing.contains(index)).map(|index| shard_texts[index].len()).sum();
     task.resume(resumed);
     for index in missing {
         let rows = &shard_texts[index];
@@ -69,8 +81,9 @@ pub fn run(workspace: &Workspace, plan: &Plan, texts: &Texts, device: &Device, p
             model.tokenizer.max_tokens()
         ));
     }
-    workspace.finish(stage, &Record { truncated: tokenized.truncated, width: model.dimensions() })?;
-    Ok(Embedded { values, width: model.dimensions(), truncated: tokenized.truncated, cached: false })
+    let record = Record { truncated: tokenized.truncated, width: model.dimensions() };
+    workspace.finish(stage, &record)?;
+    Ok(Embedded { values, width: record.width, record, seconds: started.elapsed().as_secs_f64(), cached: false })
 }
 
 /// Puts a shard's vectors at their texts' places.

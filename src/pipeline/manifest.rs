@@ -49,7 +49,13 @@ impl Manifest {
     }
 
     /// Assembles the record of a run from its plan and what happened.
-    pub fn new(plan: &Plan, stages: Vec<StageRecord>, started: jiff::Timestamp, device: &str, warnings: Vec<String>) -> Self {
+    pub fn new(
+        plan: &Plan,
+        stages: Vec<StageRecord>,
+        started: jiff::Timestamp,
+        device: &str,
+        warnings: Vec<String>,
+    ) -> Self {
         let options = &plan.options;
         let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
         Self {

@@ -44,7 +44,14 @@ struct Log {
 
 impl Log {
     /// Closes a stage: its record for the manifest, and its counts as metrics.
-    fn stage(&mut self, stage: &'static str, since: Instant, cached: bool, rows: [usize; 2], dropped: &[(&'static str, u64)]) {
+    fn stage(
+        &mut self,
+        stage: &'static str,
+        seconds: f64,
+        cached: bool,
+        rows: [usize; 2],
+        dropped: &[(&'static str, u64)],
+    ) {
         self.count(stage, "rows_in", rows[0] as f64);
         self.count(stage, "rows_out", rows[1] as f64);
         for &(name, count) in dropped {
@@ -52,7 +59,7 @@ impl Log {
         }
         self.records.push(StageRecord {
             stage: stage.into(),
-            seconds: since.elapsed().as_secs_f64(),
+            seconds,
             cached,
             rows_in: rows[0] as u64,
             rows_out: rows[1] as u64,
@@ -81,32 +88,38 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let since = Instant::now();
     let unique = collapse::collapse(&questions.texts);
     let copies = collapse::copies(&questions.texts, &unique);
-    log.stage("collapse", since, false, [questions.texts.len(), unique.texts.len()], &[("copies", copies.len() as u64)]);
+    log.stage(
+        "collapse",
+        since.elapsed().as_secs_f64(),
+        false,
+        [questions.texts.len(), unique.texts.len()],
+        &[("copies", copies.len() as u64)],
+    );
     progress.check()?;
 
     let mut vectors = None;
-    let found = match workspace.done::<CandidatesRecord>(&plan.stages.candidates) {
-        Some(record) if !plan.options.write_embeddings => {
-            load_candidates(&workspace, plan, progress)?.map(|pairs| (pairs, record, true))
-        }
-        _ => None,
-    };
     let since = Instant::now();
-    let (pairs, record, cached) = match found {
-        Some(found) => found,
+    let stored = if plan.options.write_embeddings { None } else { stored_candidates(&workspace, plan, progress)? };
+    let (embedding, pairs, record, cached) = match stored {
+        Some((embedding, pairs, record)) => (embedding, pairs, record, true),
         None => {
             let embedded = embedding::run(&workspace, plan, &unique.texts, &device, progress)?;
-            log.stage("embed", since, embedded.cached, [unique.texts.len(), unique.texts.len()], &[("truncated", embedded.truncated as u64)]);
-            let since = Instant::now();
-            let found = find_candidates(&workspace, plan, &embedded, &device, progress)?;
+            let (pairs, record, cached) = find_candidates(&workspace, plan, &embedded, &device, progress)?;
+            let embedding = embedded.record;
             vectors = Some(embedded);
-            log_candidates(&mut log, since, false, unique.texts.len(), &found);
-            found
+            (embedding, pairs, record, cached)
         }
     };
-    if vectors.is_none() {
-        log_candidates(&mut log, since, cached, unique.texts.len(), &(pairs.clone(), record, cached));
-    }
+    let embed_seconds = vectors.as_ref().map_or(0.0, |embedded| embedded.seconds);
+    let texts = unique.texts.len();
+    log.stage(
+        "embed",
+        embed_seconds,
+        vectors.as_ref().is_none_or(|e| e.cached),
+        [texts, texts],
+        &[("truncated", embedding.truncated as u64)],
+    );
+    log_candidates(&mut log, since.elapsed().as_secs_f64() - embed_seconds, cached, [texts, pairs.len()], &record);
     warn_of_recall(plan, &record, unique.texts.len(), progress);
 
     let since = Instant::now();
@@ -119,18 +132,25 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, pair.probability));
     let (edges, clustering) = cluster::run(unique.texts.iter(), decided, plan.threshold, plan.options.clustering);
     let tables = outputs::assemble(&questions, &unique, &copies, &scored, &edges, &clustering, plan.threshold);
-    log.stage("cluster", since, false, [edges.len(), tables.stats.len()], &[]);
+    log.stage("cluster", since.elapsed().as_secs_f64(), false, [edges.len(), tables.stats.len()], &[]);
     outputs::log(&mut log, &tables);
     progress.check()?;
 
     let since = Instant::now();
     let staging = outputs::write(&workspace, plan, &questions, &unique, &tables, vectors.as_ref(), &log.metrics)?;
-    log.stage("write", since, false, [tables.pairs.len(), tables.pairs.len()], &[]);
+    log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
     let manifest = Manifest::new(plan, log.records, started, device_name, progress.warnings());
-    outputs::publish(&staging, plan, &manifest)?;
+    outputs::publish(&staging, &workspace, plan, &manifest)?;
     workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
     let stages = &plan.stages;
-    workspace.prune(&[&stages.embed, &stages.candidates, &stages.rerank_ab, &stages.rerank_ba, &stages.rerank, &stages.cluster])?;
+    workspace.prune(&[
+        &stages.embed,
+        &stages.candidates,
+        &stages.rerank_ab,
+        &stages.rerank_ba,
+        &stages.rerank,
+        &stages.cluster,
+    ])?;
     summary::print(plan, &questions, &tables, &manifest, progress);
     Ok(())
 }
@@ -142,7 +162,7 @@ fn read(plan: &Plan, progress: &Progress, log: &mut Log) -> Result<Questions> {
     let questions = questions::read(&files, &columns)?;
     let skipped = |reason| questions.skipped.iter().filter(|(_, r)| *r == reason).count() as u64;
     let dropped = [("null_text", skipped(SkipReason::Null)), ("blank_text", skipped(SkipReason::Blank))];
-    log.stage("read", since, false, [questions.ids.len(), questions.texts.len()], &dropped);
+    log.stage("read", since.elapsed().as_secs_f64(), false, [questions.ids.len(), questions.texts.len()], &dropped);
     if !questions.skipped.is_empty() {
         let [(_, null), (_, blank)] = dropped;
         progress.warn(format!(
@@ -164,7 +184,16 @@ struct CandidatesRecord {
     recall_above_floor: f64,
 }
 
-type Found = (Vec<Candidate>, CandidatesRecord, bool);
+/// What is left of an earlier run whose embed and candidates stages are both fresh: its vectors are not needed.
+fn stored_candidates(
+    workspace: &Workspace,
+    plan: &Plan,
+    progress: &Progress,
+) -> Result<Option<(embedding::Record, Vec<Candidate>, CandidatesRecord)>> {
+    let stages = (workspace.done(&plan.stages.embed), workspace.done(&plan.stages.candidates));
+    let (Some(embedding), Some(record)) = stages else { return Ok(None) };
+    Ok(load_candidates(workspace, plan, progress)?.map(|pairs| (embedding, pairs, record)))
+}
 
 fn load_candidates(workspace: &Workspace, plan: &Plan, progress: &Progress) -> Result<Option<Vec<Candidate>>> {
     let shard = shards::read(&workspace.folder(&plan.stages.candidates), 0, &|line| progress.warn(line))?;
@@ -183,7 +212,7 @@ fn find_candidates(
     embedded: &embedding::Embedded,
     device: &burn::tensor::Device,
     progress: &Progress,
-) -> Result<Found> {
+) -> Result<(Vec<Candidate>, CandidatesRecord, bool)> {
     let stage = &plan.stages.candidates;
     if let Some(record) = workspace.done(stage)
         && let Some(pairs) = load_candidates(workspace, plan, progress)?
@@ -210,20 +239,21 @@ fn find_candidates(
     Ok((found.pairs, record, false))
 }
 
-fn log_candidates(log: &mut Log, since: Instant, cached: bool, texts: usize, (pairs, record, _): &Found) {
-    let mut dropped = vec![
-        ("neighbours_below_floor", record.below_floor),
-        ("unusable_vectors", record.unusable_vectors as u64),
-    ];
+fn log_candidates(log: &mut Log, seconds: f64, cached: bool, rows: [usize; 2], record: &CandidatesRecord) {
+    let mut dropped =
+        vec![("neighbours_below_floor", record.below_floor), ("unusable_vectors", record.unusable_vectors as u64)];
     dropped.extend(record.full_lists.map(|full| ("texts_with_more_than_k_above_floor", full as u64)));
-    log.stage("candidates", since, cached, [texts, pairs.len()], &dropped);
+    log.stage("candidates", seconds, cached, rows, &dropped);
     log.figure("candidates", "recall_at_k", record.recall_at_k, "share");
     log.figure("candidates", "recall_above_floor", record.recall_above_floor, "share");
 }
 
 fn warn_of_recall(plan: &Plan, record: &CandidatesRecord, texts: usize, progress: &Progress) {
     if record.unusable_vectors > 0 {
-        progress.warn(format!("{} texts have a zero or non-finite vector: they get no candidates", record.unusable_vectors));
+        progress.warn(format!(
+            "{} texts have a zero or non-finite vector: they get no candidates",
+            record.unusable_vectors
+        ));
     }
     if let Some(full) = record.full_lists.filter(|&full| full > 0) {
         progress.warn(format!(

@@ -17,9 +17,7 @@ use crate::stages::candidates::Candidate;
 use crate::stages::collapse::{Copy, UniqueTexts};
 use crate::stages::rerank::Scores;
 use crate::tables::questions::Questions;
-use crate::tables::results::{
-    self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow,
-};
+use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
 const FILES: [&str; 6] = [
@@ -181,7 +179,10 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
     }
     let refusal = match Manifest::read(output) {
         Some(manifest) if manifest.run_id == plan.run_id() => return Ok(()),
-        Some(manifest) => format!("{} holds a run with other options or inputs (run {})", output.display(), manifest.run_id),
+        Some(manifest) => {
+            format!("{} holds a run with other options or inputs (run {})", output.display(), manifest.run_id)
+        }
+        None if Workspace::peek(output).was_publishing() => return Ok(()),
         None => match FILES.iter().find(|file| output.join(file).exists()) {
             None => return Ok(()),
             Some(file) => format!("{} holds a {file} without a manifest: not a complete run of mine", output.display()),
@@ -218,7 +219,8 @@ pub fn write(
 
 /// Gives the files their names. The old manifest goes first and the new one comes last, so that a folder with a
 /// manifest never mixes two runs.
-pub fn publish(staging: &Path, plan: &Plan, manifest: &Manifest) -> Result<()> {
+pub fn publish(staging: &Path, workspace: &Workspace, plan: &Plan, manifest: &Manifest) -> Result<()> {
+    workspace.begin_publishing(&manifest.run_id)?;
     let output = &plan.options.output;
     let remove = |file: &str| -> Result<()> {
         let path = output.join(file);
@@ -236,5 +238,6 @@ pub fn publish(staging: &Path, plan: &Plan, manifest: &Manifest) -> Result<()> {
             remove(file)?;
         }
     }
-    write_json(&output.join(manifest::FILE), manifest)
+    write_json(&output.join(manifest::FILE), manifest)?;
+    workspace.end_publishing()
 }

@@ -188,11 +188,8 @@ fn stages(
         ],
     );
     let model = cross_encoder.unwrap_or_else(|| "none".into());
-    let rerank_ab = Stage::new(
-        "rerank-ab",
-        rerank::VERSION,
-        [("candidates", candidates.fingerprint()), ("cross-encoder", model)],
-    );
+    let rerank_ab =
+        Stage::new("rerank-ab", rerank::VERSION, [("candidates", candidates.fingerprint()), ("cross-encoder", model)]);
     let rerank_ba = Stage::new(
         "rerank-ba",
         rerank::VERSION,
@@ -203,11 +200,8 @@ fn stages(
         ],
     );
     let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
-    let rerank = Stage::new(
-        "rerank",
-        rerank::VERSION,
-        [("rerank-ba", rerank_ba.fingerprint()), ("rerank-budget", budget)],
-    );
+    let rerank =
+        Stage::new("rerank", rerank::VERSION, [("rerank-ba", rerank_ba.fingerprint()), ("rerank-budget", budget)]);
     let cluster = Stage::new(
         "cluster",
         cluster::VERSION,

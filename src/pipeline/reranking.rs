@@ -32,7 +32,7 @@ pub struct Record {
     pub reranked: usize,
     /// Of these, scored in both.
     pub both_orders: usize,
-    /// Calls whose pair was cut at the model's limit.
+    /// Calls whose pair was longer than the model's limit and lost a tail.
     pub truncated: usize,
 }
 
@@ -87,7 +87,7 @@ pub fn run(
         record.both_orders += open.len();
         task.advance(shard.len())?;
     }
-    record.truncated = done.map_or(scorer.truncated, |done| done.truncated);
+    record.truncated = scorer.truncated;
     if done.is_none() {
         workspace.finish(&plan.stages.rerank, &record)?;
     }
@@ -110,7 +110,8 @@ impl Scorer<'_> {
     fn logits(&mut self, stage: &Stage, index: usize, candidates: &[Candidate], order: Order) -> Result<Vec<f32>> {
         let folder = self.workspace.folder(stage);
         let shard = shards::read(&folder, index, &|line| self.progress.warn(line))?;
-        if let Some(logits) = shard.as_deref().and_then(|shard| stored(shard, candidates)) {
+        if let Some((logits, truncated)) = shard.as_deref().and_then(|shard| stored(shard, candidates)) {
+            self.truncated += truncated;
             return Ok(logits);
         }
         if self.model.is_none() {
@@ -119,23 +120,35 @@ impl Scorer<'_> {
         }
         let model = self.model.as_ref().context("the cross-encoder is loaded")?;
         let (logits, truncated) = rerank::score(model, self.texts, candidates, order, self.task)?;
-        self.truncated += truncated;
+        self.truncated += truncated.iter().filter(|&&cut| cut).count();
         let columns = vec![
             ("a", ShardColumn::U32(candidates.iter().map(|pair| pair.a).collect())),
             ("b", ShardColumn::U32(candidates.iter().map(|pair| pair.b).collect())),
             ("logit", ShardColumn::F32(logits.clone())),
+            ("truncated", ShardColumn::U32(truncated.into_iter().map(u32::from).collect())),
         ];
         shards::write(&folder, index, &columns)?;
         Ok(logits)
     }
 }
 
-/// Logits of a stored shard for `candidates`, when it has them all. A shard of another budget may hold more.
-fn stored(shard: &[(&'static str, ShardColumn)], candidates: &[Candidate]) -> Option<Vec<f32>> {
-    let [(_, ShardColumn::U32(a)), (_, ShardColumn::U32(b)), (_, ShardColumn::F32(logit))] = shard else { return None };
-    let known: HashMap<(u32, u32), f32> =
-        a.iter().zip(b).zip(logit).map(|((&a, &b), &logit)| ((a, b), logit)).collect();
-    candidates.iter().map(|pair| known.get(&(pair.a, pair.b)).copied()).collect()
+/// Logits of a stored shard for `candidates` and how many were cut, when it has them all. A shard of another budget
+/// may hold more.
+fn stored(shard: &[(&'static str, ShardColumn)], candidates: &[Candidate]) -> Option<(Vec<f32>, usize)> {
+    let [
+        (_, ShardColumn::U32(a)),
+        (_, ShardColumn::U32(b)),
+        (_, ShardColumn::F32(logit)),
+        (_, ShardColumn::U32(truncated)),
+    ] = shard
+    else {
+        return None;
+    };
+    let row_of: HashMap<(u32, u32), usize> = a.iter().copied().zip(b.iter().copied()).zip(0..).collect();
+    let rows: Vec<usize> =
+        candidates.iter().map(|pair| row_of.get(&(pair.a, pair.b)).copied()).collect::<Option<_>>()?;
+    let cut = rows.iter().filter(|&&row| truncated[row] > 0).count();
+    Some((rows.into_iter().map(|row| logit[row]).collect(), cut))
 }
 
 /// Records the stage, and warns of what the budget left out.
@@ -143,7 +156,7 @@ pub fn log(log: &mut Log, since: Instant, candidates: usize, reranked: &Reranked
     let record = reranked.record;
     let left = candidates - record.reranked;
     let dropped = [("not_reranked", left as u64), ("truncated", record.truncated as u64)];
-    log.stage("rerank", since, reranked.cached, [candidates, record.reranked], &dropped);
+    log.stage("rerank", since.elapsed().as_secs_f64(), reranked.cached, [candidates, record.reranked], &dropped);
     log.count("rerank", "both_orders", record.both_orders as f64);
     if left > 0 {
         progress.warn(format!(

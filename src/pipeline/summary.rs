@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::pipeline::manifest::Manifest;
 use crate::pipeline::outputs::Tables;
 use crate::pipeline::plan::Plan;
-use crate::progress::Progress;
+use crate::progress::{Progress, readable};
 use crate::tables::questions::Questions;
 
 const CLUSTERS_SHOWN: usize = 5;
@@ -13,24 +13,24 @@ const TEXT_CHARACTERS: usize = 90;
 
 /// Prints what was found, where it is, and what took how long.
 pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Manifest, progress: &Progress) {
-    let number = |n: usize| indicatif::HumanCount(n as u64).to_string();
     let duplicates = tables.pairs.iter().filter(|pair| pair.is_duplicate == Some(true)).count();
     let review = tables.stats.iter().filter(|stats| stats.needs_review).count();
     progress.say("");
     progress.say(&format!(
         "questions  {} ({} rows skipped)",
-        number(questions.texts.len()),
-        number(questions.skipped.len())
+        readable(questions.texts.len()),
+        readable(questions.skipped.len())
     ));
-    progress.say(&format!("pairs      {} scored, {} duplicates", number(tables.pairs.len()), number(duplicates)));
+    progress.say(&format!("pairs      {} scored, {} duplicates", readable(tables.pairs.len()), readable(duplicates)));
     progress.say(&format!(
         "clusters   {} holding {} questions, {} to review",
-        number(tables.stats.len()),
-        number(tables.clusters.len()),
-        number(review)
+        readable(tables.stats.len()),
+        readable(tables.clusters.len()),
+        readable(review)
     ));
     if plan.cross_encoder.is_none() {
-        progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder was given", plan.threshold));
+        progress
+            .say(&format!("           decided by cosine alone (at {}): no cross-encoder was given", plan.threshold));
     }
     let mut biggest: Vec<_> = tables.stats.iter().collect();
     biggest.sort_by_key(|stats| (std::cmp::Reverse(stats.size), stats.cluster));
@@ -57,8 +57,11 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
 
 /// A text on one line, without what could move the cursor or turn the line around.
 fn printable(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| !hidden(c)).collect();
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| !hidden(c)).collect();
     if line.chars().count() > TEXT_CHARACTERS {
         line = line.chars().take(TEXT_CHARACTERS).chain(['…']).collect();
     }

@@ -25,7 +25,13 @@ const ROUNDING: f32 = 1e-5;
 /// Neighbours of every row, and for how many rows `top_k` cut off others above the floor.
 ///
 /// `usable[r]` false keeps row r out of every list and leaves its own empty. Progress counts rows.
-pub fn search(vectors: Vectors, usable: &[bool], query: Query, device: &Device, task: &Task) -> Result<(Vec<Vec<Neighbour>>, usize)> {
+pub fn search(
+    vectors: Vectors,
+    usable: &[bool],
+    query: Query,
+    device: &Device,
+    task: &Task,
+) -> Result<(Vec<Vec<Neighbour>>, usize)> {
     let rows = vectors.rows();
     let blocks = rows.div_ceil(BLOCK);
     let tensors: Vec<Tensor<2>> = (0..blocks).map(|block| block_tensor(vectors, block, device)).collect();
@@ -84,7 +90,13 @@ pub fn search(vectors: Vectors, usable: &[bool], query: Query, device: &Device, 
 }
 
 /// Neighbours of some rows among all, each pair scored by [`dot`] directly: the referee of the other engines.
-pub fn nearest_by_dot(vectors: Vectors, usable: &[bool], rows: &[u32], query: Query, task: &Task) -> Result<Vec<Vec<Neighbour>>> {
+pub fn nearest_by_dot(
+    vectors: Vectors,
+    usable: &[bool],
+    rows: &[u32],
+    query: Query,
+    task: &Task,
+) -> Result<Vec<Vec<Neighbour>>> {
     let one_block = |block: usize| -> Result<Vec<TopK>> {
         task.check()?;
         let mut lists = vec![TopK::default(); rows.len()];

@@ -91,7 +91,8 @@ impl<'a> HnswIndex<'a> {
             let at = row as usize;
             // one more than asked for: a row finds itself
             let wanted = query.top_k + 1;
-            let found = self.graph.search(&self.codes[at * width..(at + 1) * width], wanted, self.ef_search.max(wanted));
+            let found =
+                self.graph.search(&self.codes[at * width..(at + 1) * width], wanted, self.ef_search.max(wanted));
             let mut list = TopK::default();
             for other in found.iter().map(|neighbour| neighbour.d_id).filter(|&other| other != at) {
                 let cosine = dot(self.vectors.row(at), self.vectors.row(other));

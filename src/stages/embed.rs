@@ -65,7 +65,10 @@ mod tests {
         let mut all: Vec<u32> = shards.concat();
         all.sort_unstable();
         assert_eq!(all, (0..20_000).collect::<Vec<_>>());
-        let mean = |texts: &Vec<u32>| texts.iter().map(|&t| lengths[t as usize] as f64).sum::<f64>() / texts.len() as f64;
-        assert!(shards.iter().all(|shard| (mean(shard) - 22.5).abs() < 1.0 && shard.len() <= SHARD_TEXTS + GROUP_TEXTS));
+        let mean =
+            |texts: &Vec<u32>| texts.iter().map(|&t| lengths[t as usize] as f64).sum::<f64>() / texts.len() as f64;
+        assert!(
+            shards.iter().all(|shard| (mean(shard) - 22.5).abs() < 1.0 && shard.len() <= SHARD_TEXTS + GROUP_TEXTS)
+        );
     }
 }

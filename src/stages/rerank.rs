@@ -73,15 +73,21 @@ pub enum Order {
     Ba,
 }
 
-/// One logit per candidate, in their order, and how many pairs were cut at the model's length.
-pub fn score(model: &CrossEncoder, texts: &Texts, candidates: &[Candidate], order: Order, task: &Task) -> Result<(Vec<f32>, usize)> {
+/// One logit per candidate, in their order, and which pairs were cut at the model's length.
+pub fn score(
+    model: &CrossEncoder,
+    texts: &Texts,
+    candidates: &[Candidate],
+    order: Order,
+    task: &Task,
+) -> Result<(Vec<f32>, Vec<bool>)> {
     let pairs: Vec<(&str, &str)> = candidates
         .iter()
         .map(|pair| (texts.get(pair.a as usize), texts.get(pair.b as usize)))
         .map(|(a, b)| if order == Order::Ab { (a, b) } else { (b, a) })
         .collect();
     let tokenized = model.tokenizer.tokenize_pairs(&pairs)?;
-    let truncated = tokenized.iter().filter(|pair| pair.truncated).count();
+    let truncated = tokenized.iter().map(|pair| pair.truncated).collect();
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
     let plan = batch::plan(&lengths, BATCH_TOKENS);
     let score_batch = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {

@@ -9,4 +9,4 @@ mod read_lines;
 mod read_parquet;
 pub mod results;
 pub mod shards;
-mod write;
+pub mod write;

@@ -31,7 +31,8 @@ impl Columns {
     pub(super) fn find(&self, file: &Path, present: &[String]) -> Result<(usize, Option<usize>)> {
         let position = |name: &str| present.iter().position(|column| column == name);
         let missing = |name: &str, flag: &str| {
-            let nearest = present.iter().min_by_key(|c| strsim::damerau_levenshtein(c, name)).cloned().unwrap_or_default();
+            let nearest =
+                present.iter().min_by_key(|c| strsim::damerau_levenshtein(c, name)).cloned().unwrap_or_default();
             hint(
                 format!("{}: no column {name:?}; the columns are: {}", file.display(), present.join(", ")),
                 format!("name it with {flag}, for instance {flag} {nearest}"),

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatchReader, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::column::reader::ColumnReader;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::tables::ids::{Ids, check_type};
 use crate::tables::questions::{Columns, Rows};
@@ -23,7 +26,7 @@ struct Projection {
 
 /// Appends the file's rows; returns its ids, `None` when it has no id column.
 pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Ids>> {
-    let (projection, mut reader) = open(path, columns, None)?;
+    let (projection, mut reader) = open(path, columns)?;
     // an empty first chunk keeps the ids' type when the file has no rows
     let mut chunks: Vec<ArrayRef> =
         projection.id.iter().map(|&id| new_empty_array(reader.schema().field(id).data_type())).collect();
@@ -32,7 +35,7 @@ pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
         let batch = match reader.next() {
             None => break,
             Some(Ok(batch)) => batch,
-            Some(Err(error)) => return Err(place_of_error(path, columns, row, &anyhow!(error))),
+            Some(Err(error)) => return Err(place_of_error(path, columns, row, &error)),
         };
         let text = cast(batch.column(projection.text), &DataType::LargeUtf8)?;
         for value in text.as_string::<i64>() {
@@ -50,11 +53,7 @@ pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
     Ids::concat(&chunks).with_context(|| path.display().to_string())
 }
 
-fn open(
-    path: &Path,
-    columns: &Columns,
-    range: Option<(usize, usize)>,
-) -> Result<(Projection, ParquetRecordBatchReader)> {
+fn open(path: &Path, columns: &Columns) -> Result<(Projection, ParquetRecordBatchReader)> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let not_parquet = || format!("{}: not a readable Parquet file", path.display());
     let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(not_parquet)?;
@@ -71,38 +70,47 @@ fn open(
     }
     let mask = ProjectionMask::roots(builder.parquet_schema(), [text].into_iter().chain(id));
     builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
-    if let Some((offset, limit)) = range {
-        builder = builder.with_offset(offset).with_limit(limit);
-    }
     // a projection keeps the file's column order, whatever order it was asked for in
-    let projection = Projection {
-        text: usize::from(id.is_some_and(|id| id < text)),
-        id: id.map(|id| usize::from(id > text)),
-    };
+    let projection =
+        Projection { text: usize::from(id.is_some_and(|id| id < text)), id: id.map(|id| usize::from(id > text)) };
     Ok((projection, builder.build().with_context(not_parquet)?))
 }
 
-/// The reader's errors name no row, so the failing batch is halved until one row is left.
-fn place_of_error(path: &Path, columns: &Columns, batch_start: usize, error: &anyhow::Error) -> anyhow::Error {
-    let fails = |from: usize, rows: usize| {
-        let read = || -> Result<Vec<RecordBatch>> {
-            open(path, columns, Some((from, rows)))?.1.map(|batch| Ok(batch?)).collect()
+/// The reader's errors name no row. When bytes that are not UTF-8 are to blame, reading the column again as bare
+/// bytes tells which row holds them.
+fn place_of_error(path: &Path, columns: &Columns, batch_start: usize, error: &ArrowError) -> anyhow::Error {
+    match first_invalid_utf8(path, columns.text()) {
+        Ok(Some(row)) => anyhow!("{}: row {row}, column {:?}: invalid UTF-8", path.display(), columns.text()),
+        _ => anyhow!("{}: after row {batch_start}: cannot be read: {error}", path.display()),
+    }
+}
+
+fn first_invalid_utf8(path: &Path, column: &str) -> Result<Option<usize>> {
+    let file = SerializedFileReader::new(File::open(path)?)?;
+    let schema = file.metadata().file_metadata().schema_descr_ptr();
+    let at = schema.columns().iter().position(|c| c.path().string() == column).context("not a flat column")?;
+    let defined = schema.column(at).max_def_level();
+    let mut row = 0;
+    for group in 0..file.num_row_groups() {
+        let ColumnReader::ByteArrayColumnReader(mut reader) = file.get_row_group(group)?.get_column_reader(at)? else {
+            return Ok(None);
         };
-        read().is_err()
-    };
-    let (mut from, mut rows) = (batch_start, BATCH_ROWS);
-    while rows > 1 {
-        let half = rows / 2;
-        if fails(from, half) {
-            rows = half;
-        } else if fails(from + half, rows - half) {
-            (from, rows) = (from + half, rows - half);
-        } else {
-            break;
+        loop {
+            let (mut levels, mut values) = (Vec::new(), Vec::new());
+            let (records, ..) = reader.read_records(BATCH_ROWS, Some(&mut levels), None, &mut values)?;
+            if records == 0 {
+                break;
+            }
+            levels.resize(records, defined);
+            let mut values = values.iter();
+            for level in levels {
+                let bytes = if level == defined { values.next() } else { None };
+                if bytes.is_some_and(|bytes| std::str::from_utf8(bytes.data()).is_err()) {
+                    return Ok(Some(row));
+                }
+                row += 1;
+            }
         }
     }
-    let message = error.to_string();
-    let reason = message.strip_prefix("Parquet argument error: Parquet error: ").unwrap_or(&message).to_string();
-    let row = if rows == 1 { format!("row {from}") } else { format!("after row {batch_start}") };
-    anyhow!("{}: {row}, column {:?}: cannot be read: {reason}", path.display(), columns.text())
+    Ok(None)
 }

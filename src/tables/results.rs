@@ -219,9 +219,8 @@ pub fn write_skipped(path: &Path, ids: &Ids, rows: &[(u32, &'static str)]) -> Re
 
 /// `metrics.parquet`: a figure a row. Nothing here depends on the clock: a rerun writes the same bytes.
 pub fn write_metrics(path: &Path, run_id: &str, rows: &[Metric]) -> Result<()> {
-    let strings = |of: fn(&Metric) -> &'static str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(rows.iter().map(of)))
-    };
+    let strings =
+        |of: fn(&Metric) -> &'static str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(of))) };
     let run_ids: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|_| run_id)));
     let values: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.iter().map(|m| m.value)));
     let columns = vec![

@@ -43,7 +43,7 @@ impl Column {
 pub fn write_all(path: &Path, mut tables: impl Iterator<Item = Result<Vec<Column>>>) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let folder = path.parent().context("an output file has a folder")?;
-    let file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    let file = temporary_in(folder).with_context(failed)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_created_by(concat!("dupmine ", env!("CARGO_PKG_VERSION")).to_string())
@@ -62,6 +62,18 @@ pub fn write_all(path: &Path, mut tables: impl Iterator<Item = Result<Vec<Column
 /// Writes one table.
 pub fn write(path: &Path, columns: Vec<Column>) -> Result<()> {
     write_all(path, std::iter::once(Ok(columns)))
+}
+
+/// What names of unfinished files start with: a killed run leaves them, the next one removes them.
+pub const TEMPORARY_PREFIX: &str = ".mine-tmp-";
+
+/// A temporary file beside its final place, with the permissions of any other new file.
+pub fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// Makes a finished temporary file durable and visible under its name.

@@ -52,8 +52,11 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| at(&e))?;
         ensure!(max_tokens > 3, "{}: max_seq_length {max_tokens} leaves no room for text", origin.display());
         inner.with_padding(None);
-        let truncation =
-            TruncationParams { max_length: max_tokens, strategy: TruncationStrategy::LongestFirst, ..Default::default() };
+        let truncation = TruncationParams {
+            max_length: max_tokens,
+            strategy: TruncationStrategy::LongestFirst,
+            ..Default::default()
+        };
         inner.with_truncation(Some(truncation)).map_err(|e| at(&e))?;
         Ok(Self { inner, max_tokens })
     }

@@ -1,0 +1,43 @@
+# `just` lists these. All of them build with the one release profile, so nothing is compiled twice.
+
+# format, lints and docs, as CI checks them
+check:
+    cargo fmt --check
+    cargo clippy --release --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
+
+# every test; those on real data run when ../shared is there
+test:
+    cargo test --release
+
+# micro-benchmarks of the hot loops
+bench:
+    cargo bench
+
+# the README's main command, and a look at what it wrote
+smoke:
+    cargo run --release -- --input fixtures/questions.parquet --top-k 100 --output /tmp/mine-smoke --force
+    ls -l /tmp/mine-smoke
+
+# remake the fixtures; needs the Python packages named at the top of each script
+fixtures:
+    python3 fixtures/make_questions.py
+    python3 fixtures/make_reference.py
+
+# remake the built-in bi-encoder from the original in `model`
+built-in model="../shared/models/all-MiniLM-L6-v2":
+    cp fixtures/models/built-in/dupmine.json /tmp/dupmine.json
+    rm -rf fixtures/models/built-in.new
+    cargo run --release -- models compress --input {{model}} --output fixtures/models/built-in.new
+    cp /tmp/dupmine.json fixtures/models/built-in.new/
+    rm -rf fixtures/models/built-in
+    mv fixtures/models/built-in.new fixtures/models/built-in
+
+# side by side with sentence-transformers: `just versus mine`; needs `just peer` once
+versus what="all":
+    benches/versus.sh {{what}}
+
+# the Python environment that `just versus` measures against
+peer:
+    python3 -m venv .peer
+    .peer/bin/pip install sentence-transformers==6.2.0 torch==2.15.0 pandas pyarrow scikit-learn duckdb

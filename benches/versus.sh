@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The same work through mine and through sentence-transformers, one after the other on this machine.
+# Needs ../shared (model, questions, tools/peer.py) and the Python environment of `just peer` (or PEER=path/to/python).
+#   benches/versus.sh encode    20,000 questions, f32
+#   benches/versus.sh mine      99,639 questions, top-k 100, for --index exact, the default and hnsw; pairs compared
+#   benches/versus.sh large     500,000 questions (mine only: memory and time)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PEER:-.peer/bin/python}
+shared=../shared
+model=$shared/models/all-MiniLM-L6-v2
+questions=$shared/data/qqp/questions.parquet
+work=${WORK:-/tmp/mine-versus}
+mkdir -p "$work"
+export HF_HUB_OFFLINE=1
+cargo build --release --quiet
+mine=target/release/mine
+peer() { $python $shared/tools/peer.py "$@" 2>/dev/null; }
+# name, then arguments: a cold run from an empty folder; the time command prints seconds and peak memory
+run() { name=$1; shift; rm -rf "$work/$name"; /usr/bin/time -f "$name: %e s, peak %M kB" $mine --output "$work/$name" --quiet "$@"; }
+
+encode() {
+    $python - "$questions" "$work/20k.parquet" <<'PY'
+import sys, pandas as pd
+pd.read_parquet(sys.argv[1]).sample(20000, random_state=1).to_parquet(sys.argv[2])
+PY
+    run encode --input "$work/20k.parquet" --bi-encoder $model --min-cosine 0.99 --threshold 0.99
+    grep -A1 '"stage": "embed"' "$work/encode/manifest.json"
+    peer encode --model $model --input "$work/20k.parquet"
+    peer encode --model $model --input "$work/20k.parquet" --batch-size 128
+}
+
+mine_all() {
+    peer mine --model $model --input $questions --top-k 100 --output "$work/peer.parquet"
+    floor=$($python -c "import pandas as pd; print(pd.read_parquet('$work/peer.parquet').cosine.min())")
+    run exact --input $questions --top-k 100 --bi-encoder $model --min-cosine "$floor" --threshold 0.75 --index exact
+    run default --input $questions --top-k 100 --bi-encoder $model --min-cosine "$floor" --threshold 0.75
+    run hnsw --input $questions --top-k 100 --bi-encoder $model --min-cosine "$floor" --threshold 0.75 --index hnsw
+    $python benches/compare_pairs.py "$work/peer.parquet" "$work"/{exact,default,hnsw}
+}
+
+large() {
+    $python $shared/tools/make_corpus.py --questions $questions --rows 500000 --output "$work/500k.parquet"
+    run large --input "$work/500k.parquet" --top-k 100
+}
+
+case ${1:-all} in
+    encode) encode ;;
+    mine) mine_all ;;
+    large) large ;;
+    all) encode; mine_all; large ;;
+    *) echo "usage: $0 encode|mine|large|all" >&2; exit 2 ;;
+esac

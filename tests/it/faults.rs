@@ -1,0 +1,193 @@
+//! What goes wrong while a run goes on: killed, interrupted, disk full, artifacts damaged.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::*;
+
+/// Enough questions for several shards of every stage, cheap with the tiny models.
+fn corpus(path: &Path) {
+    let subjects = ["guitar", "rice", "paris", "money", "chess", "coffee", "garden", "cat", "physics", "tax"];
+    let texts: Vec<String> = (0..9000)
+        .map(|n| {
+            format!(
+                "how do i {} {} in {} days number {n}",
+                ["learn", "cook", "buy"][n % 3],
+                subjects[n / 3 % 10],
+                n % 50
+            )
+        })
+        .collect();
+    write_questions(path, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+fn arguments<'a>(input: &'a str, output: &'a str) -> Vec<&'a str> {
+    let cross = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+    tiny(input, output, &["--cross-encoder", cross, "--rerank-budget", "9000", "--top-k", "5", "--quiet"])
+}
+
+fn start(input: &Path, output: &Path) -> Child {
+    command(&arguments(text(input), text(output))).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Shard files of a stage with their times of change.
+fn shards(output: &Path, stage: &str) -> Vec<(PathBuf, SystemTime)> {
+    let mut found = Vec::new();
+    for fingerprint in std::fs::read_dir(output.join(".mine").join(stage)).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(fingerprint.path()).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "arrow")
+                && let Ok(metadata) = entry.metadata()
+            {
+                found.push((entry.path(), metadata.modified().unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Waits until `ready` or the process ends; whether it was ready while the process ran.
+fn wait_for(child: &mut Child, ready: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(120) {
+        if ready() {
+            return child.try_wait().unwrap().is_none();
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the run hangs");
+}
+
+#[test]
+fn a_run_killed_in_any_stage_resumes_to_the_same_bytes() {
+    let work = folder();
+    let input = work.path().join("q.parquet");
+    corpus(&input);
+    let undisturbed = work.path().join("undisturbed");
+    mine_ok(&arguments(text(&input), text(&undisturbed)));
+    assert!(shards(&undisturbed, "embed").len() >= 3 && shards(&undisturbed, "rerank-ab").len() >= 3);
+
+    for stage in ["embed", "candidates", "rerank-ab", "rerank-ba", "staging"] {
+        let output = work.path().join(format!("killed-in-{stage}"));
+        let mut child = start(&input, &output);
+        let killed = wait_for(&mut child, || match stage {
+            "staging" => output.join(".mine/staging").exists(),
+            _ => !shards(&output, stage).is_empty(),
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(killed, "the run ended before {stage} was seen");
+        assert!(!output.join("manifest.json").exists(), "a killed run has no manifest");
+        let before = [shards(&output, "embed"), shards(&output, "rerank-ab")].concat();
+        mine_ok(&arguments(text(&input), text(&output)));
+        let after = [shards(&output, "embed"), shards(&output, "rerank-ab")].concat();
+        assert!(before.iter().all(|shard| after.contains(shard)), "finished shards were made again after {stage}");
+        assert_same_results(&undisturbed, &output);
+    }
+}
+
+#[test]
+fn ctrl_c_stops_cleanly_and_says_how_to_go_on() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    corpus(&input);
+    let mut child = start(&input, &output);
+    assert!(wait_for(&mut child, || !shards(&output, "embed").is_empty()));
+    let pressed = Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    println!("ended {:?} after the signal", pressed.elapsed());
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("error: interrupted; finished work is kept: the same command resumes"), "{stderr}");
+    assert!(!output.join("pairs.parquet").exists() && !output.join("manifest.json").exists());
+    mine_ok(&arguments(text(&input), text(&output)));
+}
+
+#[test]
+fn damaged_artifacts_are_made_again() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    corpus(&input);
+    mine_ok(&arguments(text(&input), text(&output)));
+    let kept = work.path().join("kept");
+    std::fs::create_dir(&kept).unwrap();
+    for file in RESULTS {
+        std::fs::copy(output.join(file), kept.join(file)).unwrap();
+    }
+    for stage in ["embed", "candidates", "rerank-ab"] {
+        let (path, _) = shards(&output, stage)[0].clone();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    }
+    // embeddings are read again only where the candidates need them: both are damaged
+    let stderr = mine_ok(&arguments(text(&input), text(&output)));
+    assert_eq!(stderr.matches("is damaged: it is made again").count(), 3, "{stderr}");
+    assert_same_results(&kept, &output);
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error() {
+    let work = folder();
+    let (input, disk) = (work.path().join("q.parquet"), work.path().join("disk"));
+    corpus(&input);
+    std::fs::create_dir(&disk).unwrap();
+    let output = disk.join("out");
+    let arguments = arguments(text(&input), text(&output)).join(" ");
+    let script = format!(
+        "mount -t tmpfs -o size=1m none {disk} || exit 99; {mine} {arguments}; code=$?; ls -A {out}; exit $code",
+        disk = text(&disk),
+        mine = env!("CARGO_BIN_EXE_mine"),
+        out = text(&output)
+    );
+    let Ok(ended) = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output() else {
+        eprintln!("SKIPPED: no unshare command to mount a small disk with");
+        return;
+    };
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    if ended.status.code() == Some(99) || stderr.contains("unshare failed") {
+        eprintln!("SKIPPED: this machine lets no test mount a small disk: {stderr}");
+        return;
+    }
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: cannot write") && stderr.contains("No space left on device"), "{stderr}");
+    assert_eq!(stdout.trim(), ".mine", "nothing half-written beside the work folder");
+}
+
+#[test]
+fn a_run_killed_while_it_replaces_files_is_its_own_to_repair() {
+    let work = folder();
+    let (input, output) = (repo("fixtures/questions.parquet"), work.path().join("out"));
+    mine_ok(&tiny(text(&input), text(&output), &[]));
+    let pairs = std::fs::read(output.join("pairs.parquet")).unwrap();
+    // as a kill between two renames leaves it, with an unfinished file
+    std::fs::write(output.join(".mine/publishing.json"), "\"x\"").unwrap();
+    std::fs::write(output.join(".mine-tmp-abc"), "half").unwrap();
+    std::fs::write(output.join(".mine/embed/.mine-tmp-def"), "half").unwrap();
+    std::fs::remove_file(output.join("manifest.json")).unwrap();
+    std::fs::remove_file(output.join("clusters.parquet")).unwrap();
+    mine_ok(&tiny(text(&input), text(&output), &[]));
+    assert_eq!(pairs, std::fs::read(output.join("pairs.parquet")).unwrap());
+    assert!(output.join("clusters.parquet").exists() && output.join("manifest.json").exists());
+    for left in [".mine/publishing.json", ".mine-tmp-abc", ".mine/embed/.mine-tmp-def"] {
+        assert!(!output.join(left).exists(), "{left}");
+    }
+}
+
+#[test]
+fn two_runs_do_not_share_an_output() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    corpus(&input);
+    let mut child = start(&input, &output);
+    assert!(wait_for(&mut child, || !shards(&output, "embed").is_empty()));
+    let error = mine_fails(&arguments(text(&input), text(&output)), 1);
+    assert!(error.contains("is in use by another run of mine") && error.contains("hint:"), "{error}");
+    assert!(child.wait().unwrap().success());
+}

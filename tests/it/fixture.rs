@@ -1,0 +1,37 @@
+//! The fixture with the built-in model: the README's first command, and what it must find.
+
+use std::collections::HashSet;
+
+use crate::support::*;
+
+#[test]
+fn the_readme_command_finds_the_known_duplicates() {
+    let work = folder();
+    let output = work.path().join("mined");
+    let input = repo("fixtures/questions.parquet");
+    let stderr = mine_ok(&["--input", text(&input), "--top-k", "100", "--output", text(&output)]);
+    for line in ["questions  556", "clusters   ", "biggest clusters", "decided by cosine alone", "results    "] {
+        assert!(stderr.contains(line), "no {line:?} in\n{stderr}");
+    }
+
+    let gold = read(&repo("fixtures/questions-gold.parquet"));
+    let gold: HashSet<(i64, i64)> = i64s(&gold, "id_a").into_iter().zip(i64s(&gold, "id_b")).collect();
+    let clusters = read(&output.join("clusters.parquet"));
+    let cluster_of: std::collections::HashMap<i64, i64> =
+        i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
+    let together = |a: &i64, b: &i64| cluster_of.contains_key(a) && cluster_of.get(a) == cluster_of.get(b);
+    let found = gold.iter().filter(|(a, b)| together(a, b)).count() as f64 / gold.len() as f64;
+    println!("{:.0} % of the gold pairs are clustered together", 100.0 * found);
+    assert!(found > 0.25, "{found}");
+
+    // copies are certain, whatever the model
+    let pairs = read(&output.join("pairs.parquet"));
+    let kinds = strings(&pairs, "kind");
+    let (a, b) = (i64s(&pairs, "id_a"), i64s(&pairs, "id_b"));
+    let copies: Vec<usize> = (0..pairs.num_rows()).filter(|&row| kinds[row] != "semantic").collect();
+    assert!(copies.len() >= 18, "{}", copies.len());
+    assert!(copies.iter().all(|&row| gold.contains(&(a[row], b[row])) && together(&a[row], &b[row])));
+    let metrics = metrics(&output);
+    assert_eq!(metrics["pairs.exact"] + metrics["pairs.normalised"], copies.len() as f64);
+    assert_eq!(metrics["candidates.recall_above_floor"], 1.0);
+}

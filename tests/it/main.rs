@@ -1,0 +1,15 @@
+//! One binary for all integration tests, a module a topic.
+
+mod architecture;
+mod clustering_quality;
+mod degenerate;
+mod errors;
+mod faults;
+mod fixture;
+mod inputs;
+mod models;
+mod options;
+mod parity;
+mod rerank;
+mod search;
+mod support;

@@ -1,0 +1,115 @@
+//! Reranking with a small random cross-encoder: both orders, the budget, what is left undecided.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::AsArray;
+use arrow::record_batch::RecordBatch;
+use dupmine::device::DeviceChoice;
+use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::models::folder::ModelFolder;
+use dupmine::text::normalise::normalise;
+
+use crate::support::*;
+
+fn cross_encoder() -> PathBuf {
+    repo("fixtures/models/tiny-bert-cross")
+}
+
+fn run(output: &Path, more: &[&str]) -> (RecordBatch, String) {
+    let (input, cross) = (repo("fixtures/questions.parquet"), cross_encoder());
+    let more = [&["--cross-encoder", text(&cross), "--threshold", "0.6"], more].concat();
+    let stderr = mine_ok(&tiny(text(&input), text(output), &more));
+    (read(&output.join("pairs.parquet")), stderr)
+}
+
+fn decisions(pairs: &RecordBatch) -> Vec<Option<bool>> {
+    pairs.column_by_name("is_duplicate").unwrap().as_boolean().iter().collect()
+}
+
+fn logit(p: f32) -> f32 {
+    (p / (1.0 - p)).ln()
+}
+
+#[test]
+fn scores_are_the_models_and_the_mean_logit_decides() {
+    let work = folder();
+    let (pairs, _) = run(&work.path().join("out"), &["--second-order-margin", "1000"]);
+    let questions = read(&repo("fixtures/questions.parquet"));
+    let by_id: std::collections::HashMap<i64, String> =
+        i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
+    let (device, _) = DeviceChoice::Cpu.open();
+    let model = CrossEncoder::load(&ModelFolder::open(&cross_encoder()).unwrap(), &device).unwrap();
+    let score = |a: i64, b: i64| {
+        let tokenized = model.tokenizer.tokenize_pairs(&[(&normalise(&by_id[&a]), &normalise(&by_id[&b]))]).unwrap();
+        model.logits(&[&tokenized[0]]).unwrap()[0]
+    };
+    let (a, b) = (i64s(&pairs, "id_a"), i64s(&pairs, "id_b"));
+    let (ab, ba, p) = (f32s(&pairs, "score_ab"), f32s(&pairs, "score_ba"), f32s(&pairs, "probability"));
+    let kinds = strings(&pairs, "kind");
+    let mut checked = 0;
+    for row in 0..pairs.num_rows() {
+        if kinds[row] != "semantic" {
+            assert_eq!((ab[row], ba[row], p[row]), (None, None, Some(1.0)), "copies bypass the cross-encoder");
+            continue;
+        }
+        let (ab, ba) = (ab[row].unwrap(), ba[row].unwrap());
+        let expected = 1.0 / (1.0 + (-(ab + ba) / 2.0).exp());
+        assert!((p[row].unwrap() - expected).abs() < 1e-6);
+        assert_eq!(decisions(&pairs)[row], Some(p[row].unwrap() >= 0.6));
+        if row % 50 == 0 {
+            assert!((score(a[row], b[row]) - ab).abs() < 2e-5 && (score(b[row], a[row]) - ba).abs() < 2e-5);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "{checked}");
+}
+
+#[test]
+fn the_second_order_runs_only_where_the_first_leaves_it_open() {
+    let work = folder();
+    let output = work.path().join("out");
+    let (pairs, _) = run(&output, &["--second-order-margin", "0.5"]);
+    let (ab, ba) = (f32s(&pairs, "score_ab"), f32s(&pairs, "score_ba"));
+    let mut both = 0;
+    for (ab, ba) in ab.iter().zip(&ba).filter_map(|(ab, ba)| Some(((*ab)?, ba))) {
+        assert_eq!(ba.is_some(), (ab - logit(0.6)).abs() <= 0.5, "{ab}");
+        both += usize::from(ba.is_some());
+    }
+    let metrics = metrics(&output);
+    assert_eq!(metrics["rerank.both_orders"], both as f64);
+    assert!(both > 0 && both < ab.len());
+}
+
+#[test]
+fn a_budget_is_spent_on_the_most_promising_pairs_and_the_rest_is_undecided() {
+    let work = folder();
+    let output = work.path().join("out");
+    let (pairs, stderr) = run(&output, &["--rerank-budget", "100"]);
+    let (cosine, p) = (f32s(&pairs, "cosine"), f32s(&pairs, "probability"));
+    let kinds = strings(&pairs, "kind");
+    let semantic = |wanted: bool| {
+        let rows = (0..pairs.num_rows()).filter(|&row| kinds[row] == "semantic" && p[row].is_some() == wanted);
+        rows.map(|row| cosine[row].unwrap()).collect::<Vec<_>>()
+    };
+    let (scored, left) = (semantic(true), semantic(false));
+    assert_eq!(scored.len(), 100);
+    assert!(scored.iter().copied().fold(1.0, f32::min) >= left.iter().copied().fold(0.0, f32::max));
+    assert_eq!(decisions(&pairs).iter().filter(|d| d.is_none()).count(), left.len());
+    assert!(
+        stderr.contains(&format!("the rerank budget ended before {} of {}", left.len(), left.len() + 100)),
+        "{stderr}"
+    );
+    let metrics = metrics(&output);
+    assert_eq!((metrics["rerank.not_reranked"], metrics["pairs.undecided"]), (left.len() as f64, left.len() as f64));
+
+    // more budget reuses what was scored and adds to it
+    let (more, _) = run(&output, &["--rerank-budget", "200", "--force"]);
+    assert_eq!(f32s(&more, "score_ab").iter().flatten().count(), 200);
+}
+
+#[test]
+fn a_time_budget_of_nothing_leaves_everything_undecided() {
+    let work = folder();
+    let (pairs, _) = run(&work.path().join("out"), &["--rerank-budget", "0m"]);
+    assert!(f32s(&pairs, "score_ab").iter().all(Option::is_none));
+}

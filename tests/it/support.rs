@@ -1,0 +1,147 @@
+//! Running the binary, making inputs, reading results.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt32Type};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// Path of something under the repository's root.
+pub fn repo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Path of real data beside the checkout, `None` (and a line that says so) when it is not there.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let path = repo("../shared").join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not there", path.display());
+    None
+}
+
+/// The `mine` command with `arguments`, to be started by the caller.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mine"));
+    command.args(arguments);
+    command
+}
+
+/// Runs `mine` to its end.
+pub fn mine(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("mine starts")
+}
+
+/// Runs `mine` and requires success.
+pub fn mine_ok(arguments: &[&str]) -> String {
+    let output = mine(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "mine {arguments:?} failed:\n{stderr}");
+    stderr
+}
+
+/// Runs `mine` and requires failure with `code`: one clear error, no panic, no backtrace.
+pub fn mine_fails(arguments: &[&str], code: i32) -> String {
+    let output = mine(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "mine {arguments:?}:\n{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{stderr}");
+    assert!(
+        !stderr.contains("panicked") && !stderr.contains("backtrace") && !stderr.contains("internal error"),
+        "{stderr}"
+    );
+    assert!(output.stdout.is_empty(), "errors go to stderr");
+    stderr
+}
+
+/// Arguments of a run with the tiny model: fast, and free of the built-in model's quality. What `more` sets wins.
+pub fn tiny<'a>(input: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+    let defaults = [("--bi-encoder", model), ("--min-cosine", "0.7"), ("--threshold", "0.9")];
+    let unset = defaults.into_iter().filter(|(flag, _)| !more.contains(flag)).flat_map(|(flag, value)| [flag, value]);
+    ["--input", input, "--output", output].into_iter().chain(unset).chain(more.iter().copied()).collect()
+}
+
+/// A folder that goes away with the test.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Path as the text that arguments need.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
+
+/// Writes columns as Parquet, `rows_per_group` rows a row group.
+pub fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>, rows_per_group: usize) {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
+    let properties = parquet::file::properties::WriterProperties::builder()
+        .set_max_row_group_row_count(Some(rows_per_group))
+        .build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Writes questions with ids 1, 2, 3 ….
+pub fn write_questions(path: &Path, texts: &[&str]) {
+    let ids = Int64Array::from_iter_values(1..=texts.len() as i64);
+    let texts = StringArray::from_iter_values(texts);
+    write_parquet(path, vec![("id", Arc::new(ids)), ("text", Arc::new(texts))], 1000);
+}
+
+/// A result file as one batch.
+pub fn read(path: &Path) -> RecordBatch {
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = builder.schema().clone();
+    let batches: Vec<RecordBatch> = builder.build().unwrap().map(|batch| batch.unwrap()).collect();
+    arrow::compute::concat_batches(&schema, &batches).unwrap()
+}
+
+/// A column of 64-bit integers.
+pub fn i64s(batch: &RecordBatch, name: &str) -> Vec<i64> {
+    batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// A column of 32-bit unsigned integers.
+pub fn u32s(batch: &RecordBatch, name: &str) -> Vec<u32> {
+    batch.column_by_name(name).unwrap().as_primitive::<UInt32Type>().values().to_vec()
+}
+
+/// A column of 32-bit floats, null as `None`.
+pub fn f32s(batch: &RecordBatch, name: &str) -> Vec<Option<f32>> {
+    batch.column_by_name(name).unwrap().as_primitive::<Float32Type>().iter().collect()
+}
+
+/// A column of strings, null as an empty one.
+pub fn strings(batch: &RecordBatch, name: &str) -> Vec<String> {
+    let column = batch.column_by_name(name).unwrap().as_string::<i32>();
+    (0..column.len()).map(|row| column.value(row).to_string()).collect()
+}
+
+/// `stage.metric` → value of a run's metrics.
+pub fn metrics(output: &Path) -> BTreeMap<String, f64> {
+    let batch = read(&output.join("metrics.parquet"));
+    let (stages, names) = (strings(&batch, "stage"), strings(&batch, "metric"));
+    let values = batch.column_by_name("value").unwrap().as_primitive::<Float64Type>().values().to_vec();
+    stages.iter().zip(&names).map(|(stage, name)| format!("{stage}.{name}")).zip(values).collect()
+}
+
+/// The result files whose bytes must not change from run to run.
+pub const RESULTS: [&str; 5] =
+    ["pairs.parquet", "clusters.parquet", "cluster_stats.parquet", "skipped.parquet", "metrics.parquet"];
+
+/// Requires that two runs wrote the same bytes.
+pub fn assert_same_results(left: &Path, right: &Path) {
+    for file in RESULTS {
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(read(left) == read(right), "{file} differs between {} and {}", left.display(), right.display());
+    }
+}
