@@ -50,7 +50,7 @@ enum Command {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
         #[command(flatten)]
-        run: RunArgs,
+        run: Box<RunArgs>,
     },
     /// Look into model folders and compress them
     Models {
@@ -91,7 +91,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             for set in &sets {
                 base = config::overlay(&base, &config::parse_set(set)?)?;
             }
-            mine(base, run, cancelled)
+            mine(base, *run, cancelled)
         }
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)

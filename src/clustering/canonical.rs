@@ -9,6 +9,7 @@ use super::{Clustering, Edge, Graph};
 pub(super) struct Canonical {
     pub(super) nodes: usize,
     pub(super) threshold: f32,
+    pub(super) ruled_out: f32,
     /// By falling probability, ties by (a, b); canonical numbers, a < b.
     pub(super) edges: Vec<Edge>,
     /// Canonical number → node of the caller.
@@ -36,7 +37,7 @@ impl Canonical {
         });
         let mut edges: Vec<Edge> = renumbered.collect();
         edges.sort_unstable_by(|x, y| y.probability.total_cmp(&x.probability).then((x.a, x.b).cmp(&(y.a, y.b))));
-        Self { nodes: graph.nodes, threshold: graph.threshold, edges, node }
+        Self { nodes: graph.nodes, threshold: graph.threshold, ruled_out: graph.ruled_out, edges, node }
     }
 
     /// The edges at or above the threshold.

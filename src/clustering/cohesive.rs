@@ -17,9 +17,9 @@
 //! # What it guarantees
 //!
 //! 1. Every member of a cluster reaches the threshold with its representative.
-//! 2. No cluster holds a pair known to be below `threshold / 4`: what the scorer rules out, nothing outvotes.
+//! 2. No cluster holds a pair known to be below `ruled_out`: what the scorer rules out, nothing outvotes.
 //! 3. Every member's mean probability with the other members, unscored pairs counted as above, reaches the threshold;
-//!    so a pair between `threshold / 4` and the threshold is inside only where the rest outweighs it for both ends,
+//!    so a pair between `ruled_out` and the threshold is inside only where the rest outweighs it for both ends,
 //!    and a chain cannot form.
 //!
 //! A move is made only where it keeps 1 and 2, and 3 is what it means that no node wants to move (the only member able
@@ -44,10 +44,6 @@
 //! evidence 0, and the rounds must end; real graphs take about ten.
 
 use super::canonical::{Canonical, Neighbours};
-
-/// A known pair below this share of the threshold can never be inside a cluster. With cosines turned into
-/// probabilities, half the threshold costs 0.010 of pairwise F1 on dev, the whole threshold 0.022, a quarter nothing.
-pub(super) const RULED_OUT: f32 = 0.25;
 
 /// The representative of each node.
 pub(super) fn representatives(graph: &Canonical) -> Vec<u32> {
@@ -89,6 +85,7 @@ struct Evidence {
 struct Moves {
     neighbours: Neighbours,
     threshold: f32,
+    ruled_out: f32,
     cluster_of: Vec<u32>,
     /// Cluster → members.
     size: Vec<u32>,
@@ -108,6 +105,7 @@ impl Moves {
         Self {
             neighbours: Neighbours::new(graph.nodes, &graph.edges),
             threshold: graph.threshold,
+            ruled_out: graph.ruled_out,
             cluster_of: (0..graph.nodes as u32).collect(),
             size: vec![1; graph.nodes],
             empty: Vec::new(),
@@ -157,7 +155,7 @@ impl Moves {
             }
             evidence.scored += 1;
             evidence.probability += fixed_point(probability);
-            evidence.ruled_out |= probability < RULED_OUT * self.threshold;
+            evidence.ruled_out |= probability < self.ruled_out;
             if probability >= self.threshold {
                 evidence.duplicates += 1;
                 evidence.represented |= self.duplicates_inside[other as usize] + 1 == self.size[cluster as usize];

@@ -46,13 +46,16 @@ pub struct Graph<'a> {
     pub edges: &'a [Edge],
     /// A pair is called a duplicate at or above this probability.
     pub threshold: f32,
+    /// A pair known to be below it contradicts every merge: a cohesive cluster never holds one. At most the threshold.
+    pub ruled_out: f32,
     /// A distinct key for each node that depends on its text alone. Ties break by key, the smaller first, never by
     /// node number, so that the order of rows cannot matter.
     pub keys: &'a [u64],
 }
 
 /// How pairs become clusters; the module's page compares them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     Cohesive,
     Star,

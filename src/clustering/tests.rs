@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::cohesive::RULED_OUT;
 use super::*;
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Cohesive, Algorithm::Star, Algorithm::Components];
 const THRESHOLD: f32 = 0.5;
+
+/// Share of the threshold below which a pair is ruled out.
+const RULED_OUT: f32 = 0.25;
 
 #[derive(Debug)]
 struct Sample {
@@ -25,7 +27,13 @@ impl Sample {
     }
 
     fn graph(&self) -> Graph<'_> {
-        Graph { nodes: self.keys.len(), edges: &self.edges, threshold: THRESHOLD, keys: &self.keys }
+        Graph {
+            nodes: self.keys.len(),
+            edges: &self.edges,
+            threshold: THRESHOLD,
+            ruled_out: RULED_OUT * THRESHOLD,
+            keys: &self.keys,
+        }
     }
 
     /// The same texts and pairs in other rows: node i becomes `number[i]`, edges come in reverse.
@@ -252,5 +260,5 @@ fn the_representative_is_the_middle() {
 #[test]
 #[should_panic(expected = "one key a node")]
 fn keys_must_match_the_nodes() {
-    cluster(&Graph { nodes: 2, edges: &[], threshold: THRESHOLD, keys: &[1] }, Algorithm::Star);
+    cluster(&Graph { nodes: 2, edges: &[], threshold: THRESHOLD, ruled_out: 0.0, keys: &[1] }, Algorithm::Star);
 }

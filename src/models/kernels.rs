@@ -123,7 +123,7 @@ fn erf(x: f32) -> f32 {
     let p = p * s - 2.101_024e-6;
     let p = p * s - 5.692_506_4e-5;
     let p = p * s - 7.349_906e-4;
-    let p = p * s - 2.954_599_8e-3;
+    let p = p * s - 2.954_6e-3;
     let p = p * s - 1.609_603_3e-2;
     let q = -1.456_607_2e-5f32;
     let q = q * s - 2.133_740_6e-4;
@@ -145,7 +145,7 @@ fn exp(x: f32) -> f32 {
     let p = p * f + 8.333_452e-3;
     let p = p * f + 4.166_579_6e-2;
     let p = p * f + 1.666_666_5e-1;
-    let p = p * f + 5.000_000_1e-1;
+    let p = p * f + 0.5;
     let p = p * f * f + f + 1.0;
     f32::from_bits(((n as i32 + 127) << 23) as u32) * p
 }

@@ -59,13 +59,13 @@ pub struct RawOptions {
     /// Same bytes again with --index hnsw too, at the price of a slower build
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub deterministic: Option<bool>,
-    /// Links per node of the HNSW graph (M) [default: 24]
+    /// Links per node of the HNSW graph (M) [default: 16]
     #[arg(long, value_name = "M")]
     pub hnsw_links: Option<usize>,
-    /// Candidates kept while building the HNSW graph (efConstruction) [default: 200]
+    /// Candidates kept while building the HNSW graph (efConstruction) [default: 100]
     #[arg(long, value_name = "EF")]
     pub hnsw_ef_construction: Option<usize>,
-    /// Candidates kept while searching the HNSW graph (ef) [default: 192]
+    /// Candidates kept while searching the HNSW graph (ef) [default: 128]
     #[arg(long, value_name = "EF")]
     pub hnsw_ef_search: Option<usize>,
     /// Most the cross-encoder may do: a number of pairs, or minutes as in `30m`; the most promising pairs come first
@@ -176,12 +176,10 @@ fn known_keys() -> Vec<String> {
 /// Refuses keys that do not exist, naming the nearest that does. `place` names file and line of a key.
 fn check_keys(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
     let known = known_keys();
-    for key in table.keys().filter(|key| !known.contains(key)) {
-        let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
-        let nearest = nearest.map_or(String::new(), |name| format!("; the nearest known key is `{name}`"));
-        return Err(usage(format!("{}: unknown key `{key}`{nearest}", place(key))));
-    }
-    Ok(())
+    let Some(key) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
+    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
+    let nearest = nearest.map_or(String::new(), |name| format!("; the nearest known key is `{name}`"));
+    Err(usage(format!("{}: unknown key `{key}`{nearest}", place(key))))
 }
 
 /// Parses a pipeline file's text; errors name file, line and key.
@@ -239,7 +237,7 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         Some(name) if name == absent => None,
         Some(path) => Some(PathBuf::from(path)),
     };
-    let links = within("hnsw-links", raw.hnsw_links.unwrap_or(24), 2, 256)?;
+    let links = within("hnsw-links", raw.hnsw_links.unwrap_or(16), 2, 256)?;
     Ok(Options {
         input,
         text_column: raw.text_column.clone(),
@@ -254,8 +252,8 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         min_recall: within("min-recall", raw.min_recall.unwrap_or(0.99), 0.0, 1.0)?,
         hnsw: HnswConfig {
             links,
-            ef_construction: within("hnsw-ef-construction", raw.hnsw_ef_construction.unwrap_or(200), links, 10_000)?,
-            ef_search: within("hnsw-ef-search", raw.hnsw_ef_search.unwrap_or(192), 1, 100_000)?,
+            ef_construction: within("hnsw-ef-construction", raw.hnsw_ef_construction.unwrap_or(100), links, 10_000)?,
+            ef_search: within("hnsw-ef-search", raw.hnsw_ef_search.unwrap_or(128), 1, 100_000)?,
             deterministic: raw.deterministic.unwrap_or(false),
         },
         rerank_budget: raw.rerank_budget,

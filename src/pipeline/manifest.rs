@@ -56,41 +56,59 @@ impl Manifest {
         device: &str,
         warnings: Vec<String>,
     ) -> Self {
-        let options = &plan.options;
-        let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
         Self {
             run_id: plan.run_id(),
             version: env!("CARGO_PKG_VERSION").into(),
             started: started.to_string(),
             seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
             inputs: serde_json::json!(plan.inputs),
-            options: serde_json::json!({
-                "input": options.input,
-                "text-column": options.text_column,
-                "id-column": options.id_column,
-                "top-k": options.top_k,
-                "index": options.engine.name(),
-                "min-cosine": plan.floor,
-                "threshold": plan.threshold,
-                "min-recall": options.min_recall,
-                "deterministic": options.hnsw.deterministic,
-                "hnsw-links": options.hnsw.links,
-                "hnsw-ef-construction": options.hnsw.ef_construction,
-                "hnsw-ef-search": options.hnsw.ef_search,
-                "rerank-budget": options.rerank_budget,
-                "second-order-margin": options.second_order_margin,
-                "clustering": format!("{:?}", options.clustering).to_lowercase(),
-                "write-embeddings": options.write_embeddings,
-                "seed": options.seed,
-            }),
-            models: serde_json::json!({
-                "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
-                "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),
-            }),
+            options: options(plan),
+            models: models(plan),
             device: device.into(),
             threads: rayon::current_num_threads(),
             stages,
             warnings,
         }
     }
+
+    /// Whether the run had the options and models of `plan`, whatever its input held.
+    pub fn has_options_of(&self, plan: &Plan) -> bool {
+        self.options == options(plan) && self.models == models(plan)
+    }
+}
+
+/// Every option that the results depend on, as it was decided.
+fn options(plan: &Plan) -> Value {
+    let options = &plan.options;
+    serde_json::json!({
+        "input": options.input,
+        "text-column": options.text_column,
+        "id-column": options.id_column,
+        "top-k": options.top_k,
+        "index": options.engine.name(),
+        "min-cosine": decimal(plan.floor),
+        "threshold": decimal(plan.threshold),
+        "deterministic": options.hnsw.deterministic,
+        "hnsw-links": options.hnsw.links,
+        "hnsw-ef-construction": options.hnsw.ef_construction,
+        "hnsw-ef-search": options.hnsw.ef_search,
+        "rerank-budget": options.rerank_budget,
+        "second-order-margin": decimal(options.second_order_margin),
+        "clustering": format!("{:?}", options.clustering).to_lowercase(),
+        "write-embeddings": options.write_embeddings,
+        "seed": options.seed,
+    })
+}
+
+/// The shortest decimal that is this number: 0.6, where widening its bits would give 0.6000000238418579.
+fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
+}
+
+fn models(plan: &Plan) -> Value {
+    let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
+    serde_json::json!({
+        "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
+        "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),
+    })
 }

@@ -10,9 +10,9 @@ use crate::clustering::{Clustering, Edge};
 use crate::error::hint;
 use crate::pipeline::artifact::{Workspace, write_json};
 use crate::pipeline::embedding::Embedded;
+use crate::pipeline::log::Log;
 use crate::pipeline::manifest::{self, Manifest};
 use crate::pipeline::plan::Plan;
-use crate::pipeline::{Log, ensure_writable};
 use crate::stages::candidates::Candidate;
 use crate::stages::collapse::{Copy, UniqueTexts};
 use crate::stages::rerank::Scores;
@@ -167,7 +167,7 @@ pub fn log(log: &mut Log, tables: &Tables) {
     log.count("cluster", "needs_review", tables.stats.iter().filter(|s| s.needs_review).count() as f64);
 }
 
-/// Refuses a folder that holds another run, or files that no run of `mine` wrote.
+/// Refuses a folder that holds a run with other options (a new night's input is no other option), or files that no run of `mine` wrote.
 pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
     let output = &plan.options.output;
     if output.exists() && !output.is_dir() {
@@ -178,9 +178,9 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
         return Ok(());
     }
     let refusal = match Manifest::read(output) {
-        Some(manifest) if manifest.run_id == plan.run_id() => return Ok(()),
+        Some(manifest) if manifest.has_options_of(plan) => return Ok(()),
         Some(manifest) => {
-            format!("{} holds a run with other options or inputs (run {})", output.display(), manifest.run_id)
+            format!("{} holds a run with other options (run {})", output.display(), manifest.run_id)
         }
         None if Workspace::peek(output).was_publishing() => return Ok(()),
         None => match FILES.iter().find(|file| output.join(file).exists()) {
@@ -240,4 +240,13 @@ pub fn publish(staging: &Path, workspace: &Workspace, plan: &Plan, manifest: &Ma
     }
     write_json(&output.join(manifest::FILE), manifest)?;
     workspace.end_publishing()
+}
+
+/// Refuses an output folder that cannot be written before hours are spent on what goes there.
+fn ensure_writable(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    if let Err(error) = tempfile::tempfile_in(folder) {
+        return Err(hint(format!("cannot write into {}: {error}", folder.display()), "choose another --output"));
+    }
+    Ok(())
 }

@@ -103,13 +103,10 @@ impl Plan {
         let mut lines = Vec::new();
         for stage in staged {
             let done = workspace.done::<serde_json::Value>(stage).is_some();
-            let why = match upstream {
-                _ if done => None,
-                Some(upstream) if workspace.why_stale(stage).ends_with("never ran here") || stage.name != "embed" => {
-                    Some(format!("{}; after {upstream}", workspace.why_stale(stage)))
-                }
-                _ => Some(workspace.why_stale(stage)),
-            };
+            let why = (!done).then(|| match upstream {
+                Some(upstream) => format!("{}; after {upstream}", workspace.why_stale(stage)),
+                None => workspace.why_stale(stage),
+            });
             if why.is_some() {
                 upstream = Some(stage.name);
             }

@@ -8,9 +8,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::models::cross_encoder::CrossEncoder;
-use crate::pipeline::Log;
 use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Budget;
+use crate::pipeline::log::Log;
 use crate::pipeline::plan::Plan;
 use crate::progress::{Progress, Task};
 use crate::stages::candidates::Candidate;

@@ -1,6 +1,6 @@
 //! The tables between files and stages. Nothing outside this folder uses `arrow` or `parquet`.
 //!
-//! Questions come in through [`read_parquet`] and [`read_lines`], results go out through [`results`], and finished
+//! Questions come in through `read_parquet` and `read_lines`, results go out through [`results`], and finished
 //! pieces of long stages are kept by [`shards`].
 
 pub mod ids;

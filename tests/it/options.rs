@@ -103,7 +103,7 @@ fn another_run_in_the_output_is_refused_without_force() {
     mine_ok(&tiny(&input, text(&output), &[]));
     let before = std::fs::read(output.join("pairs.parquet")).unwrap();
     let error = mine_fails(&tiny(&input, text(&output), &["--top-k", "2"]), 1);
-    assert!(error.contains("holds a run with other options or inputs") && error.contains("--force"), "{error}");
+    assert!(error.contains("holds a run with other options") && error.contains("--force"), "{error}");
     assert_eq!(before, std::fs::read(output.join("pairs.parquet")).unwrap());
     mine_ok(&tiny(&input, text(&output), &["--top-k", "2", "--force"]));
     assert_ne!(before, std::fs::read(output.join("pairs.parquet")).unwrap());
@@ -114,6 +114,17 @@ fn another_run_in_the_output_is_refused_without_force() {
     let error = mine_fails(&tiny(&input, text(&foreign), &[]), 1);
     assert!(error.contains("holds a pairs.parquet without a manifest"), "{error}");
     assert_eq!(std::fs::read(foreign.join("pairs.parquet")).unwrap(), b"somebody's own");
+}
+
+#[test]
+fn the_same_command_over_a_grown_corpus_needs_no_force() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    write_questions(&input, &["how are you", "how are you"]);
+    mine_ok(&tiny(text(&input), text(&output), &[]));
+    write_questions(&input, &["how are you", "how are you", "how  are you"]);
+    mine_ok(&tiny(text(&input), text(&output), &[]));
+    assert_eq!(read(&output.join("clusters.parquet")).num_rows(), 3);
 }
 
 #[test]
