@@ -57,8 +57,11 @@ pub struct Graph<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
+    /// Every member above the threshold to the representative, no pair inside that was ruled out
     Cohesive,
+    /// Every member above the threshold to the representative
     Star,
+    /// Whatever a chain of duplicates connects
     Components,
 }
 

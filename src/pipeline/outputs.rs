@@ -239,6 +239,7 @@ pub fn publish(staging: &Path, workspace: &Workspace, plan: &Plan, manifest: &Ma
         }
     }
     write_json(&output.join(manifest::FILE), manifest)?;
+    std::fs::remove_dir(staging).with_context(|| format!("cannot remove {}", staging.display()))?;
     workspace.end_publishing()
 }
 
