@@ -65,6 +65,19 @@ pub(crate) fn max_tokens(folder: &ModelFolder, positions: usize) -> Result<usize
     Ok(asked.min(positions))
 }
 
+/// A tokenizer with more tokens than the model has vectors would index outside the table.
+pub(crate) fn check_vocabulary(folder: &ModelFolder, tokenizer: &Tokenizer, config: &BertConfig) -> Result<()> {
+    if tokenizer.vocabulary_size() > config.vocab_size {
+        bail!(
+            "{}: {} tokens, but config.json has vocab_size {}",
+            folder.path("tokenizer.json").display(),
+            tokenizer.vocabulary_size(),
+            config.vocab_size
+        );
+    }
+    Ok(())
+}
+
 impl BiEncoder {
     /// Loads a folder; every failure names the file and what was expected in it.
     pub fn load(folder: &ModelFolder, device: &Device) -> Result<Self> {
@@ -76,14 +89,7 @@ impl BiEncoder {
         let max_tokens = max_tokens(folder, config.max_position_embeddings)?;
         let tokenizer =
             Tokenizer::from_bytes(&folder.require("tokenizer.json")?, max_tokens, &folder.path("tokenizer.json"))?;
-        if tokenizer.vocabulary_size() > config.vocab_size {
-            bail!(
-                "{}: {} tokens, but config.json has vocab_size {}",
-                folder.path("tokenizer.json").display(),
-                tokenizer.vocabulary_size(),
-                config.vocab_size
-            );
-        }
+        check_vocabulary(folder, &tokenizer, &config)?;
         let (bytes, origin) = (folder.require("model.safetensors")?, folder.path("model.safetensors"));
         let weights = Weights::parse(&bytes, &origin, &["bert."])?;
         let encoder = Bert::load(&config, &weights, device)?;

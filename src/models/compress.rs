@@ -10,19 +10,6 @@ use crate::error::hint;
 use crate::models::folder::ModelFolder;
 use crate::models::{calibration, quantised};
 
-/// Files that a compressed model keeps. `vocab.txt` is not among them: `tokenizer.json` holds the vocabulary.
-const KEPT: [&str; 9] = [
-    "config.json",
-    "modules.json",
-    "1_Pooling/config.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    calibration::FILE,
-];
-
 /// Writes the model into `output` with 8-bit weights, complete or not at all.
 pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
     if output.exists() {
@@ -37,9 +24,10 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     let staging = builder.tempdir_in(parent).with_context(failed)?;
-    for file in KEPT {
-        if let Some(bytes) = model.read(file)? {
-            let path = staging.path().join(file);
+    // no vocab.txt: tokenizer.json holds the vocabulary
+    for file in model.config_files()?.into_iter().chain([calibration::FILE.to_string()]) {
+        if let Some(bytes) = model.read(&file)? {
+            let path = staging.path().join(&file);
             std::fs::create_dir_all(path.parent().unwrap_or(parent)).with_context(failed)?;
             std::fs::write(&path, bytes).with_context(failed)?;
         }

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use burn::tensor::activation::tanh;
 
 use crate::models::bert::{Bert, TokenBatch};
-use crate::models::bi_encoder::{bert_config, max_tokens};
+use crate::models::bi_encoder::{bert_config, check_vocabulary, max_tokens};
 use crate::models::folder::ModelFolder;
 use crate::models::weights::Weights;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
@@ -37,6 +37,13 @@ impl CrossEncoder {
         let max_tokens = max_tokens(folder, config.max_position_embeddings)?;
         let tokenizer =
             Tokenizer::from_bytes(&folder.require("tokenizer.json")?, max_tokens, &folder.path("tokenizer.json"))?;
+        check_vocabulary(folder, &tokenizer, &config)?;
+        ensure!(
+            config.type_vocab_size >= 2,
+            "{}: type_vocab_size is {}, expected 2: a pair needs two segments",
+            folder.path("config.json").display(),
+            config.type_vocab_size
+        );
         let (bytes, origin) = (folder.require("model.safetensors")?, folder.path("model.safetensors"));
         let weights = Weights::parse(&bytes, &origin, &["bert."])?;
         let hidden = config.hidden_size;
@@ -56,6 +63,8 @@ impl CrossEncoder {
         let width = hidden.dims()[1];
         let first = hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width]);
         let logits = self.classifier.forward(tanh(self.pooler.forward(first)));
-        logits.into_data().try_into_vec().context("logits are not f32")
+        let logits: Vec<f32> = logits.into_data().try_into_vec().context("logits are not f32")?;
+        ensure!(logits.iter().all(|logit| logit.is_finite()), "the cross-encoder gave a logit that is not a number");
+        Ok(logits)
     }
 }

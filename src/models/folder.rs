@@ -90,21 +90,32 @@ impl ModelFolder {
         }
     }
 
-    /// Hash of every file that a model is read from, so that a changed model is a different model.
-    pub fn fingerprint(&self) -> Result<String> {
-        const FILES: [&str; 8] = [
+    /// Names of every file but the weights that a model may be read from, those of its modules included.
+    pub fn config_files(&self) -> Result<Vec<String>> {
+        let mut files: Vec<String> = [
             "config.json",
-            "model.safetensors",
             "modules.json",
             "sentence_bert_config.json",
+            "config_sentence_transformers.json",
             "tokenizer.json",
             "tokenizer_config.json",
-            "1_Pooling/config.json",
-            "config_sentence_transformers.json",
-        ];
+            "special_tokens_map.json",
+        ]
+        .map(String::from)
+        .to_vec();
+        let modules: Vec<serde_json::Value> = self.json("modules.json")?.unwrap_or_default();
+        let paths = modules.iter().filter_map(|module| module.get("path")?.as_str());
+        let inside = paths.filter(|path| !path.is_empty() && !path.contains("..") && !path.starts_with('/'));
+        files.extend(inside.map(|path| format!("{path}/config.json")));
+        Ok(files)
+    }
+
+    /// Hash of every file that a model is read from, so that a changed model is a different model.
+    pub fn fingerprint(&self) -> Result<String> {
+        let weights = "model.safetensors".to_string();
         let mut hasher = blake3::Hasher::new();
-        for file in FILES {
-            let bytes = self.read(file)?.unwrap_or_default();
+        for file in self.config_files()?.into_iter().chain([weights]) {
+            let bytes = self.read(&file)?.unwrap_or_default();
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(&bytes);
         }

@@ -127,11 +127,15 @@ impl Workspace {
         Ok(())
     }
 
-    /// Why a stage that is not finished has to run.
-    pub fn why_stale(&self, stage: &Stage) -> String {
-        let shards = fs::read_dir(self.folder(stage)).map_or(0, |entries| {
+    /// Finished shards of a stage.
+    pub fn shards(&self, stage: &Stage) -> usize {
+        fs::read_dir(self.folder(stage)).map_or(0, |entries| {
             entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "arrow")).count()
-        });
+        })
+    }
+
+    /// Why a stage that is not finished has to run, when `shards` of it are.
+    pub fn why_stale(&self, stage: &Stage, shards: usize) -> String {
         if shards > 0 {
             return format!("was stopped with {shards} shards finished");
         }

@@ -25,7 +25,10 @@ pub fn resolve(input: &str) -> Result<Vec<PathBuf>> {
     }
     if path.is_dir() {
         let entries = std::fs::read_dir(path).with_context(|| format!("cannot read folder {input}"))?;
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let mut files = Vec::new();
+        for entry in entries {
+            files.push(entry.with_context(|| format!("cannot read folder {input}"))?.path());
+        }
         files.retain(|file| file.is_file() && Format::of(file) == Some(Format::Parquet));
         files.sort();
         if files.is_empty() {
@@ -40,7 +43,8 @@ pub fn resolve(input: &str) -> Result<Vec<PathBuf>> {
         bail!("{input}: no such file or folder");
     }
     let matches = glob::glob(input).map_err(|e| usage(format!("--input {input}: not a valid glob: {e}")))?;
-    let mut files: Vec<PathBuf> = matches.flatten().filter(|file| file.is_file()).collect();
+    let mut files = matches.collect::<Result<Vec<PathBuf>, _>>().with_context(|| format!("cannot read {input}"))?;
+    files.retain(|file| file.is_file());
     files.sort();
     if files.is_empty() {
         bail!("{input}: the glob matches no file");

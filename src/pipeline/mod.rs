@@ -36,6 +36,8 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     outputs::check_folder(plan, force)?;
     let workspace = Workspace::open(&plan.options.output)?;
+    // again under the lock: another run may have ended in between
+    outputs::check_folder(plan, force)?;
     let (device, device_name) = plan.options.device.open();
     let mut log = Log::default();
 
@@ -78,14 +80,11 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     outputs::publish(&staging, &workspace, plan, &manifest)?;
     workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
     let stages = &plan.stages;
-    workspace.prune(&[
-        &stages.embed,
-        &stages.candidates,
-        &stages.rerank_ab,
-        &stages.rerank_ba,
-        &stages.rerank,
-        &stages.cluster,
-    ])?;
+    workspace.prune(&[&stages.embed, &stages.candidates, &stages.cluster])?;
+    if reranked {
+        // dear scores survive a run without a cross-encoder in between
+        workspace.prune(&[&stages.rerank_ab, &stages.rerank_ba, &stages.rerank])?;
+    }
     summary::print(plan, &questions, &tables, &manifest, progress);
     Ok(())
 }

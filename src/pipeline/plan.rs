@@ -35,8 +35,8 @@ pub struct Plan {
     pub stages: Stages,
 }
 
-/// The stages that keep artifacts. Scores of the first order do not depend on threshold or budget, those of the second
-/// not on the budget: raising either reuses them.
+/// The stages that keep artifacts. Scores depend neither on threshold, margin nor budget, which only decide which pairs
+/// are scored: changing them reuses what is there.
 pub struct Stages {
     pub embed: Stage,
     pub candidates: Stage,
@@ -103,9 +103,13 @@ impl Plan {
         let mut lines = Vec::new();
         for stage in staged {
             let done = workspace.done::<serde_json::Value>(stage).is_some();
+            let shards = match stage.name {
+                "rerank" => workspace.shards(&self.stages.rerank_ab) + workspace.shards(&self.stages.rerank_ba),
+                _ => workspace.shards(stage),
+            };
             let why = (!done).then(|| match upstream {
-                Some(upstream) => format!("{}; after {upstream}", workspace.why_stale(stage)),
-                None => workspace.why_stale(stage),
+                Some(upstream) => format!("{}; after {upstream}", workspace.why_stale(stage, shards)),
+                None => workspace.why_stale(stage, shards),
             });
             if why.is_some() {
                 upstream = Some(stage.name);
@@ -134,8 +138,14 @@ fn thresholds(
         progress.warn(format!("{} has no measured {what}: {value} is used; set it with {flag}", model.name()));
         value
     };
-    let floor = options.min_cosine.or(cosine.map(|c| c.floor));
-    let floor = floor.unwrap_or_else(|| unmeasured("candidate floor", "--min-cosine", FALLBACK_COSINE, bi_encoder));
+    // where the cosine decides, a floor that nobody asked for must not hide what the threshold asks for
+    let lower = if cross_encoder.is_none() { options.threshold.unwrap_or(1.0) } else { 1.0 };
+    let floor = options.min_cosine.or(cosine.map(|c| c.floor.min(lower)));
+    let floor =
+        floor.unwrap_or_else(|| unmeasured("candidate floor", "--min-cosine", FALLBACK_COSINE.min(lower), bi_encoder));
+    if floor > lower {
+        progress.warn(format!("--min-cosine {floor} is above --threshold {lower}: no pair below the floor is found"));
+    }
     let threshold = match (options.threshold, cross_encoder) {
         (Some(threshold), _) => threshold,
         (None, Some(model)) => calibration::read(model)?
@@ -187,18 +197,18 @@ fn stages(
     let model = cross_encoder.unwrap_or_else(|| "none".into());
     let rerank_ab =
         Stage::new("rerank-ab", rerank::VERSION, [("candidates", candidates.fingerprint()), ("cross-encoder", model)]);
-    let rerank_ba = Stage::new(
-        "rerank-ba",
+    let rerank_ba = Stage::new("rerank-ba", rerank::VERSION, [("rerank-ab", rerank_ab.fingerprint())]);
+    let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
+    let rerank = Stage::new(
+        "rerank",
         rerank::VERSION,
         [
-            ("rerank-ab", rerank_ab.fingerprint()),
+            ("rerank-ba", rerank_ba.fingerprint()),
             ("threshold", threshold.to_string()),
             ("second-order-margin", options.second_order_margin.to_string()),
+            ("rerank-budget", budget),
         ],
     );
-    let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
-    let rerank =
-        Stage::new("rerank", rerank::VERSION, [("rerank-ba", rerank_ba.fingerprint()), ("rerank-budget", budget)]);
     let cluster = Stage::new(
         "cluster",
         cluster::VERSION,

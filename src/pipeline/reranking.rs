@@ -1,6 +1,6 @@
 //! The rerank stage over its shards, within its budget.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -52,12 +52,13 @@ pub fn run(
     let order = rerank::promising_first(candidates);
     let done: Option<Record> = workspace.done(&plan.stages.rerank);
     let started = Instant::now();
-    let pairs = match (done, plan.options.rerank_budget) {
+    let most = match (done, plan.options.rerank_budget) {
         // a time budget ended where it ended: the same run again has the same pairs
-        (Some(record), _) => record.reranked,
-        (None, Some(Budget::Pairs(pairs))) => pairs.min(order.len()),
-        (None, _) => order.len(),
+        (Some(record), Some(Budget::Time(_))) => record.reranked,
+        (_, Some(Budget::Pairs(pairs))) => pairs,
+        (_, Some(Budget::Time(_)) | None) => order.len(),
     };
+    let pairs = most.min(order.len());
     let task = progress.task("rerank", "pairs", pairs);
     let mut scorer = Scorer { workspace, folder, device, texts, task: &task, progress, model: None, truncated: 0 };
     let mut record = Record::default();
@@ -107,34 +108,38 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
+    /// Logits of a shard's candidates: what an earlier run scored is read, what it did not is added.
     fn logits(&mut self, stage: &Stage, index: usize, candidates: &[Candidate], order: Order) -> Result<Vec<f32>> {
         let folder = self.workspace.folder(stage);
         let shard = shards::read(&folder, index, &|line| self.progress.warn(line))?;
-        if let Some((logits, truncated)) = shard.as_deref().and_then(|shard| stored(shard, candidates)) {
-            self.truncated += truncated;
-            return Ok(logits);
+        let mut known = stored(shard.as_deref().unwrap_or_default());
+        let of = |pair: &Candidate| (pair.a, pair.b);
+        let missing: Vec<Candidate> =
+            candidates.iter().filter(|pair| !known.contains_key(&of(pair))).copied().collect();
+        if !missing.is_empty() {
+            if self.model.is_none() {
+                self.progress.say(&format!("loading {}", self.folder.name()));
+                self.model = Some(CrossEncoder::load(self.folder, self.device)?);
+            }
+            let model = self.model.as_ref().context("the cross-encoder is loaded")?;
+            let (logits, truncated) = rerank::score(model, self.texts, &missing, order, self.task)?;
+            known.extend(missing.iter().map(of).zip(logits.into_iter().zip(truncated)));
+            let columns = vec![
+                ("a", ShardColumn::U32(known.keys().map(|&(a, _)| a).collect())),
+                ("b", ShardColumn::U32(known.keys().map(|&(_, b)| b).collect())),
+                ("logit", ShardColumn::F32(known.values().map(|&(logit, _)| logit).collect())),
+                ("truncated", ShardColumn::U32(known.values().map(|&(_, cut)| cut.into()).collect())),
+            ];
+            shards::write(&folder, index, &columns)?;
         }
-        if self.model.is_none() {
-            self.progress.say(&format!("loading {}", self.folder.name()));
-            self.model = Some(CrossEncoder::load(self.folder, self.device)?);
-        }
-        let model = self.model.as_ref().context("the cross-encoder is loaded")?;
-        let (logits, truncated) = rerank::score(model, self.texts, candidates, order, self.task)?;
-        self.truncated += truncated.iter().filter(|&&cut| cut).count();
-        let columns = vec![
-            ("a", ShardColumn::U32(candidates.iter().map(|pair| pair.a).collect())),
-            ("b", ShardColumn::U32(candidates.iter().map(|pair| pair.b).collect())),
-            ("logit", ShardColumn::F32(logits.clone())),
-            ("truncated", ShardColumn::U32(truncated.into_iter().map(u32::from).collect())),
-        ];
-        shards::write(&folder, index, &columns)?;
-        Ok(logits)
+        let scored: Vec<(f32, bool)> = candidates.iter().map(|pair| known[&of(pair)]).collect();
+        self.truncated += scored.iter().filter(|&&(_, cut)| cut).count();
+        Ok(scored.into_iter().map(|(logit, _)| logit).collect())
     }
 }
 
-/// Logits of a stored shard for `candidates` and how many were cut, when it has them all. A shard of another budget
-/// may hold more.
-fn stored(shard: &[(&'static str, ShardColumn)], candidates: &[Candidate]) -> Option<(Vec<f32>, usize)> {
+/// Logit of every pair that a shard holds, and whether the pair was cut at the model's limit.
+fn stored(shard: &[(&'static str, ShardColumn)]) -> BTreeMap<(u32, u32), (f32, bool)> {
     let [
         (_, ShardColumn::U32(a)),
         (_, ShardColumn::U32(b)),
@@ -142,13 +147,10 @@ fn stored(shard: &[(&'static str, ShardColumn)], candidates: &[Candidate]) -> Op
         (_, ShardColumn::U32(truncated)),
     ] = shard
     else {
-        return None;
+        return BTreeMap::new();
     };
-    let row_of: HashMap<(u32, u32), usize> = a.iter().copied().zip(b.iter().copied()).zip(0..).collect();
-    let rows: Vec<usize> =
-        candidates.iter().map(|pair| row_of.get(&(pair.a, pair.b)).copied()).collect::<Option<_>>()?;
-    let cut = rows.iter().filter(|&&row| truncated[row] > 0).count();
-    Some((rows.into_iter().map(|row| logit[row]).collect(), cut))
+    let scored = logit.iter().zip(truncated).map(|(&logit, &cut)| (logit, cut > 0));
+    a.iter().copied().zip(b.iter().copied()).zip(scored).collect()
 }
 
 /// Records the stage, and warns of what the budget left out.

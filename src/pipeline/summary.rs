@@ -21,7 +21,13 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         readable(questions.texts.len()),
         readable(questions.skipped.len())
     ));
-    progress.say(&format!("pairs      {} scored, {} duplicates", readable(tables.pairs.len()), readable(duplicates)));
+    let undecided = tables.pairs.iter().filter(|pair| pair.is_duplicate.is_none()).count();
+    progress.say(&format!(
+        "pairs      {}: {} duplicates, {} undecided",
+        readable(tables.pairs.len()),
+        readable(duplicates),
+        readable(undecided)
+    ));
     progress.say(&format!(
         "clusters   {} holding {} questions, {} to review",
         readable(tables.stats.len()),

@@ -36,6 +36,11 @@ impl Ids {
         Ok(Some(Self(concat(&chunks)?)))
     }
 
+    /// The same ids as strings.
+    pub(super) fn into_text(self) -> Result<Self> {
+        Ok(Self(cast(&self.0, &DataType::Utf8)?))
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

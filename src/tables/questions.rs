@@ -166,10 +166,22 @@ pub fn read(files: &[PathBuf], columns: &Columns) -> Result<Questions> {
             Some(Format::JsonLines) => read_lines::json(file, columns, &mut rows)?,
             Some(Format::Parquet) | None => read_parquet::read(file, columns, &mut rows)?,
         };
-        same_id_type(files, &ids, &file_ids, ids.len())?;
-        ids.push(file_ids);
+        if files.len() == 1 || starts.last() != Some(&rows.seen) {
+            ids.push((file, file_ids));
+        }
     }
-    let ids: Vec<_> = ids.into_iter().flatten().map(|ids| ids.0).collect();
+    let differ = |ids: &[(&PathBuf, Option<Ids>)]| ids.iter().position(|(_, other)| kind(other) != kind(&ids[0].1));
+    // in text an id has no type of its own: what looks like integers in one file may be strings in the next
+    if files.iter().all(|file| !matches!(Format::of(file), Some(Format::Parquet) | None)) && differ(&ids).is_some() {
+        for (_, ids) in &mut ids {
+            *ids = ids.take().map(Ids::into_text).transpose()?;
+        }
+    }
+    if let Some(at) = differ(&ids) {
+        let ((first_file, first), (file, other)) = (&ids[0], &ids[at]);
+        bail!("{} has {}, but {} has {}", file.display(), kind(other), first_file.display(), kind(first));
+    }
+    let ids: Vec<_> = ids.into_iter().filter_map(|(_, ids)| ids).map(|ids| ids.0).collect();
     let ids = Ids::concat(&ids)?.unwrap_or_else(|| Ids::row_numbers(rows.seen));
     if let Some(found) = ids.find_duplicate()? {
         let place = |row: usize| {
@@ -184,15 +196,10 @@ pub fn read(files: &[PathBuf], columns: &Columns) -> Result<Questions> {
     Ok(Questions { ids, texts: rows.texts, rows: rows.rows, skipped: rows.skipped })
 }
 
-/// Files of one input must agree on whether there are ids and of what type.
-fn same_id_type(files: &[PathBuf], before: &[Option<Ids>], now: &Option<Ids>, at: usize) -> Result<()> {
-    let Some(first) = before.first() else { return Ok(()) };
-    let kind = |ids: &Option<Ids>| match ids {
+/// What files of one input must agree on: whether there are ids, and of what type.
+fn kind(ids: &Option<Ids>) -> String {
+    match ids {
         Some(ids) => format!("ids of type {}", ids.0.data_type()),
         None => "no id column".into(),
-    };
-    if kind(first) != kind(now) {
-        bail!("{} has {}, but {} has {}", files[at].display(), kind(now), files[0].display(), kind(first));
     }
-    Ok(())
 }

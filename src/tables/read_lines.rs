@@ -1,7 +1,7 @@
 //! Questions out of delimited text (CSV, TSV) and JSON lines.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,8 +25,12 @@ pub fn csv(path: &Path, delimiter: u8, columns: &Columns, rows: &mut Rows) -> Re
     }
     let (text, id) = columns.find(path, &header)?;
     let mut ids = Vec::new();
+    let mut last_record = csv::Position::new();
     for record in reader.records() {
         let record = record.map_err(at)?;
+        if let Some(position) = record.position() {
+            last_record = position.clone();
+        }
         let value = record.get(text).unwrap_or_default();
         rows.push(if value.is_empty() { None } else { Some(value) })?;
         if let Some(id) = id {
@@ -38,7 +42,28 @@ pub fn csv(path: &Path, delimiter: u8, columns: &Columns, rows: &mut Rows) -> Re
             ids.push(value.to_string());
         }
     }
+    if ends_inside_quotes(path, delimiter, last_record.byte())? {
+        let line = last_record.line();
+        bail!("{}: line {line}: a quoted field is never closed: is the file cut off?", path.display());
+    }
     Ok(id.map(|_| text_ids(ids)))
+}
+
+/// Whether the record that starts at `from` opens a quoted field and the file ends before it is closed. The parser
+/// takes the end of the file for the end of the field, which would swallow every row after a stray quote.
+fn ends_inside_quotes(path: &Path, delimiter: u8, from: u64) -> Result<bool> {
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    file.seek(SeekFrom::Start(from))?;
+    let (mut open, mut field_starts, mut byte) = (false, true, [0u8; 1]);
+    let mut reader = BufReader::new(file);
+    while reader.read(&mut byte)? == 1 {
+        let [byte] = byte;
+        // a doubled quote inside a quoted field closes it and opens it again
+        let turns = byte == b'"' && (open || field_starts);
+        open ^= turns;
+        field_starts = !open && (turns || byte == delimiter || byte == b'\n');
+    }
+    Ok(open)
 }
 
 fn text_ids(ids: Vec<String>) -> Ids {

@@ -26,7 +26,7 @@ fn gold_labels(ids: &[i64], pairs: &[(i64, i64)]) -> Vec<i64> {
 }
 
 #[test]
-fn cohesive_clusters_beat_components_on_real_questions() {
+fn cohesive_clusters_do_not_chain_real_questions() {
     let (Some(dev), Some(questions)) = (shared("data/qqp/dev.parquet"), shared("data/qqp/questions-dev.parquet"))
     else {
         return;

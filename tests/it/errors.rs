@@ -119,6 +119,8 @@ fn invalid_utf8_is_named_with_its_place() {
 fn broken_lines_are_named() {
     let error = refuses("q.csv", |path| std::fs::write(path, "id,text\n1,a\n2,b,c\n").unwrap());
     assert!(error.contains("line 3: 3 fields, expected 2"), "{error}");
+    let error = refuses("q.csv", |path| std::fs::write(path, "id,text\n1,a\n2,\"b\n3,c\n").unwrap());
+    assert!(error.contains("line 3: a quoted field is never closed"), "{error}");
     let error = refuses("q.csv", |path| std::fs::write(path, "id,text\n1,a\n,b\n").unwrap());
     assert!(error.contains("line 3, column \"id\": the id is empty"), "{error}");
     let error = refuses("q.jsonl", |path| std::fs::write(path, "{\"text\": \"a\"}\n{\"text\": \n").unwrap());

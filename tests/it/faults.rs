@@ -50,7 +50,7 @@ fn shards(output: &Path, stage: &str) -> Vec<(PathBuf, SystemTime)> {
 /// Waits until `ready` or the process ends; whether it was ready while the process ran.
 fn wait_for(child: &mut Child, ready: impl Fn() -> bool) -> bool {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(120) {
+    while started.elapsed() < Duration::from_secs(900) {
         if ready() {
             return child.try_wait().unwrap().is_none();
         }

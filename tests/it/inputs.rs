@@ -133,6 +133,19 @@ fn folders_and_globs_are_one_table() {
 }
 
 #[test]
+fn a_glob_of_csv_files_agrees_on_text_ids() {
+    let work = folder();
+    let output = work.path().join("out");
+    std::fs::write(work.path().join("a.csv"), "id,text\n1,same\n2,\"say \"\"hi\"\"\"\n").unwrap();
+    std::fs::write(work.path().join("b.csv"), "id,text\nA7,same\n").unwrap();
+    std::fs::write(work.path().join("c.csv"), "id,text\n").unwrap();
+    mine_ok(&tiny(&format!("{}/*.csv", text(work.path())), text(&output), &[]));
+    let pairs = read(&output.join("pairs.parquet"));
+    let (row, _) = copies(&pairs)[0].clone();
+    assert_eq!((strings(&pairs, "id_a")[row].as_str(), strings(&pairs, "id_b")[row].as_str()), ("1", "A7"));
+}
+
+#[test]
 fn null_and_blank_texts_are_skipped_counted_and_listed() {
     let work = folder();
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
