@@ -13,6 +13,7 @@
 //!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
 //! - [`cli`] parses, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
 
+pub mod calibration;
 pub mod cli;
 pub mod clustering;
 pub mod device;

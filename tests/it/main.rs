@@ -7,6 +7,7 @@ mod errors;
 mod faults;
 mod fixture;
 mod inputs;
+mod metrics;
 mod models;
 mod options;
 mod parity;
