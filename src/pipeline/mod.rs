@@ -7,9 +7,10 @@
 pub mod artifact;
 pub mod config;
 mod embedding;
+pub mod finished;
 mod input;
 mod log;
-mod manifest;
+pub mod manifest;
 mod outputs;
 pub mod plan;
 mod reranking;
