@@ -28,7 +28,8 @@ pub struct Candidate {
     pub expected_calibration_error: f64,
 }
 
-/// The chosen calibrator, fitted on all pairs, and what it was chosen from, best first.
+/// The chosen calibrator, fitted on all pairs, and what it was chosen from, best first. How good it is on pairs it has
+/// not seen is what its candidate says; on those it was fitted on any figure flatters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     pub calibrator: Calibrator,

@@ -77,13 +77,7 @@ pub fn operating_point(
     let drawn = resample(clusters.count, draws, seed, |times| {
         let mut counts = Confusion::default();
         for ((&label, &score), &cluster) in labels.iter().zip(scores).zip(&clusters.of_pair) {
-            let times = u64::from(times[cluster as usize]);
-            match (label, score >= threshold) {
-                (true, true) => counts.true_positives += times,
-                (false, true) => counts.false_positives += times,
-                (true, false) => counts.false_negatives += times,
-                (false, false) => counts.true_negatives += times,
-            }
+            counts.add(label, score >= threshold, u64::from(times[cluster as usize]));
         }
         target.of(&counts)
     });

@@ -89,6 +89,15 @@ impl Ranking {
         self.sum_up(weight, None)
     }
 
+    /// Decisions at `threshold` when the pair of rank `r` counts `weight(r)` times.
+    pub fn weighted_confusion(&self, threshold: f64, weight: impl Fn(usize) -> u64) -> Confusion {
+        let mut counts = Confusion::default();
+        for (rank, (&label, &score)) in self.labels.iter().zip(&self.scores).enumerate() {
+            counts.add(label, score >= threshold, weight(rank));
+        }
+        counts
+    }
+
     fn sum_up(&self, weight: impl Fn(usize) -> u64, known: Option<u64>) -> PairFigures {
         let (mut pairs, mut found) = (0, 0);
         for (rank, &label) in self.labels.iter().enumerate() {
@@ -202,15 +211,18 @@ impl Confusion {
     /// Counts decisions; a score at or above `threshold` is a predicted duplicate.
     pub fn at(labels: &[bool], scores: &[f64], threshold: f64) -> Self {
         let mut counts = Self::default();
-        for (&label, &score) in labels.iter().zip(scores) {
-            match (label, score >= threshold) {
-                (true, true) => counts.true_positives += 1,
-                (false, true) => counts.false_positives += 1,
-                (true, false) => counts.false_negatives += 1,
-                (false, false) => counts.true_negatives += 1,
-            }
-        }
+        labels.iter().zip(scores).for_each(|(&label, &score)| counts.add(label, score >= threshold, 1));
         counts
+    }
+
+    /// Counts a decision `times` times.
+    pub fn add(&mut self, label: bool, predicted: bool, times: u64) {
+        *match (label, predicted) {
+            (true, true) => &mut self.true_positives,
+            (false, true) => &mut self.false_positives,
+            (true, false) => &mut self.false_negatives,
+            (false, false) => &mut self.true_negatives,
+        } += times;
     }
 
     /// TP / (TP + FP); 1 where nothing is predicted.
