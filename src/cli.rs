@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::report;
 use crate::error::usage;
 use crate::models::compress;
 use crate::models::folder::ModelFolder;
@@ -57,6 +58,8 @@ enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Write a finished run as one page for a person
+    Report(report::ReportArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +99,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)
         }
+        Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
         Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
             let folder = if folder.as_os_str() == "built-in" {
                 crate::models::built_in::BI_ENCODER

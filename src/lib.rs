@@ -11,16 +11,19 @@
 //! - [`stages`] holds one typed function a stage, from tables to tables.
 //! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer, [`models`] of the Burn modules,
 //!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
+//! - [`commands`] has one file a command besides the run itself; [`report`] is the page a person looks at.
 //! - [`cli`] parses, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
 
 pub mod cli;
 pub mod clustering;
+pub mod commands;
 pub mod device;
 pub mod error;
 pub mod metrics;
 pub mod models;
 pub mod pipeline;
 pub mod progress;
+pub mod report;
 pub mod search;
 pub mod stages;
 pub mod tables;
