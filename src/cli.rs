@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::calibrate::{self, CalibrateArgs};
 use crate::commands::evaluate::{self, EvaluateArgs};
 use crate::commands::print_lines;
+use crate::commands::report;
 use crate::commands::sample::{self, SampleArgs};
 use crate::error::usage;
 use crate::models::compress;
@@ -67,6 +68,8 @@ enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Write a finished run as one page for a person
+    Report(report::ReportArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,6 +112,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)
         }
+        Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
         Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
             let folder = if folder.as_os_str() == "built-in" {
                 crate::models::built_in::BI_ENCODER

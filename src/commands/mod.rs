@@ -5,6 +5,7 @@
 
 pub mod calibrate;
 pub mod evaluate;
+pub mod report;
 pub mod sample;
 
 use std::path::Path;

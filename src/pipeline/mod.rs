@@ -13,6 +13,7 @@ mod log;
 pub mod manifest;
 mod outputs;
 pub mod plan;
+mod reporting;
 mod reranking;
 pub mod rescoring;
 mod searching;
@@ -80,6 +81,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let staging = outputs::write(&workspace, plan, &questions, &unique, &tables, embedded.as_ref(), &log.metrics)?;
     log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
     let manifest = Manifest::new(plan, log.records, started, device_name, progress.warnings());
+    reporting::write(&staging, &questions, &tables, &log.metrics, &manifest)?;
     outputs::publish(&staging, &workspace, plan, &manifest)?;
     workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
     let stages = &plan.stages;

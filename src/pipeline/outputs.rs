@@ -14,6 +14,7 @@ use crate::pipeline::embedding::Embedded;
 use crate::pipeline::log::Log;
 use crate::pipeline::manifest::{self, Manifest};
 use crate::pipeline::plan::Plan;
+use crate::report;
 use crate::stages::candidates::Candidate;
 use crate::stages::collapse::{Copy, UniqueTexts};
 use crate::stages::rerank::Scores;
@@ -21,13 +22,14 @@ use crate::tables::questions::Questions;
 use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "pairs.parquet",
     "clusters.parquet",
     "cluster_stats.parquet",
     "skipped.parquet",
     "embeddings.parquet",
     "metrics.parquet",
+    report::FILE,
 ];
 
 /// A candidate with its decision.

@@ -50,7 +50,10 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!((count(1_234_567.0), percent(0.1234), percent(0.9999)), ("1,234,567".into(), "12.3 %".into(), "99.9 %".into()));
+        assert_eq!(
+            (count(1_234_567.0), percent(0.1234), percent(0.9999)),
+            ("1,234,567".into(), "12.3 %".into(), "99.9 %".into())
+        );
         assert_eq!((percent(1.0), optional_score(None), score(0.5)), ("100.0 %".into(), "–".into(), "0.500".into()));
         assert_eq!([0.04, 57.91, 200.0, 3900.0].map(seconds), ["0.04 s", "57.9 s", "3 min 20 s", "1 h 05 min"]);
         assert_eq!([12, 317_915, 5_000_000].map(bytes), ["12 B", "317.9 kB", "5.0 MB"]);

@@ -108,7 +108,8 @@ impl Point {
 /// Precision and recall at every distinct probability, from the highest down; empty without a duplicate.
 pub fn precision_recall(labelled: &[Labelled]) -> Vec<Point> {
     let all: f64 = labelled.iter().filter(|pair| pair.is_duplicate).map(|pair| pair.weight).sum();
-    let mut ranked: Vec<(f64, &Labelled)> = labelled.iter().filter_map(|pair| Some((pair.probability?, pair))).collect();
+    let mut ranked: Vec<(f64, &Labelled)> =
+        labelled.iter().filter_map(|pair| Some((pair.probability?, pair))).collect();
     ranked.sort_by(|x, y| y.0.total_cmp(&x.0));
     let (mut right, mut called) = (0.0, 0.0);
     let mut points = Vec::new();
@@ -164,7 +165,10 @@ mod tests {
     use crate::metrics::pairs;
 
     fn labelled(pairs: &[(bool, f64, Option<f64>)]) -> Vec<Labelled> {
-        pairs.iter().map(|&(is_duplicate, weight, probability)| Labelled { is_duplicate, weight, probability }).collect()
+        pairs
+            .iter()
+            .map(|&(is_duplicate, weight, probability)| Labelled { is_duplicate, weight, probability })
+            .collect()
     }
 
     #[test]
@@ -190,7 +194,8 @@ mod tests {
 
     #[test]
     fn calibration_compares_what_was_said_with_what_was_so() {
-        let pairs = labelled(&[(true, 1.0, Some(0.25)), (false, 3.0, Some(0.25)), (true, 4.0, Some(1.0)), (true, 1.0, None)]);
+        let pairs =
+            labelled(&[(true, 1.0, Some(0.25)), (false, 3.0, Some(0.25)), (true, 4.0, Some(1.0)), (true, 1.0, None)]);
         let bin = |predicted, observed, weight| CalibrationBin { predicted, observed, weight };
         let bins = calibration(&pairs);
         assert_eq!(bins, [bin(0.25, 0.25, 4.0), bin(1.0, 1.0, 4.0)]);
