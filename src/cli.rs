@@ -7,9 +7,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::models::{self, ModelsCommand};
 use crate::error::usage;
-use crate::models::compress;
-use crate::models::folder::ModelFolder;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
 use crate::pipeline::{self, plan::Plan};
 use crate::progress::Progress;
@@ -52,28 +51,10 @@ enum Command {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
-    /// Look into model folders and compress them
+    /// Download models, look into them and compress them
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum ModelsCommand {
-    /// Store a model with 8-bit weights
-    Compress {
-        /// Model folder to read
-        #[arg(long, value_name = "DIR")]
-        input: PathBuf,
-        /// Folder to write; must not exist
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
-    /// Print what a model folder holds
-    Show {
-        /// Model folder, or `built-in`
-        folder: PathBuf,
     },
 }
 
@@ -93,17 +74,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             }
             mine(base, *run, cancelled)
         }
-        Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
-            compress::compress(&ModelFolder::open(&input)?, &output)
-        }
-        Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
-            let folder = if folder.as_os_str() == "built-in" {
-                crate::models::built_in::BI_ENCODER
-            } else {
-                ModelFolder::open(&folder)?
-            };
-            print_lines(&compress::describe(&folder)?)
-        }
+        Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancelled)),
     }
 }
 
@@ -124,7 +95,7 @@ fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()
 }
 
 /// Results that were asked for go to stdout; a reader that went away is no failure.
-fn print_lines(lines: &[String]) -> Result<()> {
+pub(crate) fn print_lines(lines: &[String]) -> Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     for line in lines {

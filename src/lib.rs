@@ -11,10 +11,11 @@
 //! - [`stages`] holds one typed function a stage, from tables to tables.
 //! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer, [`models`] of the Burn modules,
 //!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
-//! - [`cli`] parses, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
+//! - [`cli`] parses, [`commands`] holds what is not mining, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
 
 pub mod cli;
 pub mod clustering;
+pub mod commands;
 pub mod device;
 pub mod error;
 pub mod metrics;

@@ -38,11 +38,11 @@ pub struct RawOptions {
     /// Nearest neighbours taken per question [default: 100]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
-    /// A sentence-transformers folder, or `built-in`
-    #[arg(long, value_name = "DIR")]
+    /// A sentence-transformers folder, a name on the hub (organisation/model[@revision]), or `built-in`
+    #[arg(long, value_name = "DIR|NAME")]
     pub bi_encoder: Option<String>,
-    /// A cross-encoder folder, or `none` to decide by cosine alone
-    #[arg(long, value_name = "DIR")]
+    /// A cross-encoder's folder or name on the hub, or `none` to decide by cosine alone
+    #[arg(long, value_name = "DIR|NAME")]
     pub cross_encoder: Option<String>,
     /// How neighbours are found [default: auto]
     #[arg(long)]
@@ -151,8 +151,9 @@ pub struct Options {
     pub id_column: Option<String>,
     pub output: PathBuf,
     pub top_k: usize,
-    pub bi_encoder: Option<PathBuf>,
-    pub cross_encoder: Option<PathBuf>,
+    /// Folder or hub name; `None` is the built-in model.
+    pub bi_encoder: Option<String>,
+    pub cross_encoder: Option<String>,
     pub engine: Engine,
     pub min_cosine: Option<f32>,
     pub threshold: Option<f32>,
@@ -232,11 +233,7 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: 
 /// Checks merged options.
 pub fn check(raw: &RawOptions) -> Result<Options> {
     let input = raw.input.clone().ok_or_else(|| usage("--input is missing: which questions?"))?;
-    let folder = |written: &Option<String>, absent: &str| match written.as_deref() {
-        None => None,
-        Some(name) if name == absent => None,
-        Some(path) => Some(PathBuf::from(path)),
-    };
+    let model = |written: &Option<String>, absent: &str| written.clone().filter(|name| name != absent);
     let links = within("hnsw-links", raw.hnsw_links.unwrap_or(16), 2, 256)?;
     Ok(Options {
         input,
@@ -244,8 +241,8 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         id_column: raw.id_column.clone(),
         output: raw.output.clone().unwrap_or_else(|| "mined".into()),
         top_k: within("top-k", raw.top_k.unwrap_or(100), 1, 100_000)?,
-        bi_encoder: folder(&raw.bi_encoder, "built-in"),
-        cross_encoder: folder(&raw.cross_encoder, "none"),
+        bi_encoder: model(&raw.bi_encoder, "built-in"),
+        cross_encoder: model(&raw.cross_encoder, "none"),
         engine: raw.index.unwrap_or(Engine::Auto),
         min_cosine: raw.min_cosine.map(|value| within("min-cosine", value, -1.0, 1.0)).transpose()?,
         threshold: raw.threshold.map(|value| within("threshold", value, 0.0, 1.0)).transpose()?,

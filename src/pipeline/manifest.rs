@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::models::folder::ModelFolder;
+use crate::models::hub_cache;
 use crate::pipeline::plan::Plan;
 
 /// File name in the output folder.
@@ -106,7 +107,15 @@ fn decimal(number: f32) -> f64 {
 }
 
 fn models(plan: &Plan) -> Value {
-    let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
+    let describe = |folder: &ModelFolder, hash: &str| match folder {
+        ModelFolder::Hub { name, commit, path } => {
+            let sha256 = hub_cache::sha256(path).unwrap_or_default();
+            serde_json::json!({ "name": name, "hash": hash, "revision": commit, "sha256": sha256 })
+        }
+        ModelFolder::OnDisk(_) | ModelFolder::BuiltIn { .. } => {
+            serde_json::json!({ "name": folder.name(), "hash": hash })
+        }
+    };
     serde_json::json!({
         "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
         "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),

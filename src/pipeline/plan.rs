@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
+use crate::models::hub;
 use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Options;
 use crate::pipeline::input::{self, InputFile};
@@ -51,13 +52,13 @@ impl Plan {
     pub fn new(options: Options, progress: &Progress) -> Result<Self> {
         let inputs = input::hash(&input::resolve(&options.input)?)?;
         let bi_encoder = match &options.bi_encoder {
-            Some(path) => ModelFolder::open(path)?,
+            Some(written) => hub::open(written, progress)?,
             None => built_in::BI_ENCODER,
         };
         let bi_encoder_hash = bi_encoder.fingerprint()?;
         let cross_encoder = match &options.cross_encoder {
-            Some(path) => {
-                let folder = ModelFolder::open(path)?;
+            Some(written) => {
+                let folder = hub::open(written, progress)?;
                 let hash = folder.fingerprint()?;
                 Some((folder, hash))
             }

@@ -6,6 +6,7 @@ mod degenerate;
 mod errors;
 mod faults;
 mod fixture;
+mod hub;
 mod inputs;
 mod models;
 mod options;
