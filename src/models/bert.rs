@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::models::ops;
 use crate::models::weights::Weights;
+use crate::text::batch::Cut;
 
 /// What `config.json` says of a BERT.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,6 +86,32 @@ impl TokenBatch {
                 *to = from as i32;
             }
         }
+        Self { ids, type_ids, lengths, tokens }
+    }
+
+    /// The same rows in the shape that the device wants.
+    pub fn cut_to(self, cut: Cut) -> Self {
+        let [rows, tokens] = self.dims();
+        let tokens = cut.padded(tokens);
+        self.padded_to(cut.padded_rows(rows, tokens), tokens)
+    }
+
+    /// The same rows in a larger shape. Rows that are added hold one token each, so that none is all padding.
+    fn padded_to(self, rows: usize, tokens: usize) -> Self {
+        let [old_rows, old_tokens] = self.dims();
+        if [old_rows, old_tokens] == [rows, tokens] {
+            return self;
+        }
+        let wider = |values: &[i32]| {
+            let mut padded = vec![0; rows * tokens];
+            for (to, from) in padded.chunks_exact_mut(tokens).zip(values.chunks_exact(old_tokens)) {
+                to[..old_tokens].copy_from_slice(from);
+            }
+            padded
+        };
+        let (ids, type_ids) = (wider(&self.ids), wider(&self.type_ids));
+        let mut lengths = self.lengths;
+        lengths.resize(rows, 1);
         Self { ids, type_ids, lengths, tokens }
     }
 

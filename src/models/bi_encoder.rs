@@ -1,7 +1,7 @@
 //! A bi-encoder: each text alone to a unit vector; similar texts get similar vectors (Reimers & Gurevych 2019).
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -103,16 +103,26 @@ impl BiEncoder {
 
     /// Unit vectors, row-major `[B, D]`, of one batch of token ids.
     pub fn embed(&self, rows: &[&[u32]]) -> Result<Vec<f32>> {
-        let batch = TokenBatch::new(rows.iter().map(|&ids| (ids, [].as_slice())));
-        let pooled = self.pooling.forward(self.encoder.forward(&batch), &batch, &self.device);
-        let mut vectors: Vec<f32> = pooled.into_data().try_into_vec().context("vectors are not f32")?;
-        for vector in vectors.chunks_exact_mut(self.dimensions) {
-            // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
-            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-            vector.iter_mut().for_each(|v| *v /= norm);
-        }
-        Ok(vectors)
+        read_vectors(self.start(&TokenBatch::new(rows.iter().map(|&ids| (ids, [].as_slice())))))
     }
+
+    /// Vectors of a batch before normalisation, `[B, D]`, possibly still being computed.
+    pub fn start(&self, batch: &TokenBatch) -> Tensor<2> {
+        self.pooling.forward(self.encoder.forward(batch), batch, &self.device)
+    }
+}
+
+/// Reads vectors `[B, D]` from their device and normalises them, row-major.
+pub fn read_vectors(vectors: Tensor<2>) -> Result<Vec<f32>> {
+    let width = vectors.dims()[1];
+    let data = vectors.try_into_data().context("the device failed")?;
+    let mut vectors: Vec<f32> = data.try_into_vec().context("vectors are not f32")?;
+    for vector in vectors.chunks_exact_mut(width) {
+        // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
+        let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+        vector.iter_mut().for_each(|v| *v /= norm);
+    }
+    Ok(vectors)
 }
 
 /// The folder's modules must be Transformer, Pooling and maybe Normalize (mining always normalises).

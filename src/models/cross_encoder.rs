@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::nn::Linear;
-use burn::tensor::Device;
 use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Tensor};
 
 use crate::models::bert::{Bert, TokenBatch};
 use crate::models::bi_encoder::{bert_config, check_vocabulary, max_tokens};
@@ -57,14 +57,28 @@ impl CrossEncoder {
 
     /// One logit per pair: `classifier(tanh(pooler(first token)))`.
     pub fn logits(&self, pairs: &[&TokenizedPair]) -> Result<Vec<f32>> {
-        let batch = TokenBatch::new(pairs.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())));
+        read_logits(self.start(&batch_of(pairs)))
+    }
+
+    /// One logit a row, `[B]`, possibly still being computed.
+    pub fn start(&self, batch: &TokenBatch) -> Tensor<1> {
         let [rows, tokens] = batch.dims();
-        let hidden = self.encoder.forward(&batch);
+        let hidden = self.encoder.forward(batch);
         let width = hidden.dims()[1];
         let first = hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width]);
-        let logits = self.classifier.forward(tanh(self.pooler.forward(first)));
-        let logits: Vec<f32> = logits.into_data().try_into_vec().context("logits are not f32")?;
-        ensure!(logits.iter().all(|logit| logit.is_finite()), "the cross-encoder gave a logit that is not a number");
-        Ok(logits)
+        self.classifier.forward(tanh(self.pooler.forward(first))).reshape([rows])
     }
+}
+
+/// A padded batch of pairs.
+pub fn batch_of(pairs: &[&TokenizedPair]) -> TokenBatch {
+    TokenBatch::new(pairs.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())))
+}
+
+/// Reads logits from their device.
+pub fn read_logits(logits: Tensor<1>) -> Result<Vec<f32>> {
+    let data = logits.try_into_data().context("the device failed")?;
+    let logits: Vec<f32> = data.try_into_vec().context("logits are not f32")?;
+    ensure!(logits.iter().all(|logit| logit.is_finite()), "the cross-encoder gave a logit that is not a number");
+    Ok(logits)
 }

@@ -14,4 +14,5 @@ mod kernels;
 mod ops;
 pub mod pooling;
 pub mod quantised;
+pub mod replicas;
 pub mod weights;

@@ -80,8 +80,8 @@ pub struct RawOptions {
     /// Also write embeddings.parquet
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub write_embeddings: Option<bool>,
-    /// Where models run [default: auto]
-    #[arg(long)]
+    /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N [default: auto]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
     /// Worker threads; the results do not depend on it [default: one a core]
     #[arg(long, value_name = "N")]

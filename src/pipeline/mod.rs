@@ -35,10 +35,10 @@ use crate::tables::questions::{self, Columns, Questions, SkipReason};
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     outputs::check_folder(plan, force)?;
+    let devices = plan.options.device.open(progress)?;
     let workspace = Workspace::open(&plan.options.output)?;
     // again under the lock: another run may have ended in between
     outputs::check_folder(plan, force)?;
-    let (device, device_name) = plan.options.device.open();
     let mut log = Log::default();
 
     let questions = read(plan, progress, &mut log)?;
@@ -55,10 +55,10 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     progress.check()?;
 
     let Searched { candidates, embedded } =
-        searching::run(&workspace, plan, &unique.texts, &device, &mut log, progress)?;
+        searching::run(&workspace, plan, &unique.texts, &devices, &mut log, progress)?;
 
     let since = Instant::now();
-    let scores = reranking::run(&workspace, plan, &unique.texts, &candidates, &device, progress)?;
+    let scores = reranking::run(&workspace, plan, &unique.texts, &candidates, &devices, progress)?;
     if plan.cross_encoder.is_some() {
         reranking::log(&mut log, since, candidates.len(), &scores, progress);
     }
@@ -76,7 +76,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let since = Instant::now();
     let staging = outputs::write(&workspace, plan, &questions, &unique, &tables, embedded.as_ref(), &log.metrics)?;
     log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
-    let manifest = Manifest::new(plan, log.records, started, device_name, progress.warnings());
+    let manifest = Manifest::new(plan, log.records, started, &devices.name, progress.warnings());
     outputs::publish(&staging, &workspace, plan, &manifest)?;
     workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
     let stages = &plan.stages;
