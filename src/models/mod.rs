@@ -13,6 +13,7 @@ mod hub_client;
 mod kernels;
 mod ops;
 pub mod pooling;
+pub mod precision;
 pub mod quantised;
 pub mod replicas;
 pub mod weights;

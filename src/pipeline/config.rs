@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::error::usage;
+use crate::models::precision::Precision;
 use crate::search::hnsw::HnswConfig;
 use crate::stages::candidates::Engine;
 
@@ -83,6 +84,9 @@ pub struct RawOptions {
     /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
+    /// Number format of the encoders [default: f32]
+    #[arg(long)]
+    pub precision: Option<Precision>,
     /// Worker threads; the results do not depend on it [default: one a core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -164,6 +168,7 @@ pub struct Options {
     pub clustering: Algorithm,
     pub write_embeddings: bool,
     pub device: DeviceChoice,
+    pub precision: Precision,
     pub threads: usize,
     pub seed: u64,
 }
@@ -258,6 +263,7 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
         write_embeddings: raw.write_embeddings.unwrap_or(false),
         device: raw.device.unwrap_or(DeviceChoice::Auto),
+        precision: raw.precision.unwrap_or(Precision::F32),
         threads: within("threads", raw.threads.unwrap_or(0), 0, 4096)?,
         seed: raw.seed.unwrap_or(42),
     })

@@ -97,6 +97,7 @@ fn options(plan: &Plan) -> Value {
         "second-order-margin": decimal(options.second_order_margin),
         "clustering": format!("{:?}", options.clustering).to_lowercase(),
         "write-embeddings": options.write_embeddings,
+        "precision": options.precision.name(),
         "seed": options.seed,
     })
 }

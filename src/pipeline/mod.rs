@@ -36,6 +36,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     outputs::check_folder(plan, force)?;
     let devices = plan.options.device.open(progress)?;
+    plan.options.precision.check(&devices)?;
     let workspace = Workspace::open(&plan.options.output)?;
     // again under the lock: another run may have ended in between
     outputs::check_folder(plan, force)?;

@@ -179,7 +179,7 @@ fn stages(
             ("reading", questions::VERSION.to_string()),
             ("normaliser", normalise::VERSION.to_string()),
             ("bi-encoder", bi_encoder.to_string()),
-            ("precision", "f32".into()),
+            ("precision", options.precision.name().into()),
         ],
     );
     let hnsw = if options.engine == Engine::Exact { String::new() } else { format!("{:?}", options.hnsw) };
@@ -196,8 +196,15 @@ fn stages(
         ],
     );
     let model = cross_encoder.unwrap_or_else(|| "none".into());
-    let rerank_ab =
-        Stage::new("rerank-ab", rerank::VERSION, [("candidates", candidates.fingerprint()), ("cross-encoder", model)]);
+    let rerank_ab = Stage::new(
+        "rerank-ab",
+        rerank::VERSION,
+        [
+            ("candidates", candidates.fingerprint()),
+            ("cross-encoder", model),
+            ("precision", options.precision.name().into()),
+        ],
+    );
     let rerank_ba = Stage::new("rerank-ba", rerank::VERSION, [("rerank-ab", rerank_ab.fingerprint())]);
     let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
     let rerank = Stage::new(
