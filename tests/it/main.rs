@@ -13,3 +13,4 @@ mod parity;
 mod rerank;
 mod search;
 mod support;
+mod trainable;
