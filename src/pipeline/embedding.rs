@@ -60,7 +60,9 @@ pub fn run(
         return Ok(Embedded { values, width: record.width, record, seconds: 0.0, cached: true });
     }
     progress.say(&format!("loading {}", plan.bi_encoder.name()));
-    let models = Replicas::load(devices, |device| BiEncoder::load(&plan.bi_encoder, device))?;
+    let models = Replicas::load(devices, |device| {
+        Ok(BiEncoder::load(&plan.bi_encoder, device)?.in_precision(plan.options.precision))
+    })?;
     let model = models.first();
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let task = progress.task("embed", "questions", texts.len());

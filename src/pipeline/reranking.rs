@@ -61,7 +61,8 @@ pub fn run(
     };
     let pairs = most.min(order.len());
     let task = progress.task("rerank", "pairs", pairs);
-    let mut scorer = Scorer { workspace, folder, devices, texts, task: &task, progress, models: None, truncated: 0 };
+    let mut scorer =
+        Scorer { workspace, plan, folder, devices, texts, task: &task, progress, models: None, truncated: 0 };
     let mut record = Record::default();
     for (index, shard) in order[..pairs].chunks(SHARD_PAIRS).enumerate() {
         if done.is_none()
@@ -99,6 +100,7 @@ pub fn run(
 /// Reads or computes the logits of shards; the models are loaded when the first is missing.
 struct Scorer<'a> {
     workspace: &'a Workspace,
+    plan: &'a Plan,
     folder: &'a crate::models::folder::ModelFolder,
     devices: &'a Devices,
     texts: &'a Texts,
@@ -120,7 +122,9 @@ impl Scorer<'_> {
         if !missing.is_empty() {
             if self.models.is_none() {
                 self.progress.say(&format!("loading {}", self.folder.name()));
-                self.models = Some(Replicas::load(self.devices, |device| CrossEncoder::load(self.folder, device))?);
+                self.models = Some(Replicas::load(self.devices, |device| {
+                    Ok(CrossEncoder::load(self.folder, device)?.in_precision(self.plan.options.precision))
+                })?);
             }
             let models = self.models.as_ref().context("the cross-encoder is loaded")?;
             let (logits, truncated) = rerank::score(models, self.texts, &missing, order, self.task)?;

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use anyhow::Result;
 
-use crate::models::bert::TokenBatch;
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::replicas::Replicas;
+use crate::models::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::text::batch;
 use crate::text::tokenizer::TokenizedTexts;
@@ -54,6 +54,7 @@ pub fn embed(
     mut finished: impl FnMut(usize, &[u32], &[f32]) -> Result<()>,
 ) -> Result<()> {
     let (width, cut) = (models.first().dimensions(), models.cut());
+    let limit = models.first().tokenizer.max_tokens();
     let mut groups: Vec<Group> = Vec::new();
     let mut jobs: Vec<(usize, Range<usize>)> = Vec::new();
     for shards in shards.chunks(cut.shards) {
@@ -71,8 +72,8 @@ pub fn embed(
         .collect();
     models.run(
         jobs.len(),
-        |job| TokenBatch::new(rows[job].iter().map(|&ids| (ids, [].as_slice()))).cut_to(cut),
-        |model, batch| model.start(batch),
+        |job| TokenBatch::of_texts(&rows[job]).cut_to(cut, limit),
+        |encoder, batch| encoder.model.forward(batch),
         |_, _, vectors| bi_encoder::read_vectors(vectors),
         |job, vectors| {
             let (group, range) = (&mut groups[jobs[job].0], jobs[job].1.clone());

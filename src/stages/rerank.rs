@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::models::cross_encoder::{self, CrossEncoder};
 use crate::models::replicas::Replicas;
+use crate::models::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::stages::candidates::Candidate;
 use crate::tables::questions::Texts;
@@ -93,9 +94,9 @@ pub fn score(
         plan.batches.len(),
         |batch| {
             let pairs: Vec<_> = texts_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
-            cross_encoder::batch_of(&pairs).cut_to(models.cut())
+            TokenBatch::of_pairs(&pairs).cut_to(models.cut(), models.first().tokenizer.max_tokens())
         },
-        |model, batch| model.start(batch),
+        |encoder, batch| encoder.model.forward(batch),
         |_, _, logits| cross_encoder::read_logits(logits),
         |batch, computed| {
             for (&at, logit) in texts_of(batch).iter().zip(computed) {
