@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::usage;
 use crate::progress::Progress;
+use crate::text::batch::Cut;
 
 /// The device that `--device` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +92,8 @@ pub struct Devices {
     /// At least one.
     pub list: Vec<Device>,
     pub kind: Kind,
+    /// How work is cut into batches.
+    pub cut: Cut,
     /// For logs and the manifest.
     pub name: String,
 }
@@ -116,6 +119,16 @@ impl DeviceChoice {
 }
 
 impl Devices {
+    /// Devices of one kind, with batches as they suit it.
+    pub fn new(list: Vec<Device>, kind: Kind, name: impl Into<String>) -> Self {
+        let cut = match kind {
+            Kind::Cpu => Cut::CPU,
+            Kind::Tch => Cut::TCH,
+            Kind::Gpu => Cut::GPU,
+        };
+        Self { list, kind, cut, name: name.into() }
+    }
+
     /// Where vectors are compared: on a GPU, else on the plain processor.
     pub fn for_search(&self) -> Device {
         match self.kind {
@@ -127,7 +140,7 @@ impl Devices {
 
 /// The processor through Burn's own backend: always there.
 fn cpu() -> Devices {
-    Devices { list: vec![plain_cpu()], kind: Kind::Cpu, name: "cpu".into() }
+    Devices::new(vec![plain_cpu()], Kind::Cpu, "cpu")
 }
 
 /// The processor without autodiff, where the fused loops of this program run.
@@ -151,7 +164,7 @@ fn auto() -> Result<Devices, String> {
 fn tch() -> Result<Devices, String> {
     let open = backend::tch().map_err(not_built)?;
     let device = tried(open, 0)?;
-    Ok(Devices { list: vec![device], kind: Kind::Tch, name: "tch".into() })
+    Ok(Devices::new(vec![device], Kind::Tch, "tch"))
 }
 
 fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, String> {
@@ -166,7 +179,7 @@ fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, Str
     };
     let list = numbers.iter().map(try_one).collect::<Result<_, _>>()?;
     let names: Vec<String> = numbers.iter().map(|card| format!("{name}:{card}")).collect();
-    Ok(Devices { list, kind: Kind::Gpu, name: names.join(" ") })
+    Ok(Devices::new(list, Kind::Gpu, names.join(" ")))
 }
 
 fn all_cards() -> Result<Devices, String> {

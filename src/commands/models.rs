@@ -61,8 +61,8 @@ fn pull(written: &str, progress: &Progress) -> Result<()> {
         )));
     };
     let folder = hub::pull(&name, progress)?;
-    let path = folder.path("");
-    print_lines(&[path.display().to_string()])
+    let config = folder.path("config.json");
+    print_lines(&[config.parent().unwrap_or(&config).display().to_string()])
 }
 
 /// A model that is here already.
@@ -94,7 +94,8 @@ fn table() -> Result<Vec<String>> {
         table.add_row([name, &model.revisions.join(" "), commit, &readable(model.size as usize), &family, kind]);
     }
     table.column_mut(3).context("the table has sizes")?.set_cell_alignment(CellAlignment::Right);
-    Ok(table.lines().map(|line| line.trim_end().to_string()).collect())
+    // every cell has a space on both sides
+    Ok(table.lines().map(|line| line.trim_end().replacen(' ', "", 1)).collect())
 }
 
 fn json_list() -> Result<String> {

@@ -68,7 +68,7 @@ impl ModelFolder {
     pub fn has(&self, file: &str) -> bool {
         match self {
             Self::BuiltIn { files, .. } => files.iter().any(|(name, _)| *name == file),
-            Self::OnDisk(folder) => folder.join(file).is_file(),
+            Self::OnDisk(folder) | Self::Hub { path: folder, .. } => folder.join(file).is_file(),
         }
     }
 

@@ -24,7 +24,8 @@ pub struct Replicas<M> {
     models: Vec<M>,
     devices: Vec<Device>,
     workers: usize,
-    kind: Kind,
+    /// How work is cut into batches for them.
+    pub cut: Cut,
 }
 
 impl<M: Sync> Replicas<M> {
@@ -36,21 +37,12 @@ impl<M: Sync> Replicas<M> {
             Kind::Cpu => rayon::current_num_threads().max(models.len()),
             Kind::Tch | Kind::Gpu => models.len(),
         };
-        Ok(Self { models, devices: devices.list.clone(), workers, kind: devices.kind })
+        Ok(Self { models, devices: devices.list.clone(), workers, cut: devices.cut })
     }
 
     /// The first copy, for what all copies share: tokenizer and sizes.
     pub fn first(&self) -> &M {
         &self.models[0]
-    }
-
-    /// How to cut work for these devices.
-    pub fn cut(&self) -> Cut {
-        match self.kind {
-            Kind::Cpu => Cut::CPU,
-            Kind::Tch => Cut::TCH,
-            Kind::Gpu => Cut::GPU,
-        }
     }
 
     /// Prepares and computes batches `0..count`, and hands each result to `receive` as it arrives, in any order.
@@ -118,7 +110,7 @@ mod tests {
     use crate::device::plain_cpu;
 
     fn replicas(models: usize, workers: usize) -> Replicas<usize> {
-        Replicas { models: vec![10; models], devices: vec![plain_cpu(); models], workers, kind: Kind::Cpu }
+        Replicas { models: vec![10; models], devices: vec![plain_cpu(); models], workers, cut: Cut::CPU }
     }
 
     proptest! {

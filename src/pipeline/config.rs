@@ -84,6 +84,9 @@ pub struct RawOptions {
     /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
+    /// Most tokens of a batch, padding included; the results do not depend on it [default: what suits the device]
+    #[arg(long, value_name = "TOKENS")]
+    pub batch_tokens: Option<usize>,
     /// Number format of the encoders [default: f32]
     #[arg(long)]
     pub precision: Option<Precision>,
@@ -168,6 +171,7 @@ pub struct Options {
     pub clustering: Algorithm,
     pub write_embeddings: bool,
     pub device: DeviceChoice,
+    pub batch_tokens: Option<usize>,
     pub precision: Precision,
     pub threads: usize,
     pub seed: u64,
@@ -263,6 +267,7 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
         write_embeddings: raw.write_embeddings.unwrap_or(false),
         device: raw.device.unwrap_or(DeviceChoice::Auto),
+        batch_tokens: raw.batch_tokens.map(|tokens| within("batch-tokens", tokens, 1, 1 << 24)).transpose()?,
         precision: raw.precision.unwrap_or(Precision::F32),
         threads: within("threads", raw.threads.unwrap_or(0), 0, 4096)?,
         seed: raw.seed.unwrap_or(42),

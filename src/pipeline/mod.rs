@@ -35,7 +35,8 @@ use crate::tables::questions::{self, Columns, Questions, SkipReason};
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     outputs::check_folder(plan, force)?;
-    let devices = plan.options.device.open(progress)?;
+    let mut devices = plan.options.device.open(progress)?;
+    devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
     plan.options.precision.check(&devices)?;
     let workspace = Workspace::open(&plan.options.output)?;
     // again under the lock: another run may have ended in between

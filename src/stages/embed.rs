@@ -53,7 +53,7 @@ pub fn embed(
     task: &Task,
     mut finished: impl FnMut(usize, &[u32], &[f32]) -> Result<()>,
 ) -> Result<()> {
-    let (width, cut) = (models.first().dimensions(), models.cut());
+    let (width, cut) = (models.first().dimensions(), models.cut);
     let limit = models.first().tokenizer.max_tokens();
     let mut groups: Vec<Group> = Vec::new();
     let mut jobs: Vec<(usize, Range<usize>)> = Vec::new();

@@ -3,6 +3,7 @@
 mod architecture;
 mod clustering_quality;
 mod degenerate;
+mod devices;
 mod errors;
 mod faults;
 mod fixture;
