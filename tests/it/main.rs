@@ -3,10 +3,12 @@
 mod architecture;
 mod clustering_quality;
 mod degenerate;
+mod devices;
 mod errors;
 mod evaluate;
 mod faults;
 mod fixture;
+mod hub;
 mod inputs;
 mod metrics;
 mod models;
@@ -15,3 +17,4 @@ mod parity;
 mod rerank;
 mod search;
 mod support;
+mod trainable;
