@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::report;
+use crate::commands::{explain, report, show};
 use crate::error::usage;
 use crate::models::compress;
 use crate::models::folder::ModelFolder;
@@ -60,6 +60,10 @@ enum Command {
     },
     /// Write a finished run as one page for a person
     Report(report::ReportArgs),
+    /// Look at a finished run: as a whole, one cluster, or one question
+    Show(show::ShowArgs),
+    /// Say of two texts whether a run would call them duplicates, and why
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +104,8 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             compress::compress(&ModelFolder::open(&input)?, &output)
         }
         Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancelled)),
         Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
             let folder = if folder.as_os_str() == "built-in" {
                 crate::models::built_in::BI_ENCODER
@@ -128,7 +134,7 @@ fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()
 }
 
 /// Results that were asked for go to stdout; a reader that went away is no failure.
-fn print_lines(lines: &[String]) -> Result<()> {
+pub(crate) fn print_lines(lines: &[String]) -> Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     for line in lines {

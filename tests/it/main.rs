@@ -10,6 +10,8 @@ mod inputs;
 mod models;
 mod options;
 mod parity;
+mod report;
 mod rerank;
 mod search;
+mod show;
 mod support;
