@@ -7,7 +7,10 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{explain, report, show};
+use crate::commands::calibrate::{self, CalibrateArgs};
+use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::sample::{self, SampleArgs};
+use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
 use crate::models::compress;
 use crate::models::folder::ModelFolder;
@@ -53,6 +56,12 @@ enum Command {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
+    /// Measure models, thresholds and finished runs against labels
+    Evaluate(Box<EvaluateArgs>),
+    /// Fit a model's probabilities and threshold to labelled pairs, for later runs to use
+    Calibrate(CalibrateArgs),
+    /// Draw pairs of a finished run for a person to label
+    Sample(SampleArgs),
     /// Look into model folders and compress them
     Models {
         #[command(subcommand)]
@@ -100,6 +109,9 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             }
             mine(base, *run, cancelled)
         }
+        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancelled))?),
+        Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancelled))?),
+        Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)
         }
@@ -112,7 +124,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             } else {
                 ModelFolder::open(&folder)?
             };
-            print_lines(&compress::describe(&folder)?)
+            print_lines(compress::describe(&folder)?)
         }
     }
 }
@@ -128,20 +140,7 @@ fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()
     let progress = Progress::new(run.quiet, cancelled);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(&plan.describe());
+        return print_lines(plan.describe());
     }
     pipeline::mine(&plan, run.force, &progress)
-}
-
-/// Results that were asked for go to stdout; a reader that went away is no failure.
-pub(crate) fn print_lines(lines: &[String]) -> Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        match writeln!(out, "{line}") {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.context("cannot write to stdout")?,
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::print_lines;
+use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
 use crate::error::usage;
 use crate::models::bi_encoder::BiEncoder;
@@ -75,7 +75,7 @@ struct Explanation {
 pub fn run(args: ExplainArgs, progress: &Progress) -> Result<()> {
     let json = args.json;
     let explanation = explain(args, progress)?;
-    print_lines(&if json { vec![serde_json::to_string_pretty(&explanation)?] } else { lines(&explanation) })
+    print_lines(if json { vec![serde_json::to_string_pretty(&explanation)?] } else { lines(&explanation) })
 }
 
 fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {

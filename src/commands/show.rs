@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::print_lines;
+use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
 use crate::commands::{show_cluster, show_question};
 use crate::error::hint;
@@ -44,7 +44,7 @@ pub fn run(args: &ShowArgs, progress: &Progress) -> Result<()> {
         (None, Some(id)) => show_question::show(&run, id, progress)?,
         (None, None) => overview(&run)?,
     };
-    print_lines(&if args.json { vec![serde_json::to_string_pretty(&object)?] } else { lines })
+    print_lines(if args.json { vec![serde_json::to_string_pretty(&object)?] } else { lines })
 }
 
 /// Row of an id that was typed; an unknown one is an error that names the nearest.

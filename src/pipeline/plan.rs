@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::calibration::Calibrator;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub floor: f32,
     /// Of the probability; of the cosine when there is no cross-encoder.
     pub threshold: f32,
+    /// The cross-encoder's log-odds to probabilities.
+    pub calibrator: Calibrator,
     pub stages: Stages,
 }
 
@@ -69,9 +72,13 @@ impl Plan {
             None => None,
         };
         let (floor, threshold) = thresholds(&options, &bi_encoder, cross_encoder.as_ref().map(|(f, _)| f), progress)?;
+        let calibrator = match &cross_encoder {
+            Some((folder, _)) => calibration::read(folder)?.calibrator.unwrap_or_default(),
+            None => Calibrator::default(),
+        };
         let cross_hash = cross_encoder.as_ref().map(|(_, hash)| hash.clone());
-        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, threshold);
-        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, stages })
+        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, (threshold, &calibrator));
+        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, calibrator, stages })
     }
 
     /// Identifies the results: the same run id, the same bytes (save that a time budget depends on the machine).
@@ -169,7 +176,7 @@ fn stages(
     bi_encoder: &str,
     cross_encoder: Option<String>,
     floor: f32,
-    threshold: f32,
+    (threshold, calibrator): (f32, &Calibrator),
 ) -> Stages {
     let input = inputs.iter().map(|file| file.blake3.as_str()).collect::<Vec<_>>().join(",");
     let column = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -210,6 +217,7 @@ fn stages(
         [
             ("rerank-ba", rerank_ba.fingerprint()),
             ("threshold", threshold.to_string()),
+            ("calibrator", format!("{calibrator:?}")),
             ("second-order-margin", options.second_order_margin.to_string()),
             ("rerank-budget", budget),
         ],
@@ -220,6 +228,7 @@ fn stages(
         [
             ("rerank", rerank.fingerprint()),
             ("threshold", threshold.to_string()),
+            ("calibrator", format!("{calibrator:?}")),
             ("clustering", format!("{:?}", options.clustering)),
         ],
     );

@@ -4,6 +4,8 @@
 //! through [`read_results`], and finished pieces of long stages are kept by [`shards`].
 
 pub mod columns;
+pub mod comparison;
+pub mod gold;
 pub mod id_index;
 pub mod ids;
 pub mod pairs;
@@ -12,5 +14,6 @@ mod read_lines;
 mod read_parquet;
 pub mod read_results;
 pub mod results;
+pub mod sample;
 pub mod shards;
 pub mod write;
