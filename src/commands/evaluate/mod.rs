@@ -9,6 +9,7 @@
 
 mod compare;
 mod mining;
+mod mining_answer;
 mod pairs;
 mod sample;
 

@@ -287,7 +287,7 @@ fn intervals(
     let cluster_of: Vec<u32> = ranking.order().iter().map(|&pair| clusters.of_pair[pair as usize]).collect();
     let values = resample(clusters.count, draws, seed, |times| {
         let weight = |rank: usize| u64::from(times[cluster_of[rank] as usize]);
-        let drawn = ranking.weighted_figures(weight);
+        let drawn = ranking.weighted_figures(weight, None);
         let best = figures.best_f1.map(|best| ranking.weighted_confusion(best.threshold, weight));
         let accurate = figures.best_accuracy.map(|best| ranking.weighted_confusion(best.threshold, weight));
         let of = |figure: fn(&Confusion) -> f64| best.as_ref().map(figure);
