@@ -9,11 +9,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::calibrate::{self, CalibrateArgs};
 use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::models::{self, ModelsCommand};
 use crate::commands::sample::{self, SampleArgs};
 use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
-use crate::models::compress;
-use crate::models::folder::ModelFolder;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
 use crate::pipeline::{self, plan::Plan};
 use crate::progress::Progress;
@@ -62,7 +61,7 @@ enum Command {
     Calibrate(CalibrateArgs),
     /// Draw pairs of a finished run for a person to label
     Sample(SampleArgs),
-    /// Look into model folders and compress them
+    /// Download models, look into them and compress them
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
@@ -73,24 +72,6 @@ enum Command {
     Show(show::ShowArgs),
     /// Say of two texts whether a run would call them duplicates, and why
     Explain(explain::ExplainArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum ModelsCommand {
-    /// Store a model with 8-bit weights
-    Compress {
-        /// Model folder to read
-        #[arg(long, value_name = "DIR")]
-        input: PathBuf,
-        /// Folder to write; must not exist
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
-    /// Print what a model folder holds
-    Show {
-        /// Model folder, or `built-in`
-        folder: PathBuf,
-    },
 }
 
 /// Runs what was typed. `cancelled` is raised when the user asks to stop.
@@ -112,20 +93,10 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancelled))?),
         Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancelled))?),
         Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),
-        Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
-            compress::compress(&ModelFolder::open(&input)?, &output)
-        }
+        Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancelled)),
         Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
         Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancelled)),
         Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancelled)),
-        Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
-            let folder = if folder.as_os_str() == "built-in" {
-                crate::models::built_in::BI_ENCODER
-            } else {
-                ModelFolder::open(&folder)?
-            };
-            print_lines(compress::describe(&folder)?)
-        }
     }
 }
 

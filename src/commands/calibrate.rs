@@ -19,6 +19,7 @@ use crate::models::bi_encoder::BiEncoder;
 use crate::models::calibration::{self, Calibration, CosineCalibration};
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::folder::ModelFolder;
+use crate::models::replicas::Replicas;
 use crate::progress::{Progress, readable};
 use crate::stages::score_pairs::{QuestionPairs, log_odds, similarities};
 use crate::tables::pairs::{self, LabelledPair, PairColumns};
@@ -39,10 +40,10 @@ pub struct CalibrateArgs {
     columns: PairColumns,
     /// Folder of a bi-encoder: its duplicate threshold and its candidate floor
     #[arg(long, value_name = "DIR")]
-    bi_encoder: Option<PathBuf>,
+    bi_encoder: Option<String>,
     /// Folder of a cross-encoder: its probabilities and its threshold
     #[arg(long, value_name = "DIR")]
-    cross_encoder: Option<PathBuf>,
+    cross_encoder: Option<String>,
     /// The lowest threshold with this precision, instead of the one with the best F1
     #[arg(long, value_name = "SHARE")]
     target_precision: Option<f64>,
@@ -58,6 +59,9 @@ pub struct CalibrateArgs {
     /// Of folds and bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Where to compute: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -93,7 +97,7 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
         (None, Some(name)) => (name, true),
         (None, None) => return Err(usage("--bi-encoder or --cross-encoder is needed")),
     };
-    let folder = model(name)?;
+    let folder = model(name, progress)?;
     let output = output(args, &folder)?;
     let read = pairs::read(&args.pairs, &args.columns)?;
     if let Some(warning) = read.warning() {
@@ -136,16 +140,16 @@ fn measure(
     let measured = questions(&mut natural(pairs));
     let labels: Vec<bool> = natural(pairs).map(|pair| pair.is_duplicate).collect();
     let clusters = measured.clusters();
-    let device = DeviceChoice::Auto.open().0;
+    let devices = args.device.open(progress)?;
     if is_cross_encoder {
-        let model = CrossEncoder::load(folder, &device)?;
-        let scores = log_odds(&model, &measured, true, &progress.task("rerank", "pairs", measured.pairs.len()))?;
+        let models = Replicas::load(&devices, |device| CrossEncoder::load(folder, device))?;
+        let scores = log_odds(&models, &measured, true, &progress.task("rerank", "pairs", measured.pairs.len()))?;
         return decide(args, folder, &labels, &scores, &clusters, ScoreKind::LogOdds, None);
     }
-    let model = BiEncoder::load(folder, &device)?;
+    let models = Replicas::load(&devices, |device| BiEncoder::load(folder, device))?;
     let cosines = |questions: &QuestionPairs| -> Result<Vec<f64>> {
         let task = progress.task("embed", "questions", questions.texts.len());
-        Ok(similarities(&model, questions, &task)?.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())
+        Ok(similarities(&models, questions, &task)?.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())
     };
     let scores = cosines(&measured)?;
     // for the floor the mix does not matter, only duplicates do: the more the better

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
+use crate::device::plain_cpu;
 use crate::error::usage;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
@@ -94,7 +95,7 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
     };
     let base = config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?;
     let plan = Plan::of_inputs(config::check(&config::overlay(&base, &typed)?)?, Vec::new(), progress)?;
-    let (device, _) = plan.options.device.open();
+    let device = plain_cpu();
 
     let normal = [normalise(&args.a), normalise(&args.b)];
     let [text_a, text_b] = normal.each_ref().map(AsRef::as_ref);
@@ -134,8 +135,9 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
     let mut why = Vec::new();
     let mut probability = Some(cosine.clamp(0.0, 1.0));
     if let Some(first) = scores.logit_ab {
-        let both = is_open(first, threshold, margin);
-        probability = if both { scores.probability() } else { Scores { logit_ba: None, ..scores }.probability() };
+        let both = is_open(first, plan.calibrator.score(f64::from(threshold)) as f32, margin);
+        let asked = if both { scores } else { Scores { logit_ba: None, ..scores } };
+        probability = asked.logit().map(|logit| plan.calibrator.probability(f64::from(logit)) as f32);
         why.push(if both {
             format!(
                 "the first order leaves it open (within {margin} logits of the threshold): the mean of both decides"

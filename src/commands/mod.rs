@@ -6,6 +6,7 @@
 pub mod calibrate;
 pub mod evaluate;
 pub mod explain;
+pub mod models;
 pub mod report;
 pub mod sample;
 pub mod show;
@@ -13,16 +14,15 @@ mod show_cluster;
 mod show_question;
 mod terminal;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 
-use crate::models::built_in;
 use crate::models::folder::ModelFolder;
+use crate::models::{built_in, hub};
+use crate::progress::Progress;
 
-/// The model that a flag names: a folder, or `built-in`.
-fn model(name: &Path) -> Result<ModelFolder> {
-    if name.as_os_str() == "built-in" { Ok(built_in::BI_ENCODER) } else { ModelFolder::open(name) }
+/// The model that a flag names: a folder, a hub name, or `built-in`.
+fn model(written: &str, progress: &Progress) -> Result<ModelFolder> {
+    if written == "built-in" { Ok(built_in::BI_ENCODER) } else { hub::open(written, progress) }
 }
 
 /// Results that were asked for go to stdout; a reader that went away is no failure.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::models::folder::ModelFolder;
+use crate::models::hub_cache;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, Options, RawOptions};
 use crate::pipeline::plan::Plan;
 
@@ -97,6 +98,7 @@ fn options(options: &Options, floor: f32, threshold: f32) -> Value {
         "second-order-margin": decimal(options.second_order_margin),
         "clustering": format!("{:?}", options.clustering).to_lowercase(),
         "write-embeddings": options.write_embeddings,
+        "precision": options.precision.name(),
         "seed": options.seed,
     })
 }
@@ -115,7 +117,15 @@ fn decimal(number: f32) -> f64 {
 }
 
 fn models(plan: &Plan) -> Value {
-    let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
+    let describe = |folder: &ModelFolder, hash: &str| match folder {
+        ModelFolder::Hub { name, commit, path } => {
+            let sha256 = hub_cache::sha256(path).unwrap_or_default();
+            serde_json::json!({ "name": name, "hash": hash, "revision": commit, "sha256": sha256 })
+        }
+        ModelFolder::OnDisk(_) | ModelFolder::BuiltIn { .. } => {
+            serde_json::json!({ "name": folder.name(), "hash": hash })
+        }
+    };
     serde_json::json!({
         "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
         "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),

@@ -6,6 +6,7 @@ use crate::calibration::Calibrator;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
+use crate::models::hub;
 use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Options;
 use crate::pipeline::input::{self, InputFile};
@@ -59,13 +60,13 @@ impl Plan {
     /// The plan for inputs that are hashed already; without any it still tells models, floor and threshold.
     pub fn of_inputs(options: Options, inputs: Vec<InputFile>, progress: &Progress) -> Result<Self> {
         let bi_encoder = match &options.bi_encoder {
-            Some(path) => ModelFolder::open(path)?,
+            Some(written) => hub::open(written, progress)?,
             None => built_in::BI_ENCODER,
         };
         let bi_encoder_hash = bi_encoder.fingerprint()?;
         let cross_encoder = match &options.cross_encoder {
-            Some(path) => {
-                let folder = ModelFolder::open(path)?;
+            Some(written) => {
+                let folder = hub::open(written, progress)?;
                 let hash = folder.fingerprint()?;
                 Some((folder, hash))
             }
@@ -190,7 +191,7 @@ fn stages(
             ("reading", questions::VERSION.to_string()),
             ("normaliser", normalise::VERSION.to_string()),
             ("bi-encoder", bi_encoder.to_string()),
-            ("precision", "f32".into()),
+            ("precision", options.precision.name().into()),
         ],
     );
     let hnsw = if options.engine == Engine::Exact { String::new() } else { format!("{:?}", options.hnsw) };
@@ -207,8 +208,15 @@ fn stages(
         ],
     );
     let model = cross_encoder.unwrap_or_else(|| "none".into());
-    let rerank_ab =
-        Stage::new("rerank-ab", rerank::VERSION, [("candidates", candidates.fingerprint()), ("cross-encoder", model)]);
+    let rerank_ab = Stage::new(
+        "rerank-ab",
+        rerank::VERSION,
+        [
+            ("candidates", candidates.fingerprint()),
+            ("cross-encoder", model),
+            ("precision", options.precision.name().into()),
+        ],
+    );
     let rerank_ba = Stage::new("rerank-ba", rerank::VERSION, [("rerank-ab", rerank_ab.fingerprint())]);
     let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
     let rerank = Stage::new(

@@ -1,7 +1,5 @@
 //! Cosines of pairs that a finished run did not keep, by the model it ran with.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use serde_json::Value;
 
@@ -9,6 +7,8 @@ use crate::device::DeviceChoice;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::built_in;
 use crate::models::folder::ModelFolder;
+use crate::models::hub;
+use crate::models::replicas::Replicas;
 use crate::pipeline::finished::FinishedRun;
 use crate::progress::Progress;
 use crate::stages::score_pairs::{QuestionPairs, similarities};
@@ -19,19 +19,20 @@ pub fn cosines(finished: &FinishedRun, texts: &Texts, pairs: &[(u32, u32)], prog
     if pairs.is_empty() {
         return Ok(Vec::new());
     }
-    let folder = bi_encoder(finished)?;
-    let model = BiEncoder::load(&folder, &DeviceChoice::Auto.open().0)?;
+    let folder = bi_encoder(finished, progress)?;
+    let models = Replicas::load(&DeviceChoice::Auto.open(progress)?, |device| BiEncoder::load(&folder, device))?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
     let task = progress.task("embed", "questions", questions.texts.len());
-    let scores = similarities(&model, &questions, &task)?;
+    let scores = similarities(&models, &questions, &task)?;
     Ok(scores.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())
 }
 
-fn bi_encoder(finished: &FinishedRun) -> Result<ModelFolder> {
+fn bi_encoder(finished: &FinishedRun, progress: &Progress) -> Result<ModelFolder> {
     let described = |key: &str| finished.manifest.models.pointer(&format!("/bi-encoder/{key}")).and_then(Value::as_str);
     let (name, hash) = (described("name").unwrap_or_default(), described("hash").unwrap_or_default());
     let built_in = built_in::BI_ENCODER;
-    let folder = if name == built_in.name() { built_in } else { ModelFolder::open(Path::new(name))? };
+    let written = described("revision").map_or(name.to_string(), |revision| format!("{name}@{revision}"));
+    let folder = if name == built_in.name() { built_in } else { hub::open(&written, progress)? };
     if folder.fingerprint()? != hash {
         bail!("{name}: not the bi-encoder of the run any more, so pairs that it did not keep cannot be scored");
     }

@@ -5,9 +5,10 @@
 //! most promising down, so that a budget is spent where the duplicates are.
 
 use anyhow::Result;
-use rayon::prelude::*;
 
-use crate::models::cross_encoder::CrossEncoder;
+use crate::models::cross_encoder::{self, CrossEncoder};
+use crate::models::replicas::Replicas;
+use crate::models::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::stages::candidates::Candidate;
 use crate::tables::questions::Texts;
@@ -18,9 +19,6 @@ pub const VERSION: u32 = 1;
 
 /// Pairs of a shard: what an interruption costs at most.
 pub const SHARD_PAIRS: usize = 2048;
-
-/// Tokens of a batch.
-const BATCH_TOKENS: usize = 1024;
 
 /// Logits of one candidate; `None` where the cross-encoder was not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -60,7 +58,7 @@ pub enum Order {
 
 /// One logit per candidate, in their order, and which pairs were cut at the model's length.
 pub fn score(
-    model: &CrossEncoder,
+    models: &Replicas<CrossEncoder>,
     texts: &Texts,
     candidates: &[Candidate],
     order: Order,
@@ -71,21 +69,27 @@ pub fn score(
         .map(|pair| (texts.get(pair.a as usize), texts.get(pair.b as usize)))
         .map(|(a, b)| if order == Order::Ab { (a, b) } else { (b, a) })
         .collect();
-    let tokenized = model.tokenizer.tokenize_pairs(&pairs)?;
+    let tokenized = models.first().tokenizer.tokenize_pairs(&pairs)?;
     let truncated = tokenized.iter().map(|pair| pair.truncated).collect();
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, BATCH_TOKENS);
-    let score_batch = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
-        let rows: Vec<_> = plan.order[range.clone()].iter().map(|&at| &tokenized[at as usize]).collect();
-        let logits = model.logits(&rows)?;
-        task.check()?;
-        Ok(logits)
-    };
-    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(score_batch).collect::<Result<_>>()?;
+    let plan = batch::plan(&lengths, models.cut);
+    let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
     let mut logits = vec![0.0; candidates.len()];
-    for (&at, logit) in plan.order.iter().zip(batches.concat()) {
-        logits[at as usize] = logit;
-    }
+    models.run(
+        plan.batches.len(),
+        |batch| {
+            let pairs: Vec<_> = texts_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
+            TokenBatch::of_pairs(&pairs).cut_to(models.cut, models.first().tokenizer.max_tokens())
+        },
+        |encoder, batch| encoder.model.forward(batch),
+        |_, _, logits| cross_encoder::read_logits(logits),
+        |batch, computed| {
+            for (&at, logit) in texts_of(batch).iter().zip(computed) {
+                logits[at as usize] = logit;
+            }
+            task.check()
+        },
+    )?;
     Ok((logits, truncated))
 }
 

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::dense;
+use crate::models::replicas::Replicas;
+use crate::models::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::stages::candidates::Candidate;
-use crate::stages::embed;
 use crate::stages::rerank::{self, Order};
 use crate::tables::questions::Texts;
+use crate::text::batch;
 use crate::text::normalise::normalise;
 
 /// Where a pair's score comes from.
@@ -79,12 +82,13 @@ impl QuestionPairs {
 }
 
 /// Cosine, dot product, L1 and L2 distance of every pair, in that order.
-pub fn similarities(model: &BiEncoder, questions: &QuestionPairs, task: &Task) -> Result<Vec<(Scorer, Vec<f64>)>> {
-    let texts: Vec<&str> = questions.texts.iter().collect();
-    let tokenized = model.tokenizer.tokenize(&texts)?;
-    let all: Vec<u32> = (0..texts.len() as u32).collect();
-    let width = model.dimensions();
-    let vectors = embed::embed(model, &tokenized, &all, task)?;
+pub fn similarities(
+    models: &Replicas<BiEncoder>,
+    questions: &QuestionPairs,
+    task: &Task,
+) -> Result<Vec<(Scorer, Vec<f64>)>> {
+    let width = models.first().dimensions();
+    let vectors = vectors(models, &questions.texts, task)?;
     let vector = |text: u32| &vectors[text as usize * width..(text as usize + 1) * width];
     let scores = |score: fn(&[f32], &[f32]) -> f64| -> Vec<f64> {
         questions.pairs.iter().map(|&(a, b)| score(vector(a), vector(b))).collect()
@@ -95,6 +99,38 @@ pub fn similarities(model: &BiEncoder, questions: &QuestionPairs, task: &Task) -
         (Scorer::Manhattan, scores(|a, b| sum(a, b, |x, y| (x - y).abs()))),
         (Scorer::Euclidean, scores(|a, b| sum(a, b, |x, y| (x - y).powi(2)).sqrt())),
     ])
+}
+
+/// Vectors as the model makes them, row-major `[texts, D]`: unit vectors only where it normalises, as mining always
+/// does.
+fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<Vec<f32>> {
+    let (width, limit) = (models.first().dimensions(), models.first().tokenizer.max_tokens());
+    let tokenized = models.first().tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
+    let plan = batch::plan(&tokenized.lengths(), models.cut);
+    let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
+    let mut vectors = vec![0.0; texts.len() * width];
+    models.run(
+        plan.batches.len(),
+        |batch| {
+            let rows: Vec<&[u32]> = texts_of(batch).iter().map(|&text| tokenized.ids(text as usize)).collect();
+            TokenBatch::of_texts(&rows).cut_to(models.cut, limit)
+        },
+        |encoder, batch| {
+            let vectors = encoder.model.forward(batch);
+            if encoder.model.normalises { dense::normalise(vectors) } else { vectors }
+        },
+        |_, _, vectors| {
+            let data = vectors.try_into_data().context("the device failed")?;
+            data.try_into_vec::<f32>().context("vectors are not f32")
+        },
+        |batch, computed| {
+            for (&text, vector) in texts_of(batch).iter().zip(computed.chunks_exact(width)) {
+                vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
+            }
+            task.advance(texts_of(batch).len())
+        },
+    )?;
+    Ok(vectors)
 }
 
 fn sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
@@ -111,13 +147,18 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Log-odds of every pair: the mean of both orders, as in mining, or of (first, second) alone.
-pub fn log_odds(model: &CrossEncoder, questions: &QuestionPairs, both_orders: bool, task: &Task) -> Result<Vec<f64>> {
+pub fn log_odds(
+    models: &Replicas<CrossEncoder>,
+    questions: &QuestionPairs,
+    both_orders: bool,
+    task: &Task,
+) -> Result<Vec<f64>> {
     let candidates: Vec<Candidate> = questions.pairs.iter().map(|&(a, b)| Candidate { a, b, cosine: 0.0 }).collect();
     let mut logits = Vec::with_capacity(candidates.len());
     for chunk in candidates.chunks(rerank::SHARD_PAIRS) {
-        let (ab, _) = rerank::score(model, &questions.texts, chunk, Order::Ab, task)?;
+        let (ab, _) = rerank::score(models, &questions.texts, chunk, Order::Ab, task)?;
         let ba =
-            if both_orders { rerank::score(model, &questions.texts, chunk, Order::Ba, task)?.0 } else { ab.clone() };
+            if both_orders { rerank::score(models, &questions.texts, chunk, Order::Ba, task)?.0 } else { ab.clone() };
         logits.extend(ab.into_iter().zip(ba).map(|(ab, ba)| (f64::from(ab) + f64::from(ba)) / 2.0));
         task.advance(chunk.len())?;
     }

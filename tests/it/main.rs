@@ -3,10 +3,12 @@
 mod architecture;
 mod clustering_quality;
 mod degenerate;
+mod devices;
 mod errors;
 mod evaluate;
 mod faults;
 mod fixture;
+mod hub;
 mod inputs;
 mod metrics;
 mod models;
@@ -17,3 +19,4 @@ mod rerank;
 mod search;
 mod show;
 mod support;
+mod trainable;

@@ -125,7 +125,7 @@ fn labels_draw_curves_and_bad_ones_are_refused() {
     assert!(!page(&output).contains("Against your labels"));
     let pairs = read(&output.join("pairs.parquet"));
     let (a, b, p) = (i64s(&pairs, "id_a"), i64s(&pairs, "id_b"), f32s(&pairs, "probability"));
-    let mut csv = String::from("id_a,id_b,label,weight\n");
+    let mut csv = String::from("id_a,id_b,is_duplicate,weight\n");
     for row in 0..pairs.num_rows() {
         // labels that the scores separate at 0.8, half of them written the other way round
         let (a, b) = if row % 2 == 0 { (a[row], b[row]) } else { (b[row], a[row]) };
@@ -148,15 +148,21 @@ fn labels_draw_curves_and_bad_ones_are_refused() {
         assert!(error.contains(message), "{error}");
     };
     let id = a[0];
-    refused("id_a,id_b\n", "no column \"label\", expected id_a, id_b, label and maybe weight");
-    refused(&format!("id_a,id_b,label\n{id},{},2\n", b[0]), "line 2: label is 2, expected 0 or 1");
+    refused("id_a,id_b\n", "no column \"is_duplicate\", expected id_a, id_b, is_duplicate and maybe weight");
     refused(
-        &format!("id_a,id_b,label,weight\n{id},{},1,-1\n", b[0]),
+        &format!("id_a,id_b,is_duplicate\n{id},{},2\n", b[0]),
+        "line 2: is_duplicate is \"2\", expected 1, 0, true, false or nothing",
+    );
+    refused(
+        &format!("id_a,id_b,is_duplicate,weight\n{id},{},1,-1\n", b[0]),
         "line 2: weight is -1, expected a positive number",
     );
-    refused(&format!("id_a,id_b,label\n{id},{b},1\n{b},{id},1\n", b = b[0]), "line 3: the pair is labelled twice");
     refused(
-        &format!("id_a,id_b,label\n{id},424242,1\n"),
+        &format!("id_a,id_b,is_duplicate\n{id},{b},1\n{b},{id},1\n", b = b[0]),
+        "line 3: the pair is labelled twice",
+    );
+    refused(
+        &format!("id_a,id_b,is_duplicate\n{id},424242,1\n"),
         "no label for this run: 0 rows without a label, 1 with an id",
     );
 }

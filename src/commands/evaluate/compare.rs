@@ -1,7 +1,5 @@
 //! Several models on the same pairs: thresholds chosen on one file, scored on another.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
@@ -25,7 +23,7 @@ pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String
     let test = pairs::read(test_file, args, progress)?;
     let mut compared = Vec::new();
     for name in &args.compare {
-        progress.say(&format!("scoring with {}", name.display()));
+        progress.say(&format!("scoring with {name}"));
         compared.push(compare(args, name, &valid, &test, progress)?);
     }
     let differences = differences(args, &compared, &test);
@@ -56,18 +54,18 @@ struct Compared {
 
 fn compare(
     args: &EvaluateArgs,
-    name: &Path,
+    name: &str,
     valid: &Labelled,
     test: &Labelled,
     progress: &Progress,
 ) -> Result<Compared> {
-    let folder = model(name)?;
+    let folder = model(name, progress)?;
     let is_cross_encoder = is_cross_encoder(&folder)?;
     let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
         let scored = if is_cross_encoder {
-            pairs::score_cross_encoder(name, &labelled.questions, !args.one_order, progress)?
+            pairs::score_cross_encoder(args, name, &labelled.questions, progress)?
         } else {
-            let cosine = pairs::score_bi_encoder(name, &labelled.questions, progress)?.into_iter().next();
+            let cosine = pairs::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
             cosine.context("a bi-encoder gives a cosine")?
         };
         Ok(scored.scores)

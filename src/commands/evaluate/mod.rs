@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 
+use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::progress::Progress;
 use crate::tables::pairs::PairColumns;
@@ -41,12 +42,12 @@ pub struct EvaluateArgs {
     pairs: Option<PathBuf>,
     #[command(flatten)]
     columns: PairColumns,
-    /// Score with this bi-encoder: a folder or `built-in` (the default without any other scorer)
+    /// Score with this bi-encoder: a folder, a hub name or `built-in` (the default without any other scorer)
     #[arg(long, value_name = "MODEL", requires = "pairs")]
-    bi_encoder: Option<PathBuf>,
+    bi_encoder: Option<String>,
     /// Score with this cross-encoder
     #[arg(long, value_name = "MODEL", requires = "pairs")]
-    cross_encoder: Option<PathBuf>,
+    cross_encoder: Option<String>,
     /// Score with a column of the pairs file; may be repeated
     #[arg(long = "score-column", value_name = "COLUMN", requires = "pairs")]
     score_columns: Vec<String>,
@@ -80,7 +81,7 @@ pub struct EvaluateArgs {
 
     /// Models to compare, bi- or cross-encoders: folders or `built-in`
     #[arg(long, value_name = "MODEL", num_args = 1.., requires_all = ["valid", "test"])]
-    compare: Vec<PathBuf>,
+    compare: Vec<String>,
     /// Labelled pairs that thresholds are chosen on
     #[arg(long, value_name = "FILE", requires = "compare")]
     valid: Option<PathBuf>,
@@ -97,6 +98,9 @@ pub struct EvaluateArgs {
     /// Of the bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Where to compute: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::tables::{figure, table, with_interval};
 use crate::commands::model;
-use crate::device::DeviceChoice;
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::pairs::{Confusion, PairFigures, Ranking, grid_best_f1};
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::calibration;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::replicas::Replicas;
 use crate::progress::Progress;
 use crate::stages::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::tables::columns::{self, Kind, Wanted};
@@ -145,25 +145,29 @@ fn read_scores(file: &Path, args: &EvaluateArgs, progress: &Progress) -> Result<
 
 /// Scores by the models that the flags name, the built-in bi-encoder when they name none.
 pub(super) fn score(args: &EvaluateArgs, questions: &QuestionPairs, progress: &Progress) -> Result<Vec<Scored>> {
-    let built_in = Path::new("built-in");
-    let bi_encoder = args.bi_encoder.as_deref().or(args.cross_encoder.is_none().then_some(built_in));
+    let bi_encoder = args.bi_encoder.as_deref().or(args.cross_encoder.is_none().then_some("built-in"));
     let mut scored = Vec::new();
     if let Some(name) = bi_encoder {
-        scored.extend(score_bi_encoder(name, questions, progress)?);
+        scored.extend(score_bi_encoder(args, name, questions, progress)?);
     }
     if let Some(name) = &args.cross_encoder {
-        scored.push(score_cross_encoder(name, questions, !args.one_order, progress)?);
+        scored.push(score_cross_encoder(args, name, questions, progress)?);
     }
     Ok(scored)
 }
 
 /// Cosine, dot product and distances by the bi-encoder that `name` names.
-pub(super) fn score_bi_encoder(name: &Path, questions: &QuestionPairs, progress: &Progress) -> Result<Vec<Scored>> {
-    let folder = model(name)?;
-    let model = BiEncoder::load(&folder, &DeviceChoice::Auto.open().0)?;
+pub(super) fn score_bi_encoder(
+    args: &EvaluateArgs,
+    name: &str,
+    questions: &QuestionPairs,
+    progress: &Progress,
+) -> Result<Vec<Scored>> {
+    let folder = model(name, progress)?;
+    let models = Replicas::load(&args.device.open(progress)?, |device| BiEncoder::load(&folder, device))?;
     let threshold = calibration::read(&folder)?.cosine.map(|cosine| f64::from(cosine.threshold));
     let task = progress.task("embed", "questions", questions.texts.len());
-    let scores = similarities(&model, questions, &task)?;
+    let scores = similarities(&models, questions, &task)?;
     let scored = scores.into_iter().map(|(scorer, scores)| {
         let calibrated = threshold.filter(|_| scorer == Scorer::Cosine);
         Scored { scorer, scores, calibrated }
@@ -173,16 +177,16 @@ pub(super) fn score_bi_encoder(name: &Path, questions: &QuestionPairs, progress:
 
 /// Probabilities by the cross-encoder that `name` names.
 pub(super) fn score_cross_encoder(
-    name: &Path,
+    args: &EvaluateArgs,
+    name: &str,
     questions: &QuestionPairs,
-    both_orders: bool,
     progress: &Progress,
 ) -> Result<Scored> {
-    let folder = model(name)?;
-    let model = CrossEncoder::load(&folder, &DeviceChoice::Auto.open().0)?;
+    let folder = model(name, progress)?;
+    let models = Replicas::load(&args.device.open(progress)?, |device| CrossEncoder::load(&folder, device))?;
     let calibration = calibration::read(&folder)?;
     let task = progress.task("rerank", "pairs", questions.pairs.len());
-    let logits = log_odds(&model, questions, both_orders, &task)?;
+    let logits = log_odds(&models, questions, !args.one_order, &task)?;
     let calibrator = calibration.calibrator.unwrap_or_default();
     Ok(Scored {
         scorer: Scorer::CrossEncoder,
