@@ -136,8 +136,8 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
     let mut probability = Some(cosine.clamp(0.0, 1.0));
     if let Some(first) = scores.logit_ab {
         let both = is_open(first, plan.calibrator.score(f64::from(threshold)) as f32, margin);
-        let asked = if both { scores } else { Scores { logit_ba: None, ..scores } };
-        probability = asked.logit().map(|logit| plan.calibrator.probability(f64::from(logit)) as f32);
+        let logit = if both { scores.logit() } else { Some(first) };
+        probability = logit.map(|logit| plan.calibrator.probability(f64::from(logit)) as f32);
         why.push(if both {
             format!(
                 "the first order leaves it open (within {margin} logits of the threshold): the mean of both decides"

@@ -94,9 +94,9 @@ pub struct Funnel {
 }
 
 impl Funnel {
-    /// Counts a pair; `mended` says that no stage before the clustering had called it a duplicate.
-    pub fn count(&mut self, fate: Fate, mended: bool) {
-        self.duplicates += 1;
+    /// Counts a pair `times` times; `mended` says that no stage before the clustering had called it a duplicate.
+    pub fn count(&mut self, fate: Fate, mended: bool, times: u64) {
+        self.duplicates += times;
         *match fate {
             Fate::Found => &mut self.found,
             Fate::LostByClustering => &mut self.lost_by_clustering,
@@ -104,8 +104,24 @@ impl Funnel {
             Fate::LostByBudget => &mut self.lost_by_budget,
             Fate::LostByFloor => &mut self.lost_by_floor,
             Fate::LostByIndex => &mut self.lost_by_index,
-        } += 1;
-        self.mended_by_clustering += u64::from(mended && fate == Fate::Found);
+        } += times;
+        if mended && fate == Fate::Found {
+            self.mended_by_clustering += times;
+        }
+    }
+
+    /// The counts in their order, over all duplicates; `None` without any.
+    pub fn shares(&self) -> [Option<f64>; 7] {
+        [
+            self.lost_by_floor,
+            self.lost_by_index,
+            self.lost_by_budget,
+            self.lost_by_score,
+            self.lost_by_clustering,
+            self.found,
+            self.mended_by_clustering,
+        ]
+        .map(|pairs| (self.duplicates > 0).then(|| pairs as f64 / self.duplicates as f64))
     }
 }
 

@@ -84,9 +84,9 @@ impl Ranking {
         self.sum_up(|_| 1, Some(positives))
     }
 
-    /// Figures when the pair of rank `r` counts `weight(r)` times.
-    pub fn weighted_figures(&self, weight: impl Fn(usize) -> u64) -> PairFigures {
-        self.sum_up(weight, None)
+    /// Figures when the pair of rank `r` counts `weight(r)` times; `known` as in [`Ranking::figures_of_known`].
+    pub fn weighted_figures(&self, weight: impl Fn(usize) -> u64, known: Option<u64>) -> PairFigures {
+        self.sum_up(weight, known)
     }
 
     /// Decisions at `threshold` when the pair of rank `r` counts `weight(r)` times.

@@ -12,47 +12,41 @@ pub struct RankedHits {
     pub known: usize,
 }
 
-/// Means over queries of what the first `k` hits hold.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct RetrievalFigures {
-    pub k: usize,
-    pub queries: usize,
-    /// Discounted gain 1 / log₂(rank + 1) of the relevant, over that of a perfect list (Järvelin & Kekäläinen 2002).
-    pub ndcg: f64,
-    /// 1 / rank of the first relevant hit.
-    pub mrr: f64,
-    /// Precision at each relevant hit, summed, over min(k, known).
-    pub map: f64,
-    pub recall: f64,
-    pub precision: f64,
-    /// Share of queries with any relevant hit.
-    pub accuracy: f64,
+/// Names of the figures of [`of_query`], in its order.
+pub const NAMES: [&str; 6] = ["ndcg", "mrr", "map", "recall", "precision", "accuracy"];
+
+/// What the first `k` hits of one query hold:
+///
+/// - nDCG: discounted gain 1 / log₂(rank + 1) of the relevant, over a perfect list's (Järvelin & Kekäläinen 2002)
+/// - MRR: 1 / rank of the first relevant hit
+/// - MAP: precision at each relevant hit, summed, over min(k, known)
+/// - recall, precision
+/// - accuracy: 1 when any hit is relevant
+pub fn of_query(k: usize, query: &RankedHits) -> [f64; 6] {
+    let found = top(query, k).filter(|&hit| hit).count() as f64;
+    [
+        gain(top(query, k)) / gain(std::iter::repeat_n(true, query.known.min(k))),
+        top(query, k).position(|hit| hit).map_or(0.0, |rank| 1.0 / (rank + 1) as f64),
+        precision_sum(top(query, k)) / query.known.min(k) as f64,
+        found / query.known as f64,
+        found / k as f64,
+        if found > 0.0 { 1.0 } else { 0.0 },
+    ]
 }
 
-/// Figures of the first `k` hits; `None` without queries.
-pub fn at(k: usize, queries: &[RankedHits]) -> Option<RetrievalFigures> {
-    if queries.is_empty() {
-        return None;
+/// Weighted means over queries of the figures of [`of_query`]; `None` when the weights sum to 0.
+pub fn mean(queries: &[[f64; 6]], weight: impl Fn(usize) -> f64) -> Option<[f64; 6]> {
+    let (mut sums, mut total) = ([0.0; 6], 0.0);
+    for (at, figures) in queries.iter().enumerate() {
+        let weight = weight(at);
+        total += weight;
+        sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += weight * figure);
     }
-    let mean = |figure: &dyn Fn(&RankedHits) -> f64| queries.iter().map(figure).sum::<f64>() / queries.len() as f64;
-    Some(RetrievalFigures {
-        k,
-        queries: queries.len(),
-        ndcg: mean(&|query| gain(top(query, k)) / gain(std::iter::repeat_n(true, query.known.min(k)))),
-        mrr: mean(&|query| top(query, k).position(|hit| hit).map_or(0.0, |rank| 1.0 / (rank + 1) as f64)),
-        map: mean(&|query| precision_sum(top(query, k)) / query.known.min(k) as f64),
-        recall: mean(&|query| found(query, k) / query.known as f64),
-        precision: mean(&|query| found(query, k) / k as f64),
-        accuracy: mean(&|query| if top(query, k).any(|hit| hit) { 1.0 } else { 0.0 }),
-    })
+    (total > 0.0).then(|| sums.map(|sum| sum / total))
 }
 
 fn top(query: &RankedHits, k: usize) -> impl Iterator<Item = bool> + '_ {
     query.relevant.iter().take(k).copied()
-}
-
-fn found(query: &RankedHits, k: usize) -> f64 {
-    top(query, k).filter(|&hit| hit).count() as f64
 }
 
 fn gain(hits: impl Iterator<Item = bool>) -> f64 {

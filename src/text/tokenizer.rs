@@ -160,7 +160,9 @@ impl Tokenizer {
 
     /// The tokens of one text as the model sees them, prompt and special tokens included.
     pub fn tokens(&self, text: &str) -> Result<Vec<String>> {
-        Ok(self.encode_text(text)?.get_tokens().to_vec())
+        // the fast encoding carries ids alone
+        let token = |&id: &u32| self.inner.id_to_token(id).unwrap_or_else(|| format!("#{id}"));
+        Ok(self.encode_text(text)?.get_ids().iter().map(token).collect())
     }
 
     /// Tokenizes pairs on all threads, in order.

@@ -4,36 +4,29 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::tables::{figure, table, with_interval};
+use crate::commands::evaluate::mining_answer::{Answer, Draws};
 use crate::error::hint;
-use crate::metrics::bootstrap::{Interval, interval, resample};
-use crate::metrics::clusters::{self, ClusterScores};
-use crate::metrics::gold::{Fate, Funnel, Gold};
-use crate::metrics::pairs::{PairFigures, Ranking};
-use crate::metrics::retrieval::{self, RankedHits, RetrievalFigures};
+use crate::metrics::gold::{Fate, Gold};
 use crate::pipeline::finished::FinishedRun;
 use crate::pipeline::rescoring;
 use crate::progress::{Progress, readable};
 use crate::stages::collapse::{UniqueTexts, collapse};
 use crate::tables::gold::{self, GoldFile};
-use crate::tables::questions::Questions;
+use crate::tables::questions::{Questions, Texts};
 use crate::tables::results::PairKind;
-
-/// Where retrieval is measured.
-const RANKS: [usize; 5] = [1, 3, 5, 10, 100];
 
 /// Ranks below every decided pair, by cosine: a pair that the rerank budget did not reach.
 const UNDECIDED: f64 = -3.0;
 
 /// A pair of unique texts that the run scored.
 #[derive(Clone, Copy)]
-struct Mined {
-    a: u32,
-    b: u32,
-    score: f64,
+pub(super) struct Mined {
+    pub a: u32,
+    pub b: u32,
+    pub score: f64,
     is_duplicate: Option<bool>,
 }
 
@@ -60,14 +53,9 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
     let mined = mined(&finished, &text_of_row, progress)?;
     let predicted = cluster_labels(&finished, &text_of_row, unique.texts.len())?;
     let found: Vec<bool> = mined.iter().map(|pair| gold.has(pair.a, pair.b)).collect();
-    let scores: Vec<f64> = mined.iter().map(|pair| pair.score).collect();
-    let answer = Answer {
-        pairs: Ranking::new(&found, &scores).figures_of_known(gold.duplicates.len() as u64),
-        funnel: funnel(&finished, &gold, &mined, &found, &predicted, &unique, progress)?,
-        retrieval: retrieval(&gold, &mined, &found, unique.texts.len()),
-        clusters: ClusterAnswer::new(args, &gold, &predicted),
-        gold,
-    };
+    let fates = fates(&finished, &gold, &mined, &found, &predicted, &unique.texts, progress)?;
+    let draws = args.draws(mined.len());
+    let answer = Answer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
     if args.json { Ok(vec![serde_json::to_string_pretty(&answer.json())?]) } else { Ok(answer.lines()) }
 }
 
@@ -150,16 +138,16 @@ fn cluster_labels(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, texts
     Ok(labels)
 }
 
-/// What became of each known duplicate.
-fn funnel(
+/// What became of each known duplicate, and whether only the clustering put it together.
+fn fates(
     finished: &FinishedRun,
     gold: &Gold,
     mined: &[Mined],
     found: &[bool],
     predicted: &[u32],
-    unique: &UniqueTexts,
+    texts: &Texts,
     progress: &Progress,
-) -> Result<Funnel> {
+) -> Result<Vec<(Fate, bool)>> {
     let scored: HashMap<(u32, u32), Option<bool>> = mined
         .iter()
         .zip(found)
@@ -167,11 +155,10 @@ fn funnel(
         .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair.is_duplicate))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
-    let cosines = rescoring::cosines(finished, &unique.texts, &missing, progress)?;
+    let cosines = rescoring::cosines(finished, texts, &missing, progress)?;
     let floor = finished.manifest.options.get("min-cosine").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
-    let mut funnel = Funnel::default();
-    for pair in &gold.duplicates {
+    let fate = |pair: &(u32, u32)| {
         let together = predicted[pair.0 as usize] == predicted[pair.1 as usize];
         let decided = scored.get(pair);
         let fate = match decided {
@@ -182,171 +169,7 @@ fn funnel(
             None if cosine_of.get(pair).is_some_and(|&cosine| cosine >= floor) => Fate::LostByIndex,
             None => Fate::LostByFloor,
         };
-        funnel.count(fate, decided != Some(&Some(true)));
-    }
-    Ok(funnel)
-}
-
-/// Candidates of every question with known duplicates, best first, at the ranks of [`RANKS`].
-fn retrieval(gold: &Gold, mined: &[Mined], found: &[bool], texts: usize) -> Vec<RetrievalFigures> {
-    let mut known = vec![0_usize; texts];
-    gold.duplicates.iter().flat_map(|&(a, b)| [a, b]).for_each(|text| known[text as usize] += 1);
-    let mut hits: HashMap<u32, Vec<(f64, u32, bool)>> = HashMap::new();
-    for (pair, &found) in mined.iter().zip(found) {
-        for (query, hit) in [(pair.a, pair.b), (pair.b, pair.a)] {
-            if known[query as usize] > 0 {
-                hits.entry(query).or_default().push((pair.score, hit, found));
-            }
-        }
-    }
-    let queries = (0..texts as u32).filter(|&query| known[query as usize] > 0);
-    let ranked: Vec<RankedHits> = queries
-        .map(|query| {
-            let mut ranked = hits.remove(&query).unwrap_or_default();
-            ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            let relevant = ranked.into_iter().map(|(_, _, found)| found).collect();
-            RankedHits { relevant, known: known[query as usize] }
-        })
-        .collect();
-    RANKS.iter().filter_map(|&k| retrieval::at(k, &ranked)).collect()
-}
-
-/// The clustering of the questions that the labels mention.
-struct ClusterAnswer {
-    scores: ClusterScores,
-    intervals: Vec<(&'static str, Option<Interval>)>,
-}
-
-impl ClusterAnswer {
-    fn new(args: &EvaluateArgs, gold: &Gold, predicted: &[u32]) -> Self {
-        let gold_labels = gold.labels(predicted.len());
-        let predicted: Vec<u32> = gold.mentioned.iter().map(|&text| predicted[text as usize]).collect();
-        let scores = clusters::compare(&gold_labels, &predicted);
-        let draws = args.draws(gold_labels.len());
-        let intervals = if draws == 0 { Vec::new() } else { intervals(&gold_labels, &predicted, draws, args.seed) };
-        Self { scores, intervals }
-    }
-
-    fn figures(&self) -> [(&'static str, f64); 7] {
-        figures(&self.scores)
-    }
-}
-
-fn figures(scores: &ClusterScores) -> [(&'static str, f64); 7] {
-    [
-        ("pairwise_precision", scores.pairwise.precision),
-        ("pairwise_recall", scores.pairwise.recall),
-        ("pairwise_f1", scores.pairwise.f1),
-        ("bcubed_precision", scores.bcubed.precision),
-        ("bcubed_recall", scores.bcubed.recall),
-        ("bcubed_f1", scores.bcubed.f1),
-        ("adjusted_rand", scores.adjusted_rand),
-    ]
-}
-
-/// Draws whole gold clusters; a cluster drawn twice is two clusters, and so are the predicted ones it is part of.
-fn intervals(gold: &[u32], predicted: &[u32], draws: u64, seed: u64) -> Vec<(&'static str, Option<Interval>)> {
-    let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
-    gold.iter().enumerate().for_each(|(item, &cluster)| members.entry(cluster).or_default().push(item));
-    let mut groups: Vec<Vec<usize>> = members.into_values().collect();
-    groups.sort_unstable();
-    let values = resample(groups.len(), draws, seed, |times| {
-        let copies = groups.iter().zip(times).flat_map(|(group, &times)| (0..times).map(move |copy| (group, copy)));
-        let items: Vec<(usize, u32)> =
-            copies.flat_map(|(group, copy)| group.iter().map(move |&item| (item, copy))).collect();
-        let labels = |of: &[u32]| -> Vec<(u32, u32)> { items.iter().map(|&(item, copy)| (of[item], copy)).collect() };
-        figures(&clusters::compare(&labels(gold), &labels(predicted))).map(|(_, value)| value)
-    });
-    let names = figures(&clusters::compare(gold, predicted)).map(|(name, _)| name);
-    names.into_iter().enumerate().map(|(at, name)| (name, interval(values.iter().map(|draw| Some(draw[at]))))).collect()
-}
-
-struct Answer {
-    gold: Gold,
-    pairs: PairFigures,
-    funnel: Funnel,
-    retrieval: Vec<RetrievalFigures>,
-    clusters: ClusterAnswer,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        let best = self.pairs.best_f1;
-        let clusters: serde_json::Map<String, Value> =
-            self.clusters.figures().iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
-        let intervals: serde_json::Map<String, Value> = self
-            .clusters
-            .intervals
-            .iter()
-            .map(|(name, interval)| (name.to_string(), json!(interval.map(|i| [i.low, i.high]))))
-            .collect();
-        json!({
-            "gold": {
-                "duplicates": self.gold.duplicates.len(),
-                "questions": self.gold.mentioned.len(),
-                "contradictions": self.gold.contradictions,
-            },
-            "mining": {
-                "pairs": self.pairs.pairs,
-                "average_precision": self.pairs.average_precision,
-                "f1": best.map(|best| best.f1),
-                "f1_threshold": best.map(|best| best.threshold),
-                "precision": best.map(|best| best.precision),
-                "recall": best.map(|best| best.recall),
-            },
-            "funnel": self.funnel,
-            "retrieval": self.retrieval,
-            "clusters": clusters,
-            "cluster_intervals": intervals,
-        })
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!(
-            "{} known duplicates among {} labelled questions",
-            readable(self.gold.duplicates.len()),
-            readable(self.gold.mentioned.len())
-        )];
-        lines.push(String::new());
-        lines.push("Where duplicates get lost".into());
-        let share = |pairs: u64| format!("{:.1} %", 100.0 * pairs as f64 / self.funnel.duplicates as f64);
-        let funnel = [
-            ("below the candidate floor", self.funnel.lost_by_floor),
-            ("not among the nearest, or overlooked by the index", self.funnel.lost_by_index),
-            ("not reached by the rerank budget", self.funnel.lost_by_budget),
-            ("scored below the threshold", self.funnel.lost_by_score),
-            ("called duplicates, but clustered apart", self.funnel.lost_by_clustering),
-            ("in one cluster", self.funnel.found),
-            ("… of these mended by the clustering", self.funnel.mended_by_clustering),
-        ];
-        let rows = funnel.map(|(name, pairs)| vec![name.into(), readable(pairs as usize), share(pairs)]);
-        lines.extend(table(&["known duplicates", "pairs", "share"], rows));
-        lines.push(String::new());
-        lines.push("Mined pairs by score, against all known duplicates".into());
-        let best = self.pairs.best_f1;
-        let row = vec![
-            readable(self.pairs.pairs as usize),
-            figure(self.pairs.average_precision),
-            figure(best.map(|best| best.f1)),
-            figure(best.map(|best| best.threshold)),
-            figure(best.map(|best| best.precision)),
-            figure(best.map(|best| best.recall)),
-        ];
-        lines.extend(table(&["pairs", "average precision", "best F1", "at", "precision", "recall"], [row]));
-        lines.push(String::new());
-        lines.push("Candidates of each question, best first".into());
-        let rows = self.retrieval.iter().map(|at| {
-            let figures = [at.ndcg, at.mrr, at.map, at.recall, at.precision, at.accuracy];
-            std::iter::once(at.k.to_string()).chain(figures.map(|value| figure(Some(value)))).collect()
-        });
-        lines.extend(table(&["k", "nDCG", "MRR", "MAP", "recall", "precision", "any found"], rows));
-        lines.push(String::new());
-        lines.push("Clusters of the labelled questions".into());
-        let rows = self.clusters.figures().into_iter().enumerate().map(|(at, (name, value))| {
-            let interval = self.clusters.intervals.get(at).and_then(|(_, interval)| *interval);
-            vec![name.replace('_', " "), with_interval(Some(value), interval)]
-        });
-        lines.extend(table(&["figure", "value (95 % interval)"], rows));
-        lines
-    }
+        (fate, decided != Some(&Some(true)))
+    };
+    Ok(gold.duplicates.iter().map(fate).collect())
 }

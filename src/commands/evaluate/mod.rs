@@ -9,9 +9,9 @@
 
 mod compare;
 mod mining;
+mod mining_answer;
 mod pairs;
 mod sample;
-mod tables;
 
 use std::path::PathBuf;
 
