@@ -7,7 +7,11 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::calibrate::{self, CalibrateArgs};
+use crate::commands::evaluate::{self, EvaluateArgs};
 use crate::commands::models::{self, ModelsCommand};
+use crate::commands::sample::{self, SampleArgs};
+use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
 use crate::pipeline::{self, plan::Plan};
@@ -51,11 +55,23 @@ enum Command {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
+    /// Measure models, thresholds and finished runs against labels
+    Evaluate(Box<EvaluateArgs>),
+    /// Fit a model's probabilities and threshold to labelled pairs, for later runs to use
+    Calibrate(CalibrateArgs),
+    /// Draw pairs of a finished run for a person to label
+    Sample(SampleArgs),
     /// Download models, look into them and compress them
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Write a finished run as one page for a person
+    Report(report::ReportArgs),
+    /// Look at a finished run: as a whole, one cluster, or one question
+    Show(show::ShowArgs),
+    /// Say of two texts whether a run would call them duplicates, and why
+    Explain(explain::ExplainArgs),
 }
 
 /// Runs what was typed. `cancelled` is raised when the user asks to stop.
@@ -74,7 +90,13 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             }
             mine(base, *run, cancelled)
         }
+        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancelled))?),
+        Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancelled))?),
+        Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancelled)),
+        Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancelled)),
     }
 }
 
@@ -89,20 +111,7 @@ fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()
     let progress = Progress::new(run.quiet, cancelled);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(&plan.describe());
+        return print_lines(plan.describe());
     }
     pipeline::mine(&plan, run.force, &progress)
-}
-
-/// Results that were asked for go to stdout; a reader that went away is no failure.
-pub(crate) fn print_lines(lines: &[String]) -> Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        match writeln!(out, "{line}") {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.context("cannot write to stdout")?,
-        }
-    }
-    Ok(())
 }

@@ -7,12 +7,15 @@
 pub mod artifact;
 pub mod config;
 mod embedding;
+pub mod finished;
 mod input;
 mod log;
-mod manifest;
+pub mod manifest;
 mod outputs;
 pub mod plan;
+mod reporting;
 mod reranking;
+pub mod rescoring;
 mod searching;
 mod summary;
 
@@ -66,7 +69,8 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     }
     let since = Instant::now();
     let reranked = plan.cross_encoder.is_some();
-    let scored: Vec<Scored> = outputs::decide(&candidates, &scores.scores, reranked, plan.threshold);
+    let scored: Vec<Scored> =
+        outputs::decide(&candidates, &scores.scores, reranked.then_some(&plan.calibrator), plan.threshold);
     let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, pair.probability));
     let (edges, clustering) =
         cluster::run(unique.texts.iter(), decided, plan.threshold, reranked, plan.options.clustering);
@@ -79,6 +83,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let staging = outputs::write(&workspace, plan, &questions, &unique, &tables, embedded.as_ref(), &log.metrics)?;
     log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
     let manifest = Manifest::new(plan, log.records, started, &devices.name, progress.warnings());
+    reporting::write(&staging, &questions, &tables, &log.metrics, &manifest)?;
     outputs::publish(&staging, &workspace, plan, &manifest)?;
     workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
     let stages = &plan.stages;

@@ -51,6 +51,7 @@ pub fn run(
         return Ok(Reranked { scores, record: Record::default(), cached: false });
     };
     let order = rerank::promising_first(candidates);
+    let threshold = plan.calibrator.score(f64::from(plan.threshold)) as f32;
     let done: Option<Record> = workspace.done(&plan.stages.rerank);
     let started = Instant::now();
     let most = match (done, plan.options.rerank_budget) {
@@ -79,7 +80,7 @@ pub fn run(
         let open: Vec<u32> = shard
             .iter()
             .zip(&first)
-            .filter(|&(_, &logit)| rerank::is_open(logit, plan.threshold, plan.options.second_order_margin))
+            .filter(|&(_, &logit)| rerank::is_open(logit, threshold, plan.options.second_order_margin))
             .map(|(&at, _)| at)
             .collect();
         let second = scorer.logits(&plan.stages.rerank_ba, index, &of(&open), Order::Ba)?;

@@ -1,0 +1,175 @@
+//! What a finished run found of the known duplicates, and where it lost the others.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::commands::evaluate::EvaluateArgs;
+use crate::commands::evaluate::mining_answer::{Answer, Draws};
+use crate::error::hint;
+use crate::metrics::gold::{Fate, Gold};
+use crate::pipeline::finished::FinishedRun;
+use crate::pipeline::rescoring;
+use crate::progress::{Progress, readable};
+use crate::stages::collapse::{UniqueTexts, collapse};
+use crate::tables::gold::{self, GoldFile};
+use crate::tables::questions::{Questions, Texts};
+use crate::tables::results::PairKind;
+
+/// Ranks below every decided pair, by cosine: a pair that the rerank budget did not reach.
+const UNDECIDED: f64 = -3.0;
+
+/// A pair of unique texts that the run scored.
+#[derive(Clone, Copy)]
+pub(super) struct Mined {
+    pub a: u32,
+    pub b: u32,
+    pub score: f64,
+    is_duplicate: Option<bool>,
+}
+
+/// Answers `mine evaluate --run --gold`.
+pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Result<Vec<String>> {
+    let finished = FinishedRun::open(folder)?;
+    let questions = match &finished.questions {
+        Ok(questions) => questions,
+        Err(why) => bail!("{}: the questions of the run cannot be had: {why}", folder.display()),
+    };
+    let unique = collapse(&questions.texts);
+    let labelled = labelled(args, &finished, questions, &unique, progress)?;
+    let gold = Gold::new(unique.texts.len(), &labelled, !args.no_closure);
+    if gold.duplicates.is_empty() {
+        bail!("no known duplicates among the run's questions: nothing to measure");
+    }
+    if gold.contradictions > 0 {
+        progress.warn(format!(
+            "{} pairs labelled as different are connected through pairs labelled as duplicates: the latter count",
+            gold.contradictions
+        ));
+    }
+    let text_of_row = text_of_row(questions, &unique);
+    let mined = mined(&finished, &text_of_row, progress)?;
+    let predicted = cluster_labels(&finished, &text_of_row, unique.texts.len())?;
+    let found: Vec<bool> = mined.iter().map(|pair| gold.has(pair.a, pair.b)).collect();
+    let fates = fates(&finished, &gold, &mined, &found, &predicted, &unique.texts, progress)?;
+    let draws = args.draws(mined.len());
+    let answer = Answer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
+    if args.json { Ok(vec![serde_json::to_string_pretty(&answer.json())?]) } else { Ok(answer.lines()) }
+}
+
+/// Input row → unique text; rows without a question have none.
+fn text_of_row(questions: &Questions, unique: &UniqueTexts) -> HashMap<u32, u32> {
+    questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect()
+}
+
+/// Gold pairs as numbers of unique texts. Warns of questions that the run does not have.
+fn labelled(
+    args: &EvaluateArgs,
+    finished: &FinishedRun,
+    questions: &Questions,
+    unique: &UniqueTexts,
+    progress: &Progress,
+) -> Result<Vec<(u32, u32, bool)>> {
+    let text_of_row = text_of_row(questions, unique);
+    let by_text: HashMap<&str, u32> = unique.texts.iter().zip(0..).collect();
+    let of_text = |text: &str| by_text.get(crate::text::normalise::normalise(text).as_ref()).copied();
+    let of_id = |id: &str| finished.results.index().find(id).and_then(|row| text_of_row.get(&row).copied());
+    let mut labelled = Vec::new();
+    for file in &args.gold {
+        let (gold, warning) = gold::read(file, &args.columns)?;
+        warning.into_iter().for_each(|warning| progress.warn(warning));
+        let before = labelled.len();
+        let all = match gold {
+            GoldFile::Texts(pairs) => {
+                labelled.extend(pairs.iter().filter_map(|p| Some((of_text(&p.a)?, of_text(&p.b)?, p.is_duplicate))));
+                pairs.len()
+            }
+            GoldFile::Ids(pairs) => {
+                labelled.extend(pairs.iter().filter_map(|p| Some((of_id(&p.a)?, of_id(&p.b)?, p.is_duplicate))));
+                pairs.len()
+            }
+        };
+        let kept = labelled.len() - before;
+        if kept == 0 {
+            return Err(hint(
+                format!("{}: none of its {all} pairs is of the run's questions", file.display()),
+                "gold pairs are matched by text (question1, question2) or by id (id_a, id_b; id, group)",
+            ));
+        }
+        if kept < all {
+            progress.warn(format!(
+                "{}: {} of {} pairs left out: the run does not have their questions",
+                file.display(),
+                readable(all - kept),
+                readable(all)
+            ));
+        }
+    }
+    Ok(labelled)
+}
+
+fn mined(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Progress) -> Result<Vec<Mined>> {
+    let mut mined = Vec::new();
+    for batch in finished.results.pairs()? {
+        progress.check()?;
+        mined.extend(batch?.into_iter().filter(|pair| pair.kind == PairKind::Semantic).filter_map(|pair| {
+            Some(Mined {
+                a: *text_of_row.get(&pair.a)?,
+                b: *text_of_row.get(&pair.b)?,
+                score: pair.probability.map_or(f64::from(pair.cosine) + UNDECIDED, f64::from),
+                is_duplicate: pair.is_duplicate,
+            })
+        }));
+    }
+    Ok(mined)
+}
+
+/// The cluster of every unique text, a label of its own where it is in none.
+fn cluster_labels(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, texts: usize) -> Result<Vec<u32>> {
+    let mut labels: Vec<u32> = (0..texts as u32).collect();
+    for row in finished.results.clusters()? {
+        let (text, cluster) = (text_of_row.get(&row.question), text_of_row.get(&row.cluster));
+        if let (Some(&text), Some(&cluster)) = (text, cluster) {
+            labels[text as usize] = cluster;
+        }
+    }
+    Ok(labels)
+}
+
+/// What became of each known duplicate, and whether only the clustering put it together.
+fn fates(
+    finished: &FinishedRun,
+    gold: &Gold,
+    mined: &[Mined],
+    found: &[bool],
+    predicted: &[u32],
+    texts: &Texts,
+    progress: &Progress,
+) -> Result<Vec<(Fate, bool)>> {
+    let scored: HashMap<(u32, u32), Option<bool>> = mined
+        .iter()
+        .zip(found)
+        .filter(|(_, found)| **found)
+        .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair.is_duplicate))
+        .collect();
+    let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
+    let cosines = rescoring::cosines(finished, texts, &missing, progress)?;
+    let floor = finished.manifest.options.get("min-cosine").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY);
+    let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
+    let fate = |pair: &(u32, u32)| {
+        let together = predicted[pair.0 as usize] == predicted[pair.1 as usize];
+        let decided = scored.get(pair);
+        let fate = match decided {
+            _ if together => Fate::Found,
+            Some(Some(true)) => Fate::LostByClustering,
+            Some(Some(false)) => Fate::LostByScore,
+            Some(None) => Fate::LostByBudget,
+            None if cosine_of.get(pair).is_some_and(|&cosine| cosine >= floor) => Fate::LostByIndex,
+            None => Fate::LostByFloor,
+        };
+        (fate, decided != Some(&Some(true)))
+    };
+    Ok(gold.duplicates.iter().map(fate).collect())
+}

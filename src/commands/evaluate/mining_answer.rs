@@ -1,0 +1,326 @@
+//! The figures of a finished run against gold, with their intervals, as JSON and as tables.
+//!
+//! Intervals draw gold clusters, a question without known duplicates being one of its own. A pair of questions of two
+//! clusters counts as often as one was drawn times as often as the other was (the vertex bootstrap of Snijders and
+//! Borgatti 1999): mined pairs connect nearly everything, so no part of them could be drawn independently.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::commands::evaluate::mining::Mined;
+use crate::commands::terminal::{figure_table, with_interval};
+use crate::metrics::bootstrap::{Interval, interval, resample};
+use crate::metrics::clusters::{self, ClusterScores};
+use crate::metrics::gold::{Fate, Funnel, Gold};
+use crate::metrics::pairs::Ranking;
+use crate::metrics::retrieval::{self, RankedHits};
+use crate::progress::readable;
+
+/// Where retrieval is measured.
+const RANKS: [usize; 5] = [1, 3, 5, 10, 100];
+
+/// How many draws, from what seed.
+pub(super) struct Draws {
+    pub count: u64,
+    pub seed: u64,
+}
+
+/// A value with its interval.
+struct Figure {
+    name: &'static str,
+    value: Option<f64>,
+    interval: Option<Interval>,
+}
+
+/// Everything said of the run.
+pub(super) struct Answer {
+    duplicates: usize,
+    questions: usize,
+    contradictions: u64,
+    pairs: usize,
+    funnel: Funnel,
+    funnel_shares: Vec<Figure>,
+    threshold: Option<f64>,
+    mining: Vec<Figure>,
+    retrieval: Vec<(usize, Vec<Figure>)>,
+    clusters: Vec<Figure>,
+}
+
+/// The gold cluster of every text, numbered from 0.
+struct Units {
+    of_text: Vec<u32>,
+    count: usize,
+}
+
+impl Units {
+    fn new(gold: &Gold, texts: usize) -> Self {
+        let mut of_text: Vec<u32> = (0..texts as u32).collect();
+        gold.mentioned.iter().zip(gold.labels(texts)).for_each(|(&text, label)| of_text[text as usize] = label);
+        Self { of_text, count: texts }
+    }
+
+    fn times(&self, times: &[u32], text: u32) -> u64 {
+        u64::from(times[self.of_text[text as usize] as usize])
+    }
+
+    /// How often a pair counts in a draw.
+    fn pair_times(&self, times: &[u32], a: u32, b: u32) -> u64 {
+        let same = self.of_text[a as usize] == self.of_text[b as usize];
+        self.times(times, a) * if same { 1 } else { self.times(times, b) }
+    }
+}
+
+impl Answer {
+    pub(super) fn new(
+        gold: &Gold,
+        mined: &[Mined],
+        found: &[bool],
+        fates: &[(Fate, bool)],
+        predicted: &[u32],
+        draws: &Draws,
+    ) -> Self {
+        let units = Units::new(gold, predicted.len());
+        let mut funnel = Funnel::default();
+        fates.iter().for_each(|&(fate, mended)| funnel.count(fate, mended, 1));
+        let (threshold, mining) = mining(gold, mined, found, &units, draws);
+        Self {
+            duplicates: gold.duplicates.len(),
+            questions: gold.mentioned.len(),
+            contradictions: gold.contradictions,
+            pairs: mined.len(),
+            funnel_shares: funnel_shares(gold, fates, &funnel, &units, draws),
+            funnel,
+            threshold,
+            mining,
+            retrieval: retrieval(gold, mined, found, &units, draws),
+            clusters: cluster_figures(gold, predicted, draws),
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let values = |figures: &[Figure]| -> Map<String, Value> {
+            let intervals: Map<String, Value> = figures
+                .iter()
+                .filter_map(|figure| Some((figure.name, figure.interval?)))
+                .map(|(name, interval)| (name.to_string(), json!([interval.low, interval.high])))
+                .collect();
+            let mut object: Map<String, Value> =
+                figures.iter().map(|figure| (figure.name.to_string(), json!(figure.value))).collect();
+            if !intervals.is_empty() {
+                object.insert("intervals".into(), Value::Object(intervals));
+            }
+            object
+        };
+        let mut mining = values(&self.mining);
+        mining.insert("pairs".into(), json!(self.pairs));
+        mining.insert("f1_threshold".into(), json!(self.threshold));
+        let retrieval: Vec<Value> = self
+            .retrieval
+            .iter()
+            .map(|(k, figures)| {
+                let mut object = values(figures);
+                object.insert("k".into(), json!(k));
+                Value::Object(object)
+            })
+            .collect();
+        json!({
+            "gold": {
+                "duplicates": self.duplicates,
+                "questions": self.questions,
+                "contradictions": self.contradictions,
+            },
+            "funnel": self.funnel,
+            "funnel_shares": values(&self.funnel_shares),
+            "mining": mining,
+            "retrieval": retrieval,
+            "clusters": values(&self.clusters),
+        })
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        let said = |figure: &Figure| with_interval(figure.value, figure.interval);
+        let mut lines = vec![
+            format!("{} known duplicates, {} labelled questions", readable(self.duplicates), readable(self.questions)),
+            String::new(),
+            "Where duplicates get lost".into(),
+        ];
+        let funnel = &self.funnel;
+        let counts = [
+            ("below the candidate floor", funnel.lost_by_floor),
+            ("not among the nearest, or overlooked by the index", funnel.lost_by_index),
+            ("not reached by the rerank budget", funnel.lost_by_budget),
+            ("scored below the threshold", funnel.lost_by_score),
+            ("called duplicates, but clustered apart", funnel.lost_by_clustering),
+            ("in one cluster", funnel.found),
+            ("… of these mended by the clustering", funnel.mended_by_clustering),
+        ];
+        let rows = counts.into_iter().zip(&self.funnel_shares);
+        let rows = rows.map(|((name, pairs), share)| vec![name.into(), readable(pairs as usize), said(share)]);
+        lines.extend(figure_table(&["known duplicates", "pairs", "share"], rows));
+        lines.extend([String::new(), "Mined pairs by score, against all known duplicates".into()]);
+        let at = self.threshold.map_or(String::new(), |threshold| format!(" at {threshold:.3}"));
+        let headings = [
+            "pairs".to_string(),
+            "average precision".into(),
+            format!("best F1{at}"),
+            "precision".into(),
+            "recall".into(),
+        ];
+        let row = std::iter::once(readable(self.pairs)).chain(self.mining.iter().map(said)).collect();
+        lines.extend(figure_table(&headings.each_ref().map(String::as_str), [row]));
+        lines.extend([String::new(), "Candidates of each question, best first".into()]);
+        let rows = self
+            .retrieval
+            .iter()
+            .map(|(k, figures)| std::iter::once(k.to_string()).chain(figures.iter().map(said)).collect());
+        lines.extend(figure_table(&["k", "nDCG", "MRR", "MAP", "recall", "precision", "any found"], rows));
+        lines.extend([String::new(), "Clusters of the labelled questions".into()]);
+        let rows = self.clusters.iter().map(|figure| vec![figure.name.replace('_', " "), said(figure)]);
+        lines.extend(figure_table(&["figure", "value (95 % interval)"], rows));
+        lines
+    }
+}
+
+/// Figures of `values`, and of the same for every draw.
+fn figures<const N: usize>(
+    names: [&'static str; N],
+    values: [Option<f64>; N],
+    drawn: &[[Option<f64>; N]],
+) -> Vec<Figure> {
+    let interval = |at: usize| interval(drawn.iter().map(|draw| draw[at]));
+    names
+        .into_iter()
+        .zip(values)
+        .enumerate()
+        .map(|(at, (name, value))| Figure { name, value, interval: interval(at) })
+        .collect()
+}
+
+fn funnel_shares(gold: &Gold, fates: &[(Fate, bool)], funnel: &Funnel, units: &Units, draws: &Draws) -> Vec<Figure> {
+    let names = [
+        "lost_by_floor",
+        "lost_by_index",
+        "lost_by_budget",
+        "lost_by_score",
+        "lost_by_clustering",
+        "found",
+        "mended_by_clustering",
+    ];
+    let drawn = resample(units.count, draws.count, draws.seed, |times| {
+        let mut funnel = Funnel::default();
+        for (&(a, _), &(fate, mended)) in gold.duplicates.iter().zip(fates) {
+            funnel.count(fate, mended, units.times(times, a));
+        }
+        funnel.shares()
+    });
+    figures(names, funnel.shares(), &drawn)
+}
+
+/// The threshold of the best F1, and average precision, F1, precision and recall of the mined pairs; the last three
+/// there.
+fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &Draws) -> (Option<f64>, Vec<Figure>) {
+    let scores: Vec<f64> = mined.iter().map(|pair| pair.score).collect();
+    let ranking = Ranking::new(found, &scores);
+    let known = gold.duplicates.len() as u64;
+    let all = ranking.figures_of_known(known);
+    let threshold = all.best_f1.map(|best| best.threshold);
+    let drawn = resample(units.count, draws.count, draws.seed, |times| {
+        let weight = |rank: usize| {
+            let pair = &mined[ranking.order()[rank] as usize];
+            units.pair_times(times, pair.a, pair.b)
+        };
+        let known: u64 = gold.duplicates.iter().map(|&(a, _)| units.times(times, a)).sum();
+        let precision = ranking.weighted_figures(weight, Some(known)).average_precision;
+        let mut there = threshold.map(|threshold| ranking.weighted_confusion(threshold, weight));
+        if let Some(there) = &mut there {
+            there.false_negatives = known - there.true_positives;
+        }
+        [precision, there.map(|c| c.f1()), there.map(|c| c.precision()), there.map(|c| c.recall())]
+    });
+    let best = all.best_f1;
+    let values = [
+        all.average_precision,
+        best.map(|best| best.f1),
+        best.map(|best| best.precision),
+        best.map(|best| best.recall),
+    ];
+    (threshold, figures(["average_precision", "f1", "precision", "recall"], values, &drawn))
+}
+
+/// Candidates of every question with known duplicates, best first.
+fn retrieval(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &Draws) -> Vec<(usize, Vec<Figure>)> {
+    let mut known = vec![0_usize; units.of_text.len()];
+    gold.duplicates.iter().flat_map(|&(a, b)| [a, b]).for_each(|text| known[text as usize] += 1);
+    let mut hits: HashMap<u32, Vec<(f64, u32, bool)>> = HashMap::new();
+    for (pair, &found) in mined.iter().zip(found) {
+        for (query, hit) in [(pair.a, pair.b), (pair.b, pair.a)] {
+            if known[query as usize] > 0 {
+                hits.entry(query).or_default().push((pair.score, hit, found));
+            }
+        }
+    }
+    let queries: Vec<u32> = (0..known.len() as u32).filter(|&query| known[query as usize] > 0).collect();
+    let ranked: Vec<RankedHits> = queries
+        .iter()
+        .map(|query| {
+            let mut ranked = hits.remove(query).unwrap_or_default();
+            ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let relevant = ranked.into_iter().map(|(_, _, found)| found).collect();
+            RankedHits { relevant, known: known[*query as usize] }
+        })
+        .collect();
+    let at = |k: usize| {
+        let of_query: Vec<[f64; 6]> = ranked.iter().map(|query| retrieval::of_query(k, query)).collect();
+        let mean = |weight: &dyn Fn(usize) -> f64| match retrieval::mean(&of_query, weight) {
+            Some(figures) => figures.map(Some),
+            None => [None; 6],
+        };
+        let drawn = resample(units.count, draws.count, draws.seed, |times| {
+            mean(&|query| units.times(times, queries[query]) as f64)
+        });
+        (k, figures(retrieval::NAMES, mean(&|_| 1.0), &drawn))
+    };
+    RANKS.into_iter().map(at).collect()
+}
+
+/// The clustering of the questions that the labels mention. A gold cluster drawn twice is two clusters, and so are the
+/// predicted ones that its questions are in.
+fn cluster_figures(gold: &Gold, predicted: &[u32], draws: &Draws) -> Vec<Figure> {
+    let names = [
+        "pairwise_precision",
+        "pairwise_recall",
+        "pairwise_f1",
+        "bcubed_precision",
+        "bcubed_recall",
+        "bcubed_f1",
+        "adjusted_rand",
+    ];
+    let values = |scores: ClusterScores| {
+        let (pairwise, bcubed) = (scores.pairwise, scores.bcubed);
+        [
+            pairwise.precision,
+            pairwise.recall,
+            pairwise.f1,
+            bcubed.precision,
+            bcubed.recall,
+            bcubed.f1,
+            scores.adjusted_rand,
+        ]
+        .map(Some)
+    };
+    let gold_labels = gold.labels(predicted.len());
+    let predicted: Vec<u32> = gold.mentioned.iter().map(|&text| predicted[text as usize]).collect();
+    let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
+    gold_labels.iter().enumerate().for_each(|(item, &cluster)| members.entry(cluster).or_default().push(item));
+    let mut groups: Vec<Vec<usize>> = members.into_values().collect();
+    groups.sort_unstable();
+    let drawn = resample(groups.len(), draws.count, draws.seed, |times| {
+        let copies = groups.iter().zip(times).flat_map(|(group, &times)| (0..times).map(move |copy| (group, copy)));
+        let items: Vec<(usize, u32)> =
+            copies.flat_map(|(group, copy)| group.iter().map(move |&item| (item, copy))).collect();
+        let labels = |of: &[u32]| -> Vec<(u32, u32)> { items.iter().map(|&(item, copy)| (of[item], copy)).collect() };
+        values(clusters::compare(&labels(&gold_labels), &labels(&predicted)))
+    });
+    figures(names, values(clusters::compare(&gold_labels, &predicted)), &drawn)
+}
