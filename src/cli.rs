@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::models_export::{self, ExportArgs};
 use crate::error::usage;
 use crate::models::compress;
 use crate::models::folder::ModelFolder;
@@ -70,6 +71,8 @@ enum ModelsCommand {
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Write a model as a sentence-transformers folder with f32 weights
+    Export(ExportArgs),
     /// Print what a model folder holds
     Show {
         /// Model folder, or `built-in`
@@ -96,6 +99,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)
         }
+        Some(Command::Models { command: ModelsCommand::Export(arguments) }) => models_export::run(&arguments),
         Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
             let folder = if folder.as_os_str() == "built-in" {
                 crate::models::built_in::BI_ENCODER

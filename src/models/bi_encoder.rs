@@ -96,6 +96,19 @@ impl BiEncoder {
         Ok(Self { tokenizer, model, similarity: settings.similarity()?, source: folder.clone() })
     }
 
+    /// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the
+    /// dot product and the Euclidean distance give the cosine's order.
+    pub fn warning(&self) -> Option<String> {
+        let made_for = match self.similarity {
+            Similarity::Dot if !self.model.normalises => "the dot product of its vectors",
+            Similarity::Euclidean if !self.model.normalises => "the Euclidean distance",
+            Similarity::Manhattan => "the Manhattan distance",
+            _ => return None,
+        };
+        let name = self.source.name();
+        Some(format!("{name} was made for {made_for}, mining compares cosines: check floor and threshold on your data"))
+    }
+
     /// Width of a vector.
     pub fn dimensions(&self) -> usize {
         self.model.dimensions()

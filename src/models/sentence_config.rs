@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::models::config::EncoderConfig;
 use crate::models::folder::ModelFolder;
-use crate::models::pooling::Pooling;
+use crate::models::pooling::{Mode, Pooling};
 
 /// What follows the encoder.
 pub struct Modules {
@@ -38,7 +38,7 @@ impl Modules {
                 "{} is a cross-encoder ({architecture}), expected a bi-encoder",
                 folder.name()
             );
-            return Ok(Self { pooling: Pooling::mean(), dense: Vec::new(), normalises: false });
+            return Ok(Self { pooling: Pooling::of(Mode::Mean), dense: Vec::new(), normalises: false });
         };
         let (mut pooling, mut dense, mut normalises) = (None, Vec::new(), false);
         for (place, ModuleEntry { kind, path }) in entries.into_iter().enumerate() {
@@ -65,7 +65,7 @@ impl Modules {
 }
 
 /// Names of the file with `max_seq_length`, newest first.
-const LIMIT_FILES: [&str; 7] = [
+pub const LIMIT_FILES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",

@@ -60,6 +60,7 @@ pub fn run(
     }
     progress.say(&format!("loading {}", plan.bi_encoder.name()));
     let model = BiEncoder::load(&plan.bi_encoder, device)?;
+    model.warning().into_iter().for_each(|line| progress.warn(line));
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let shard_texts = embed::shards(&tokenized.lengths());
     let task = progress.task("embed", "questions", texts.len());
