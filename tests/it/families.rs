@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::cross_encoder::CrossEncoder;
@@ -118,6 +119,32 @@ fn every_pooling_of_every_family_matches_python() {
                 expected.iter().map(|row| row[at * HIDDEN..(at + 1) * HIDDEN].to_vec()).collect();
             assert_close(&forward(&bi_encoder(&model), &reference.texts)[0], &slice, &format!("{family} {mode}"));
         }
+    }
+}
+
+/// Burn's own operations, which other devices and training use, against the same reference; and a gradient everywhere.
+#[test]
+fn every_family_trains_with_the_same_numbers() {
+    let reference = Reference::read();
+    // two or three tables, their norm, two layers of six linears and two norms, and MPNet's bias
+    for (family, parameters) in [("bert", 37), ("roberta", 37), ("distilbert", 36), ("mpnet", 37)] {
+        let work = folder();
+        let path = laid(work.path(), family, None);
+        pool(&path, &json!({ "pooling_mode": MODES }));
+        let source = ModelFolder::open(&path).unwrap();
+        let mut model = BiEncoder::load(&source, &Device::flex().autodiff()).unwrap();
+        model.model = model.model.with_dropout(0.0);
+        let expected = reference.rows(&format!("{family}.pooled"));
+        assert_close(&forward(&model, &reference.texts[..8])[0], &expected[..8], &format!("{family} under autodiff"));
+
+        let ids = model.tokenizer.tokenize(&["how do you learn", "a"]).unwrap();
+        let batch = TokenBatch::new([ids.ids(0), ids.ids(1)].into_iter().map(|ids| (ids, [].as_slice())));
+        let gradients = model.model.unit_vectors(&batch).powi_scalar(3).sum().backward();
+        assert_eq!(GradientsParams::from_grads(gradients, &model.model).len(), parameters, "{family}");
+
+        let cross = CrossEncoder::load(&source, &Device::flex().autodiff()).unwrap();
+        let gradients = cross.model.forward(&batch).sum().backward();
+        assert_eq!(GradientsParams::from_grads(gradients, &cross.model).len(), parameters + 4, "{family}");
     }
 }
 

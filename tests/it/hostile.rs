@@ -1,28 +1,43 @@
 //! Model folders that were crafted or damaged: one error, never a crash, never a read outside the folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::folder::ModelFolder;
-use dupmine::models::siamese::SiameseClassifier;
+use dupmine::models::siamese::{HeadConfig, SiameseClassifier, SiameseHead};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{copy_folder, folder, mine_fails, repo, text};
 
-/// A small model of every part: dense layers, a siamese head, a prompt.
-fn whole(work: &Path) -> PathBuf {
-    let (to, families) = (work.join("model"), repo("fixtures/models/families"));
-    for part in ["bert", "dense", "siamese"] {
-        copy_folder(&families.join(part), &to);
-    }
-    let prompts =
-        json!({ "prompts": { "query": "ask: " }, "default_prompt_name": "query", "similarity_fn_name": "dot" });
-    std::fs::write(to.join("config_sentence_transformers.json"), prompts.to_string()).unwrap();
+/// A small model of every part: dense layers, a siamese head over them, a prompt and a length limit.
+static WHOLE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let (work, families) = (folder(), repo("fixtures/models/families"));
+    let model = work.path().join("model");
+    copy_folder(&families.join("bert"), &model);
+    copy_folder(&families.join("dense"), &model);
+    let prompts = json!({ "query": "ask: " });
+    let settings = json!({ "prompts": prompts, "default_prompt_name": "query", "similarity_fn_name": "dot" });
+    std::fs::write(model.join("config_sentence_transformers.json"), settings.to_string()).unwrap();
     let limits = json!({ "max_seq_length": 16, "do_lower_case": true });
-    std::fs::write(to.join("sentence_bert_config.json"), limits.to_string()).unwrap();
+    std::fs::write(model.join("sentence_bert_config.json"), limits.to_string()).unwrap();
+
+    let bi_encoder = BiEncoder::load(&ModelFolder::open(&model).unwrap(), &Device::flex()).unwrap();
+    let config = HeadConfig { hidden_sizes: vec![20, 12], ..HeadConfig::default() };
+    let head = SiameseHead::new(config, bi_encoder.dimensions(), 1, &Device::flex()).unwrap();
+    let siamese = work.path().join("siamese");
+    SiameseClassifier { bi_encoder, head }.save(&siamese).unwrap();
+    copy_folder(&siamese.join("siamese_head"), &model.join("siamese_head"));
+    work
+});
+
+/// A copy of it to damage.
+fn whole(work: &Path) -> PathBuf {
+    let to = work.join("model");
+    copy_folder(&WHOLE.path().join("model"), &to);
     to
 }
 

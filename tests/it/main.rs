@@ -4,6 +4,7 @@ mod architecture;
 mod clustering_quality;
 mod degenerate;
 mod errors;
+mod export;
 mod families;
 mod faults;
 mod fixture;
