@@ -114,7 +114,8 @@ pub struct SentenceConfig {
     prompts: Map<String, Value>,
     default_prompt_name: Option<String>,
     similarity_fn_name: Option<String>,
-    truncate_dim: Option<usize>,
+    /// Components that are kept of every vector (Matryoshka representations).
+    pub truncate_dim: Option<usize>,
     /// Of a cross-encoder, 5.4 and later.
     pub activation_fn: Option<String>,
 }
@@ -134,11 +135,7 @@ impl SentenceConfig {
         const FILE: &str = "config_sentence_transformers.json";
         let config: Self = folder.json(FILE)?.unwrap_or_default();
         let at = folder.path(FILE);
-        ensure!(
-            config.truncate_dim.is_none(),
-            "{}: truncate_dim is not supported; vectors keep their whole width",
-            at.display()
-        );
+        ensure!(config.truncate_dim != Some(0), "{}: truncate_dim is 0, expected at least 1", at.display());
         config.prompt().and(config.similarity().map(drop)).with_context(|| at.display().to_string())?;
         Ok(config)
     }

@@ -203,6 +203,16 @@ fn dense_layers_match_python() {
 }
 
 #[test]
+fn truncated_vectors_are_the_first_components() {
+    let (work, reference) = (folder(), Reference::read());
+    let path = laid(work.path(), "bert", None);
+    pool(&path, &json!({ "pooling_mode": MODES }));
+    write(&path.join("config_sentence_transformers.json"), &json!({ "truncate_dim": 5 }));
+    let expected: Vec<Vec<f32>> = reference.rows("bert.pooled").iter().map(|row| row[..5].to_vec()).collect();
+    assert_close(&forward(&bi_encoder(&path), &reference.texts)[0], &expected, "truncated");
+}
+
+#[test]
 fn cross_encoders_of_every_family_match_python() {
     let reference = Reference::read();
     let pairs: Vec<(&str, &str)> = reference.pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
