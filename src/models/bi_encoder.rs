@@ -9,6 +9,7 @@ use crate::models::dense::{Dense, normalise};
 use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::pooling::Pooling;
+use crate::models::precision::Precision;
 use crate::models::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
 use crate::models::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
@@ -125,15 +126,25 @@ impl BiEncoder {
 
     /// Unit vectors, row-major `[B, D]`, of one batch of token ids.
     pub fn embed(&self, rows: &[&[u32]]) -> Result<Vec<f32>> {
-        let batch = TokenBatch::new(rows.iter().map(|&ids| (ids, [].as_slice())));
-        let pooled = self.model.forward(&batch);
-        let width = pooled.dims()[1];
-        let mut vectors: Vec<f32> = pooled.into_data().try_into_vec().context("vectors are not f32")?;
-        for vector in vectors.chunks_exact_mut(width) {
-            // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
-            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-            vector.iter_mut().for_each(|v| *v /= norm);
-        }
-        Ok(vectors)
+        read_vectors(self.model.forward(&TokenBatch::of_texts(rows)))
     }
+
+    /// The same model with an encoder that computes in another number format.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.model.encoder = precision.cast(self.model.encoder);
+        self
+    }
+}
+
+/// Reads vectors `[B, D]` from their device and normalises them, row-major.
+pub fn read_vectors(vectors: Tensor<2>) -> Result<Vec<f32>> {
+    let width = vectors.dims()[1];
+    let data = vectors.try_into_data().context("the device failed")?;
+    let mut vectors: Vec<f32> = data.try_into_vec().context("vectors are not f32")?;
+    for vector in vectors.chunks_exact_mut(width) {
+        // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
+        let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+        vector.iter_mut().for_each(|v| *v /= norm);
+    }
+    Ok(vectors)
 }

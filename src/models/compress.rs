@@ -22,6 +22,20 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
     writer.finish()
 }
 
+/// `model_type` of its configuration, as in `bert`.
+pub fn family(model: &ModelFolder) -> Result<String> {
+    let config: Value = model.require_json("config.json")?;
+    Ok(config.get("model_type").and_then(Value::as_str).unwrap_or("?").into())
+}
+
+/// What the model takes: one text (bi-encoder) or two (cross-encoder).
+pub fn kind(model: &ModelFolder) -> Result<&'static str> {
+    let config: Value = model.require_json("config.json")?;
+    let classifies = config.get("architectures").is_some_and(|names| names.to_string().contains("Classification"));
+    let is_bi_encoder = model.read("modules.json")?.is_some() && !classifies;
+    Ok(if is_bi_encoder { "bi-encoder" } else { "cross-encoder" })
+}
+
 /// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
 pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let config: Value = model.require_json("config.json")?;
@@ -30,7 +44,6 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let file = SafeTensors::deserialize(&bytes)
         .with_context(|| format!("{}: not a readable safetensors file", origin.display()))?;
     let text = |key: &str| config.get(key).map_or("?".into(), |value| value.to_string().replace('"', ""));
-    let is_bi_encoder = model.read("modules.json")?.is_some() && !text("architectures").contains("Classification");
     let parameters: usize = file
         .tensors()
         .iter()
@@ -43,8 +56,8 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let calibration = calibration::read(model)?;
     let mut lines = vec![
         format!("model        {}", model.name()),
-        format!("kind         {}", if is_bi_encoder { "bi-encoder" } else { "cross-encoder" }),
-        format!("family       {} {}", text("model_type"), text("architectures")),
+        format!("kind         {}", kind(model)?),
+        format!("family       {} {}", family(model)?, text("architectures")),
         format!(
             "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",
             text("num_hidden_layers"),

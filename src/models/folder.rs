@@ -1,4 +1,5 @@
-//! The files of a model: a sentence-transformers folder on disk, or the one built into the binary.
+//! The files of a model: a sentence-transformers folder on disk, one of the hub's cache, or the one built into the
+//! binary.
 
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
@@ -18,7 +19,16 @@ pub type BuiltInFile = (&'static str, &'static [u8]);
 #[derive(Debug, Clone)]
 pub enum ModelFolder {
     OnDisk(PathBuf),
-    BuiltIn { name: &'static str, files: &'static [BuiltInFile] },
+    /// A snapshot in the hub's cache; `name` is `organisation/model`, `commit` its exact revision.
+    Hub {
+        name: String,
+        commit: String,
+        path: PathBuf,
+    },
+    BuiltIn {
+        name: &'static str,
+        files: &'static [BuiltInFile],
+    },
 }
 
 impl ModelFolder {
@@ -39,6 +49,7 @@ impl ModelFolder {
     pub fn name(&self) -> String {
         match self {
             Self::OnDisk(path) => path.display().to_string(),
+            Self::Hub { name, .. } => name.clone(),
             Self::BuiltIn { name, .. } => format!("built-in {name}"),
         }
     }
@@ -46,7 +57,7 @@ impl ModelFolder {
     /// Path of one file, for messages.
     pub fn path(&self, file: &str) -> PathBuf {
         match self {
-            Self::OnDisk(path) => path.join(file),
+            Self::OnDisk(path) | Self::Hub { path, .. } => path.join(file),
             Self::BuiltIn { name, .. } => Path::new(name).join(file),
         }
     }
@@ -55,7 +66,7 @@ impl ModelFolder {
     pub fn has(&self, file: &str) -> bool {
         match self {
             Self::BuiltIn { files, .. } => files.iter().any(|(name, _)| *name == file),
-            Self::OnDisk(folder) => is_plain(file) && folder.join(file).is_file(),
+            Self::OnDisk(folder) | Self::Hub { path: folder, .. } => is_plain(file) && folder.join(file).is_file(),
         }
     }
 
@@ -66,7 +77,7 @@ impl ModelFolder {
             Self::BuiltIn { files, .. } => {
                 Ok(files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| Cow::Borrowed(*bytes)))
             }
-            Self::OnDisk(folder) => {
+            Self::OnDisk(folder) | Self::Hub { path: folder, .. } => {
                 let path = folder.join(file);
                 let cannot_read = || format!("cannot read {}", path.display());
                 let leads_out = || {

@@ -6,3 +6,5 @@ pub mod cluster;
 pub mod collapse;
 pub mod embed;
 pub mod rerank;
+pub mod sample;
+pub mod score_pairs;

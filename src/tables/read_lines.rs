@@ -42,11 +42,17 @@ pub fn csv(path: &Path, delimiter: u8, columns: &Columns, rows: &mut Rows) -> Re
             ids.push(value.to_string());
         }
     }
+    check_closed(path, delimiter, &last_record)?;
+    Ok(id.map(|_| text_ids(ids)))
+}
+
+/// Refuses a file whose last record opens a quoted field and never closes it.
+pub(super) fn check_closed(path: &Path, delimiter: u8, last_record: &csv::Position) -> Result<()> {
     if ends_inside_quotes(path, delimiter, last_record.byte())? {
         let line = last_record.line();
         bail!("{}: line {line}: a quoted field is never closed: is the file cut off?", path.display());
     }
-    Ok(id.map(|_| text_ids(ids)))
+    Ok(())
 }
 
 /// Whether the record that starts at `from` opens a quoted field and the file ends before it is closed. The parser
@@ -76,7 +82,7 @@ fn text_ids(ids: Vec<String>) -> Ids {
     Ids(array)
 }
 
-fn describe_csv_error(path: &Path, error: &csv::Error) -> anyhow::Error {
+pub(super) fn describe_csv_error(path: &Path, error: &csv::Error) -> anyhow::Error {
     let line = error.position().map_or(String::new(), |p| format!("line {}: ", p.line()));
     let what = match error.kind() {
         csv::ErrorKind::Utf8 { err, .. } => format!("invalid UTF-8 in field {}", err.field() + 1),

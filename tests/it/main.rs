@@ -3,13 +3,17 @@
 mod architecture;
 mod clustering_quality;
 mod degenerate;
+mod devices;
 mod errors;
+mod evaluate;
 mod export;
 mod families;
 mod faults;
 mod fixture;
 mod hostile;
+mod hub;
 mod inputs;
+mod metrics;
 mod models;
 mod options;
 mod parity;

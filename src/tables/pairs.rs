@@ -1,0 +1,113 @@
+//! Labelled pairs: two questions and whether they are duplicates, for training and evaluation.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::tables::columns::{self, Kind, Table, Wanted};
+
+/// Which columns of a pairs file hold what.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct PairColumns {
+    /// Column of the first question
+    #[arg(long, value_name = "COLUMN", default_value = "question1")]
+    pub question1_column: String,
+    /// Column of the second question
+    #[arg(long, value_name = "COLUMN", default_value = "question2")]
+    pub question2_column: String,
+    /// Column of the label: 1 or true for duplicates, 0 or false
+    #[arg(long, value_name = "COLUMN", default_value = "is_duplicate")]
+    pub label_column: String,
+}
+
+/// A labelled pair as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledPair {
+    pub question1: String,
+    pub question2: String,
+    pub is_duplicate: bool,
+    /// Ids of the questions, where the file has columns `qid1` and `qid2`.
+    pub ids: Option<(String, String)>,
+    /// False for a pair that was added to the mix that people would meet, which shifts the share of duplicates: a
+    /// column `natural` says so. Such pairs train; they do not measure.
+    pub natural: bool,
+}
+
+/// A row that holds no labelled pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// `row 7` or `line 9`.
+    pub place: String,
+    pub reason: String,
+}
+
+/// Everything in a pairs file, in its order.
+#[derive(Debug)]
+pub struct LabelledPairs {
+    pub file: PathBuf,
+    pub pairs: Vec<LabelledPair>,
+    pub bad: Vec<BadRow>,
+}
+
+impl LabelledPairs {
+    /// A warning that says how many rows were left out, with the first few; `None` when all were good.
+    pub fn warning(&self) -> Option<String> {
+        let first = self.bad.first()?;
+        let places: Vec<String> =
+            self.bad.iter().take(5).map(|bad| format!("{} ({})", bad.place, bad.reason)).collect();
+        Some(match self.bad.len() {
+            1 => format!("{}: 1 row left out: {} ({})", self.file.display(), first.place, first.reason),
+            bad => format!("{}: {bad} rows left out, the first: {}", self.file.display(), places.join(", ")),
+        })
+    }
+}
+
+/// Reads a pairs file. Rows without two texts or a label are listed in `bad`; a file without any good row is refused.
+pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
+    let required = |name, flag, kind| Wanted { name, kind, flag: Some(flag) };
+    let optional = |name, kind| Wanted { name, kind, flag: None };
+    let table = columns::read(
+        file,
+        &[
+            required(&names.question1_column, "--question1-column", Kind::Text),
+            required(&names.question2_column, "--question2-column", Kind::Text),
+            required(&names.label_column, "--label-column", Kind::Number),
+            optional("qid1", Kind::Text),
+            optional("qid2", Kind::Text),
+            optional("natural", Kind::Number),
+        ],
+    )?;
+    let (mut pairs, mut bad) = (Vec::new(), Vec::new());
+    for row in 0..table.rows() {
+        match pair(&table, row, names) {
+            Ok(pair) => pairs.push(pair),
+            Err(reason) => bad.push(BadRow { place: table.place(row), reason }),
+        }
+    }
+    if pairs.is_empty() {
+        let why = bad.first().map_or("it has no rows".to_string(), |bad| format!("{}: {}", bad.place, bad.reason));
+        bail!("{}: no labelled pair in it: {why}", file.display());
+    }
+    Ok(LabelledPairs { file: file.to_path_buf(), pairs, bad })
+}
+
+fn pair(table: &Table, row: usize, names: &PairColumns) -> Result<LabelledPair, String> {
+    let text = |column: usize, name: &str| match table.text(column, row) {
+        Some(text) if !text.chars().all(char::is_whitespace) => Ok(text.to_string()),
+        Some(_) => Err(format!("{name:?} is blank")),
+        None => Err(format!("{name:?} is null")),
+    };
+    let is_duplicate = match table.number(2, row) {
+        Some(0.0) => false,
+        Some(1.0) => true,
+        Some(other) => return Err(format!("{:?} is {other}, expected 0 or 1", names.label_column)),
+        None => return Err(format!("{:?} is no label, expected 0 or 1", names.label_column)),
+    };
+    Ok(LabelledPair {
+        question1: text(0, &names.question1_column)?,
+        question2: text(1, &names.question2_column)?,
+        is_duplicate,
+        ids: table.text(3, row).zip(table.text(4, row)).map(|(a, b)| (a.to_string(), b.to_string())),
+        natural: table.number(5, row) != Some(0.0),
+    })
+}
