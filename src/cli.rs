@@ -10,9 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::calibrate::{self, CalibrateArgs};
 use crate::commands::evaluate::{self, EvaluateArgs};
 use crate::commands::models::{self, ModelsCommand};
-use crate::commands::print_lines;
-use crate::commands::report;
 use crate::commands::sample::{self, SampleArgs};
+use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
 use crate::pipeline::{self, plan::Plan};
@@ -69,6 +68,10 @@ enum Command {
     },
     /// Write a finished run as one page for a person
     Report(report::ReportArgs),
+    /// Look at a finished run: as a whole, one cluster, or one question
+    Show(show::ShowArgs),
+    /// Say of two texts whether a run would call them duplicates, and why
+    Explain(explain::ExplainArgs),
 }
 
 /// Runs what was typed. `cancelled` is raised when the user asks to stop.
@@ -92,6 +95,8 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancelled)),
         Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancelled)),
     }
 }
 

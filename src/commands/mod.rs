@@ -5,9 +5,14 @@
 
 pub mod calibrate;
 pub mod evaluate;
+pub mod explain;
 pub mod models;
 pub mod report;
 pub mod sample;
+pub mod show;
+mod show_cluster;
+mod show_question;
+mod terminal;
 
 use anyhow::{Context, Result};
 

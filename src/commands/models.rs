@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use crate::commands::print_lines;
+use crate::commands::terminal::table;
 use crate::error::{hint, usage};
 use crate::models::folder::ModelFolder;
 use crate::models::hub::{self, Hub, HubName};
@@ -56,7 +56,7 @@ pub enum ModelsCommand {
 pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
     match command {
         ModelsCommand::Pull { name } => pull(name, progress),
-        ModelsCommand::List { json: false } => print_lines(&table()?),
+        ModelsCommand::List { json: false } => print_lines(&overview()?),
         ModelsCommand::List { json: true } => print_lines(&[json_list()?]),
         ModelsCommand::Show { model } => print_lines(&compress::describe(&local(model)?)?),
         ModelsCommand::Export { input, output } => export::export(&local(input)?, output),
@@ -88,24 +88,22 @@ fn local(written: &str) -> Result<ModelFolder> {
     })
 }
 
-fn table() -> Result<Vec<String>> {
+fn overview() -> Result<Vec<String>> {
     let hub = Hub::from_env()?;
     let models = hub_cache::list(&hub.cache)?;
     if models.is_empty() {
         return Ok(vec![format!("no models in {}", hub.cache.path().display())]);
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["model", "revision", "commit", "bytes", "family", "kind"]);
+    let mut rows = Vec::new();
     for model in &models {
         let ModelFolder::Hub { name, commit, .. } = &model.folder else { continue };
         let family = compress::family(&model.folder).unwrap_or_default();
         let kind = if model.complete { compress::kind(&model.folder)? } else { "incomplete, or no safetensors" };
         let commit = commit.get(..12).unwrap_or(commit);
-        table.add_row([name, &model.revisions.join(" "), commit, &readable(model.size as usize), &family, kind]);
+        let size = readable(model.size as usize);
+        rows.push(vec![name.clone(), model.revisions.join(" "), commit.into(), size, family, kind.into()]);
     }
-    table.column_mut(3).context("the table has sizes")?.set_cell_alignment(CellAlignment::Right);
-    // every cell has a space on both sides
-    Ok(table.lines().map(|line| line.trim_end().replacen(' ', "", 1)).collect())
+    Ok(table(&["model", "revision", "commit", "bytes", "family", "kind"], &[3], rows))
 }
 
 fn json_list() -> Result<String> {

@@ -54,6 +54,11 @@ impl Plan {
     /// Reads and hashes what the options name. Warns of thresholds that nobody measured.
     pub fn new(options: Options, progress: &Progress) -> Result<Self> {
         let inputs = input::hash(&input::resolve(&options.input)?)?;
+        Self::of_inputs(options, inputs, progress)
+    }
+
+    /// The plan for inputs that are hashed already; without any it still tells models, floor and threshold.
+    pub fn of_inputs(options: Options, inputs: Vec<InputFile>, progress: &Progress) -> Result<Self> {
         let bi_encoder = match &options.bi_encoder {
             Some(written) => hub::open(written, progress)?,
             None => built_in::BI_ENCODER,

@@ -33,13 +33,18 @@ pub struct Labelled {
 }
 
 impl Labels {
-    /// Reads `id_a, id_b, label` and maybe `weight`, of any format that is read.
+    /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
-        let names = [("id_a", Kind::Text), ("id_b", Kind::Text), ("label", Kind::Number), ("weight", Kind::Number)];
+        let names =
+            [("id_a", Kind::Text), ("id_b", Kind::Text), ("is_duplicate", Kind::Number), ("weight", Kind::Number)];
         let wanted = names.map(|(name, kind)| Wanted { name, kind, flag: None });
         let table = columns::read(path, &wanted)?;
         if let Some(at) = (0..3).find(|&at| !table.has(at)) {
-            bail!("{}: no column {:?}, expected id_a, id_b, label and maybe weight", path.display(), names[at].0);
+            bail!(
+                "{}: no column {:?}, expected id_a, id_b, is_duplicate and maybe weight",
+                path.display(),
+                names[at].0
+            );
         }
         let mut labels = Self { positions: HashMap::new(), labelled: Vec::new(), unlabelled: 0, unknown: 0 };
         for row in 0..table.rows() {
@@ -51,7 +56,7 @@ impl Labels {
                 format!("{}: {}: {what} is {found}, expected {expected}", path.display(), table.place(row))
             };
             if label != 0.0 && label != 1.0 {
-                bail!(wrong("label", label, "0 or 1"));
+                bail!(wrong("is_duplicate", label, "0 or 1"));
             }
             let weight = table.number(3, row).unwrap_or(1.0);
             if !(weight > 0.0 && weight.is_finite()) {

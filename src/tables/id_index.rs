@@ -88,6 +88,12 @@ impl IdIndex {
         }
     }
 
+    /// The id that is most like one that is not there, to tell a slip of the hand.
+    pub fn nearest(&self, id: &str) -> Option<String> {
+        let distance = |row: &usize| strsim::damerau_levenshtein(&self.ids.display(*row), id);
+        (0..self.ids.len()).min_by_key(distance).map(|row| self.ids.display(row))
+    }
+
     /// Rows of a column of ids; says which id is unknown.
     pub(super) fn rows(&self, column: &ArrayRef) -> Result<Vec<u32>> {
         match (keys(column)?, &self.rows) {

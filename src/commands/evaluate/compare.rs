@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs::{self, Labelled};
-use crate::commands::evaluate::tables::{table, with_interval};
 use crate::commands::model;
+use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::usage;
 use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::pairs::{Confusion, Ranking, grid_best_f1};
@@ -146,7 +146,7 @@ fn lines(rows: &[ComparisonRow], differences: &[Option<(f64, Option<Interval>)>]
         "test AP",
         "test F1 − first's",
     ];
-    table(
+    figure_table(
         &headings,
         rows.iter().zip(differences).map(|(row, difference)| {
             vec![

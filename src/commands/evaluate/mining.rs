@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::tables::{figure, table, with_interval};
+use crate::commands::terminal::{figure, figure_table, with_interval};
 use crate::error::hint;
 use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::clusters::{self, ClusterScores};
@@ -320,7 +320,7 @@ impl Answer {
             ("… of these mended by the clustering", self.funnel.mended_by_clustering),
         ];
         let rows = funnel.map(|(name, pairs)| vec![name.into(), readable(pairs as usize), share(pairs)]);
-        lines.extend(table(&["known duplicates", "pairs", "share"], rows));
+        lines.extend(figure_table(&["known duplicates", "pairs", "share"], rows));
         lines.push(String::new());
         lines.push("Mined pairs by score, against all known duplicates".into());
         let best = self.pairs.best_f1;
@@ -332,21 +332,21 @@ impl Answer {
             figure(best.map(|best| best.precision)),
             figure(best.map(|best| best.recall)),
         ];
-        lines.extend(table(&["pairs", "average precision", "best F1", "at", "precision", "recall"], [row]));
+        lines.extend(figure_table(&["pairs", "average precision", "best F1", "at", "precision", "recall"], [row]));
         lines.push(String::new());
         lines.push("Candidates of each question, best first".into());
         let rows = self.retrieval.iter().map(|at| {
             let figures = [at.ndcg, at.mrr, at.map, at.recall, at.precision, at.accuracy];
             std::iter::once(at.k.to_string()).chain(figures.map(|value| figure(Some(value)))).collect()
         });
-        lines.extend(table(&["k", "nDCG", "MRR", "MAP", "recall", "precision", "any found"], rows));
+        lines.extend(figure_table(&["k", "nDCG", "MRR", "MAP", "recall", "precision", "any found"], rows));
         lines.push(String::new());
         lines.push("Clusters of the labelled questions".into());
         let rows = self.clusters.figures().into_iter().enumerate().map(|(at, (name, value))| {
             let interval = self.clusters.intervals.get(at).and_then(|(_, interval)| *interval);
             vec![name.replace('_', " "), with_interval(Some(value), interval)]
         });
-        lines.extend(table(&["figure", "value (95 % interval)"], rows));
+        lines.extend(figure_table(&["figure", "value (95 % interval)"], rows));
         lines
     }
 }

@@ -11,7 +11,6 @@ mod compare;
 mod mining;
 mod pairs;
 mod sample;
-mod tables;
 
 use std::path::PathBuf;
 

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::tables::{figure, table, with_interval};
 use crate::commands::model;
+use crate::commands::terminal::{figure, figure_table, with_interval};
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::pairs::{Confusion, PairFigures, Ranking, grid_best_f1};
 use crate::models::bi_encoder::BiEncoder;
@@ -321,7 +321,7 @@ fn lines(answers: &[Answer], clusters: usize) -> Vec<String> {
             said("mcc", best.map(|best| best.mcc)),
         ]
     });
-    let mut lines = table(&headings, rows);
+    let mut lines = figure_table(&headings, rows);
     if let Some(answer) = answers.first() {
         let figures = &answer.figures;
         lines.push(format!(

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::commands::evaluate::tables::{table, with_interval};
 use crate::commands::evaluate::{DRAWS, EvaluateArgs};
+use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::hint;
 use crate::metrics::stratified::{Estimate, Stratum, estimate};
 use crate::progress::{Progress, readable};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
     let said = |name: &str, estimate: Option<Estimate>| {
         vec![name.to_string(), with_interval(estimate.map(|e| e.value), estimate.map(|e| e.interval))]
     };
-    let mut lines = table(
+    let mut lines = figure_table(
         &["figure", "estimate (95 % interval)"],
         [said("precision", figures.precision), said("recall among candidates", figures.recall)],
     );
