@@ -11,6 +11,7 @@ use crate::commands::terminal::table;
 use crate::error::{hint, usage};
 use crate::models::folder::ModelFolder;
 use crate::models::hub::{self, Hub, HubName};
+use crate::models::kind::Kind;
 use crate::models::{built_in, compress, export, hub_cache};
 use crate::progress::{Progress, readable};
 
@@ -98,7 +99,7 @@ fn overview() -> Result<Vec<String>> {
     for model in &models {
         let ModelFolder::Hub { name, commit, .. } = &model.folder else { continue };
         let family = compress::family(&model.folder).unwrap_or_default();
-        let kind = if model.complete { compress::kind(&model.folder)? } else { "incomplete, or no safetensors" };
+        let kind = if model.complete { Kind::of(&model.folder)?.name() } else { "incomplete, or no safetensors" };
         let commit = commit.get(..12).unwrap_or(commit);
         let size = readable(model.size as usize);
         rows.push(vec![name.clone(), model.revisions.join(" "), commit.into(), size, family, kind.into()]);
@@ -116,7 +117,7 @@ fn json_list() -> Result<String> {
             "commit": commit,
             "bytes": model.size,
             "family": compress::family(&model.folder).ok(),
-            "kind": if model.complete { Some(compress::kind(&model.folder)?) } else { None },
+            "kind": if model.complete { Some(Kind::of(&model.folder)?.name()) } else { None },
             "complete": model.complete,
             "path": path,
         }))

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
+use crate::models::kind::Kind;
 use crate::models::{calibration, quantised};
 
 /// Writes the model into `output` with 8-bit weights, complete or not at all.
@@ -26,14 +27,6 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
 pub fn family(model: &ModelFolder) -> Result<String> {
     let config: Value = model.require_json("config.json")?;
     Ok(config.get("model_type").and_then(Value::as_str).unwrap_or("?").into())
-}
-
-/// What the model takes: one text (bi-encoder) or two (cross-encoder).
-pub fn kind(model: &ModelFolder) -> Result<&'static str> {
-    let config: Value = model.require_json("config.json")?;
-    let classifies = config.get("architectures").is_some_and(|names| names.to_string().contains("Classification"));
-    let is_bi_encoder = model.read("modules.json")?.is_some() && !classifies;
-    Ok(if is_bi_encoder { "bi-encoder" } else { "cross-encoder" })
 }
 
 /// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
@@ -56,7 +49,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let calibration = calibration::read(model)?;
     let mut lines = vec![
         format!("model        {}", model.name()),
-        format!("kind         {}", kind(model)?),
+        format!("kind         {}", Kind::of(model)?.name()),
         format!("family       {} {}", family(model)?, text("architectures")),
         format!(
             "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::Value;
 
 use crate::device::plain_cpu;
 use crate::models::bi_encoder::BiEncoder;
@@ -11,35 +10,11 @@ use crate::models::calibration;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
+use crate::models::kind::Kind;
 use crate::models::siamese::SiameseClassifier;
 
-/// What a folder's model does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    BiEncoder,
-    CrossEncoder,
-    Siamese,
-}
-
-impl Kind {
-    /// By what the folder says of itself: the kind that sentence-transformers 5.4 and later write, a siamese head, or
-    /// the architecture in `config.json`.
-    pub fn of(folder: &ModelFolder) -> Result<Self> {
-        let named: Value = folder.json("config_sentence_transformers.json")?.unwrap_or_default();
-        let config: Value = folder.require_json("config.json")?;
-        let classifies =
-            || config.get("architectures").is_some_and(|names| names.to_string().contains("ForSequenceClassification"));
-        Ok(match named.get("model_type").and_then(Value::as_str) {
-            _ if SiameseClassifier::is_in(folder) => Self::Siamese,
-            Some("CrossEncoder") => Self::CrossEncoder,
-            _ if !folder.has("modules.json") && classifies() => Self::CrossEncoder,
-            _ => Self::BiEncoder,
-        })
-    }
-}
-
-/// Writes the model of `folder` into the new folder `output`: f32 weights whatever they were stored as, the layout that
-/// every version of sentence-transformers reads, its calibration beside it.
+/// Writes the model of `folder` into the new folder `output`: f32 weights whatever they were stored as, the old
+/// layout of sentence-transformers, its calibration beside it.
 pub fn export(folder: &ModelFolder, output: &Path) -> Result<()> {
     let (writer, device) = (FolderWriter::new(output)?, &plain_cpu());
     match Kind::of(folder)? {

@@ -20,6 +20,7 @@ pub mod hub_cache;
 mod hub_client;
 mod initial;
 mod kernels;
+pub mod kind;
 mod layer;
 mod mpnet;
 pub mod named_tensors;

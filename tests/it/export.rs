@@ -1,4 +1,4 @@
-//! `mine models export`: the layout that every version of sentence-transformers reads. `just parity` opens it in Python.
+//! `mine models export`: the old layout of sentence-transformers. `just parity` opens it in Python.
 
 use std::path::Path;
 
