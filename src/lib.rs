@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clustering;
 pub mod device;
 pub mod error;
+pub mod losses;
 pub mod metrics;
 pub mod models;
 pub mod pipeline;
