@@ -7,6 +7,7 @@ mod errors;
 mod faults;
 mod fixture;
 mod inputs;
+mod losses;
 mod models;
 mod options;
 mod parity;
