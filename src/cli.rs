@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands;
 use crate::error::usage;
 use crate::models::compress;
 use crate::models::folder::ModelFolder;
@@ -52,6 +53,8 @@ enum Command {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
+    /// Split labelled pairs into train, dev and test
+    Split(commands::split::SplitArgs),
     /// Look into model folders and compress them
     Models {
         #[command(subcommand)]
@@ -93,6 +96,7 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             }
             mine(base, *run, cancelled)
         }
+        Some(Command::Split(args)) => commands::split::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)
         }

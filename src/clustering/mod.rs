@@ -24,7 +24,7 @@ mod cohesive;
 mod components;
 mod star;
 pub mod stats;
-mod union_find;
+pub mod union_find;
 
 use canonical::Canonical;
 

@@ -1,18 +1,19 @@
 //! Disjoint sets with union by size and path halving: near-constant time an operation (Tarjan 1975).
 
-pub(super) struct UnionFind {
+/// A partition of numbers that only grows coarser.
+pub struct UnionFind {
     parent: Vec<u32>,
     size: Vec<u32>,
 }
 
 impl UnionFind {
     /// Every node a set of its own.
-    pub(super) fn new(nodes: usize) -> Self {
+    pub fn new(nodes: usize) -> Self {
         Self { parent: (0..nodes as u32).collect(), size: vec![1; nodes] }
     }
 
     /// The node that names the set of `node`.
-    pub(super) fn find(&mut self, mut node: u32) -> u32 {
+    pub fn find(&mut self, mut node: u32) -> u32 {
         while self.parent[node as usize] != node {
             let grandparent = self.parent[self.parent[node as usize] as usize];
             self.parent[node as usize] = grandparent;
@@ -22,7 +23,7 @@ impl UnionFind {
     }
 
     /// Joins the sets of `a` and `b`; the larger one keeps its name.
-    pub(super) fn join(&mut self, a: u32, b: u32) {
+    pub fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.find(a), self.find(b));
         if a == b {
             return;

@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::losses::multiple_negatives_ranking::Ranking;
+use crate::losses::similarity::normalise;
 use crate::losses::{
     Targets, binary_cross_entropy, contrastive, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
@@ -95,14 +96,10 @@ impl Mix {
             Loss::CosineSimilarity => cosine_similarity::loss(outputs, targets),
             Loss::Contrastive => contrastive::loss(outputs, targets, numbers.margin),
             Loss::OnlineContrastive => online_contrastive::loss(outputs, targets, numbers.margin),
-            Loss::Ranking | Loss::CachedRanking => {
-                multiple_negatives_ranking::loss(outputs, targets, &numbers.ranking)
-            }
-            Loss::MarginMse => margin_mse::loss(outputs, targets),
-            Loss::CosineDistillation => {
-                let teacher = targets.vectors.clone().unwrap_or_else(|| outputs.clone().detach());
-                cosine_distillation::loss(outputs, teacher)
-            }
+            Loss::Ranking | Loss::CachedRanking => multiple_negatives_ranking::loss(outputs, targets, &numbers.ranking),
+            // mining compares cosines
+            Loss::MarginMse => margin_mse::loss(&normalise(outputs.clone()), targets),
+            Loss::CosineDistillation => cosine_distillation::loss(outputs, targets),
             Loss::BinaryCrossEntropy => binary_cross_entropy::loss(outputs, targets, numbers.pos_weight),
             Loss::ScoreDistillation => score_distillation::loss(outputs, targets),
             Loss::NegativeLogLikelihood => negative_log_likelihood::loss(outputs, targets),

@@ -43,8 +43,8 @@ pub struct Targets {
     pub labels: Vec<f32>,
     /// `[B · N]`: of each example the teacher's score of the pair minus that of (first question, negative).
     pub margins: Vec<f32>,
-    /// `[C·B, D]`: the teacher's vectors of the same texts.
-    pub vectors: Option<Tensor<2>>,
+    /// `[C·B, D]` row-major: the teacher's vectors of the same texts, and D.
+    pub vectors: Option<(Vec<f32>, usize)>,
 }
 
 impl Targets {

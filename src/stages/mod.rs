@@ -6,3 +6,4 @@ pub mod cluster;
 pub mod collapse;
 pub mod embed;
 pub mod rerank;
+pub mod split;

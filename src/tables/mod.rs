@@ -11,4 +11,6 @@ mod read_lines;
 mod read_parquet;
 pub mod results;
 pub mod shards;
+pub mod splits;
+pub mod training_metrics;
 pub mod write;

@@ -26,9 +26,9 @@ fn matrix(rows: &Value, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [count, width]), device)
 }
 
-fn targets(case: &Value, device: &Device) -> Targets {
+fn targets(case: &Value) -> Targets {
     let list = |key: &str| case.get(key).map(numbers).unwrap_or_default();
-    let vectors = case.get("vectors").map(|rows| matrix(rows, device));
+    let vectors = case.get("vectors").map(|rows| (numbers(rows), rows[0].as_array().unwrap().len()));
     Targets { labels: list("labels"), margins: list("margins"), vectors }
 }
 
@@ -45,7 +45,7 @@ fn values_and_gradients_equal_sentence_transformers() {
     for case in cases() {
         let name = case["name"].as_str().unwrap();
         let mix: Mix = name.parse().unwrap();
-        let (targets, numbers_of_loss) = (targets(&case, &device), loss_numbers(&case));
+        let (targets, numbers_of_loss) = (targets(&case), loss_numbers(&case));
         let outputs = matrix(&case["outputs"], &device);
         let (gradient, value) = output_gradient(&outputs, |outputs| mix.loss(outputs, &targets, &numbers_of_loss));
         let wanted = case["value"].as_f64().unwrap() as f32;
@@ -68,7 +68,7 @@ fn values_and_gradients_equal_sentence_transformers() {
 fn a_mix_is_the_weighted_sum_and_keeps_its_spelling() {
     let device = Device::flex();
     let case = cases().into_iter().find(|case| case["name"] == "contrastive").unwrap();
-    let (outputs, targets) = (matrix(&case["outputs"], &device), targets(&case, &device));
+    let (outputs, targets) = (matrix(&case["outputs"], &device), targets(&case));
     let value = |text: &str| {
         let mix: Mix = text.parse().unwrap();
         assert_eq!(mix.to_string(), text);
@@ -85,7 +85,7 @@ fn a_mix_is_the_weighted_sum_and_keeps_its_spelling() {
 fn the_surrogate_has_the_gradient_of_the_loss() {
     let device = Device::flex();
     let case = cases().into_iter().find(|case| case["name"] == "ranking").unwrap();
-    let (start, targets) = (matrix(&case["outputs"], &device), targets(&case, &device));
+    let (start, targets) = (matrix(&case["outputs"], &device), targets(&case));
     let loss = |outputs: &Tensor<2>| {
         let mix: Mix = "ranking".parse().unwrap();
         mix.loss(outputs, &targets, &LossNumbers::default())
