@@ -90,6 +90,11 @@ impl Mix {
         self.losses().any(is)
     }
 
+    /// Whether the model's activations are to be computed a second time instead of kept.
+    pub fn is_cached(&self) -> bool {
+        self.any(|loss| loss == Loss::CachedRanking)
+    }
+
     /// Scalar `[1]`: `Σ weight · loss`.
     pub fn loss(&self, outputs: &Tensor<2>, targets: &Targets, numbers: &LossNumbers) -> Tensor<1> {
         let one = |loss: Loss| match loss {

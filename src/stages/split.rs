@@ -98,7 +98,9 @@ fn by_components(mut groups: Vec<Vec<u32>>, shares: [f64; 3], random: &mut ChaCh
 
 impl Parts {
     fn sorted(mut self) -> Self {
-        [&mut self.train, &mut self.dev, &mut self.test].map(|part| part.sort_unstable());
+        for part in [&mut self.train, &mut self.dev, &mut self.test] {
+            part.sort_unstable();
+        }
         self
     }
 }

@@ -1,8 +1,13 @@
 //! Gradients of every parameter, in the order in which a module visits them.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients as Tape, Tensor};
 use rayon::prelude::*;
+
+use crate::training::network::TOKEN_TABLE;
 
 /// One parameter's gradient.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +77,75 @@ fn add(total: &mut Gradient, part: &Gradient) {
     }
     for (total, part) in total.values_mut().iter_mut().zip(part.values()) {
         *total += part;
+    }
+}
+
+/// The mean over the batches of one step, whose token tables may have used different rows.
+pub fn mean(batches: Vec<Vec<Gradient>>, count: usize) -> Vec<Gradient> {
+    let mut batches = batches.into_iter();
+    let mut total = batches.next().unwrap_or_default();
+    for batch in batches {
+        total.par_iter_mut().zip(batch).for_each(|(total, part)| match (&*total, &part) {
+            (Gradient::Rows { .. }, Gradient::Rows { .. }) => *total = joined(total, &part),
+            _ => add(total, &part),
+        });
+    }
+    let share = 1.0 / count as f32;
+    total.par_iter_mut().for_each(|gradient| gradient.values_mut().iter_mut().for_each(|g| *g *= share));
+    total
+}
+
+/// The sum of two sparse gradients.
+fn joined(one: &Gradient, other: &Gradient) -> Gradient {
+    let mut by_row: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+    for gradient in [one, other] {
+        let Gradient::Rows { rows, values } = gradient else { continue };
+        for (&row, values) in rows.iter().zip(values.chunks_exact(values.len() / rows.len().max(1))) {
+            match by_row.entry(row) {
+                Entry::Vacant(empty) => {
+                    empty.insert(values.to_vec());
+                }
+                Entry::Occupied(mut sum) => sum.get_mut().iter_mut().zip(values).for_each(|(sum, v)| *sum += v),
+            }
+        }
+    }
+    Gradient::Rows { rows: by_row.keys().copied().collect(), values: by_row.into_values().flatten().collect() }
+}
+
+/// Marks the gradient of the cut-down token table as that of `rows` of the whole one.
+pub fn of_token_rows<M: Module>(module: &M, gradients: &mut [Gradient], rows: Vec<u32>) {
+    let table = names(module).iter().position(|name| name.ends_with(TOKEN_TABLE));
+    if let Some(gradient) = table.and_then(|at| gradients.get_mut(at))
+        && let Gradient::Dense(values) = gradient
+    {
+        *gradient = Gradient::Rows { rows, values: std::mem::take(values) };
+    }
+}
+
+/// Paths of all parameters, in the order in which the module visits them.
+pub fn names<M: Module>(module: &M) -> Vec<String> {
+    let mut names = Names::default();
+    module.visit(&mut names);
+    names.found
+}
+
+#[derive(Default)]
+struct Names {
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for Names {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+        self.found.push(self.path.join("."));
     }
 }
 

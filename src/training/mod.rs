@@ -1,0 +1,15 @@
+//! Turning labelled pairs into better models.
+//!
+//! ```text
+//! pairs ──dataset──► examples ──batches──► items, targets ──step──► gradients ──optimizer──► weights
+//! ```
+//!
+//! [`trainer`] is the loop: start there. [`step`] is one update, [`network`] what is updated.
+
+pub mod batches;
+pub mod dataset;
+pub mod gradients;
+pub mod network;
+pub mod optimizer;
+pub mod schedule;
+pub mod step;
