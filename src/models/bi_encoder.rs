@@ -1,142 +1,117 @@
 //! A bi-encoder: each text alone to a unit vector; similar texts get similar vectors (Reimers & Gurevych 2019).
 
-use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
-use serde::Deserialize;
-use serde_json::Value;
+use anyhow::{Context, Result};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 
-use crate::models::bert::{Bert, BertConfig, TokenBatch};
+use crate::models::config::EncoderConfig;
+use crate::models::dense::{Dense, normalise};
+use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::pooling::Pooling;
+use crate::models::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
+use crate::models::token_batch::TokenBatch;
+use crate::models::tokenizer_files;
 use crate::models::weights::Weights;
 use crate::text::tokenizer::Tokenizer;
 
-/// Tokenizer, encoder and pooling of a sentence-transformers folder.
+/// A sentence-transformers folder, loaded.
 pub struct BiEncoder {
-    /// Texts to token ids, cut at the model's limit.
+    /// Texts to token ids, with the model's prompt before them, cut at the model's limit.
     pub tokenizer: Tokenizer,
-    encoder: Bert,
-    pooling: Pooling,
-    device: Device,
-    dimensions: usize,
+    /// Everything that can be trained.
+    pub model: BiEncoderModel,
+    /// What the model was made to be compared with; mining compares cosines.
+    pub similarity: Similarity,
+    /// Where it was read from.
+    pub source: ModelFolder,
 }
 
-#[derive(Deserialize)]
-struct ModuleEntry {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
+/// Encoder, pooling and dense layers. B rows, D dimensions.
+#[derive(Module, Debug)]
+pub struct BiEncoderModel {
+    pub encoder: Encoder,
+    pub dense: Vec<Dense>,
+    #[module(skip)]
+    pub pooling: Pooling,
+    /// Whether the folder's last module is Normalize.
+    #[module(skip)]
+    pub normalises: bool,
+    /// Tokens of the prompt at the start of every row.
+    #[module(skip)]
+    prompt_tokens: usize,
 }
 
-#[derive(Deserialize, Default)]
-struct SentenceConfig {
-    max_seq_length: Option<usize>,
-    #[serde(default)]
-    do_lower_case: bool,
-}
-
-#[derive(Deserialize, Default)]
-struct TokenizerConfig {
-    model_max_length: Option<f64>,
-}
-
-/// `config.json` of a BERT, after its family is checked.
-pub(crate) fn bert_config(folder: &ModelFolder) -> Result<BertConfig> {
-    let at = folder.path("config.json");
-    let raw: Value = folder.require_json("config.json")?;
-    let family = raw.get("model_type").and_then(Value::as_str).unwrap_or("bert");
-    if family != "bert" {
-        bail!("{}: model_type {family:?} is not supported, expected \"bert\"", at.display());
+impl BiEncoderModel {
+    /// Vectors before the last normalisation, `[B, D]`.
+    pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
+        let pooled = self.pooling.forward(self.encoder.forward(batch), batch, self.prompt_tokens);
+        self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors))
     }
-    let config: BertConfig = serde_json::from_value(raw).with_context(|| at.display().to_string())?;
-    config.check().with_context(|| at.display().to_string())?;
-    Ok(config)
-}
 
-/// Longest sequence in tokens: what the folder asks for, within what the position table holds.
-pub(crate) fn max_tokens(folder: &ModelFolder, positions: usize) -> Result<usize> {
-    let asked = match folder.json::<SentenceConfig>("sentence_bert_config.json")?.unwrap_or_default().max_seq_length {
-        Some(length) => length,
-        None => {
-            let tokenizer: TokenizerConfig = folder.json("tokenizer_config.json")?.unwrap_or_default();
-            tokenizer.model_max_length.map_or(positions, |length| length.min(positions as f64) as usize)
-        }
-    };
-    Ok(asked.min(positions))
-}
-
-/// A tokenizer with more tokens than the model has vectors would index outside the table.
-pub(crate) fn check_vocabulary(folder: &ModelFolder, tokenizer: &Tokenizer, config: &BertConfig) -> Result<()> {
-    if tokenizer.vocabulary_size() > config.vocab_size {
-        bail!(
-            "{}: {} tokens, but config.json has vocab_size {}",
-            folder.path("tokenizer.json").display(),
-            tokenizer.vocabulary_size(),
-            config.vocab_size
-        );
+    /// Unit vectors, `[B, D]`.
+    pub fn unit_vectors(&self, batch: &TokenBatch) -> Tensor<2> {
+        normalise(self.forward(batch))
     }
-    Ok(())
+
+    /// The same model with another probability in every dropout.
+    pub fn with_dropout(mut self, p: f64) -> Self {
+        self.encoder = self.encoder.with_dropout(p);
+        self
+    }
+
+    /// D.
+    pub fn dimensions(&self) -> usize {
+        let pooled = self.pooling.width(self.encoder.config().hidden);
+        self.dense.last().map_or(pooled, Dense::width)
+    }
 }
 
 impl BiEncoder {
-    /// Loads a folder; every failure names the file and what was expected in it.
+    /// Loads a folder; every failure names the file and what was expected in it. On an autodiff device the model can
+    /// be trained.
     pub fn load(folder: &ModelFolder, device: &Device) -> Result<Self> {
-        let pooling = read_modules(folder)?;
-        let config = bert_config(folder)?;
-        if folder.json::<SentenceConfig>("sentence_bert_config.json")?.unwrap_or_default().do_lower_case {
-            bail!("{}: do_lower_case is not supported here; set it in tokenizer.json", folder.name());
+        let config = EncoderConfig::read(folder)?;
+        let modules = Modules::read(folder, config.hidden)?;
+        let settings = SentenceConfig::read(folder)?;
+        let limits = TextLimits::read(folder, &config)?;
+        let tokenizer = tokenizer_files::read(folder, &config, &limits)?.with_prompt(settings.prompt()?)?;
+        let weights = Weights::open(folder, "model", config.family.prefix, device)?;
+        let mut width = modules.pooling.width(config.hidden);
+        let mut layers = Vec::new();
+        for (path, normalise_input) in &modules.dense {
+            let weights = Weights::open(folder, &format!("{path}/model"), "", device)?;
+            let mut dense = Dense::load(folder, path, width, &weights)?;
+            dense.normalise_input = *normalise_input;
+            width = dense.width();
+            layers.push(dense);
         }
-        let max_tokens = max_tokens(folder, config.max_position_embeddings)?;
-        let tokenizer =
-            Tokenizer::from_bytes(&folder.require("tokenizer.json")?, max_tokens, &folder.path("tokenizer.json"))?;
-        check_vocabulary(folder, &tokenizer, &config)?;
-        let (bytes, origin) = (folder.require("model.safetensors")?, folder.path("model.safetensors"));
-        let weights = Weights::parse(&bytes, &origin, &["bert."])?;
-        let encoder = Bert::load(&config, &weights, device)?;
-        Ok(Self { tokenizer, encoder, pooling, device: device.clone(), dimensions: config.hidden_size })
+        let model = BiEncoderModel {
+            encoder: Encoder::load(&config, &weights)?,
+            dense: layers,
+            pooling: modules.pooling,
+            normalises: modules.normalises,
+            prompt_tokens: tokenizer.prompt_tokens(),
+        };
+        Ok(Self { tokenizer, model, similarity: settings.similarity()?, source: folder.clone() })
     }
 
     /// Width of a vector.
     pub fn dimensions(&self) -> usize {
-        self.dimensions
+        self.model.dimensions()
     }
 
     /// Unit vectors, row-major `[B, D]`, of one batch of token ids.
     pub fn embed(&self, rows: &[&[u32]]) -> Result<Vec<f32>> {
         let batch = TokenBatch::new(rows.iter().map(|&ids| (ids, [].as_slice())));
-        let pooled = self.pooling.forward(self.encoder.forward(&batch), &batch, &self.device);
+        let pooled = self.model.forward(&batch);
+        let width = pooled.dims()[1];
         let mut vectors: Vec<f32> = pooled.into_data().try_into_vec().context("vectors are not f32")?;
-        for vector in vectors.chunks_exact_mut(self.dimensions) {
+        for vector in vectors.chunks_exact_mut(width) {
             // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
             let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
             vector.iter_mut().for_each(|v| *v /= norm);
         }
         Ok(vectors)
     }
-}
-
-/// The folder's modules must be Transformer, Pooling and maybe Normalize (mining always normalises).
-fn read_modules(folder: &ModelFolder) -> Result<Pooling> {
-    let at = folder.path("modules.json");
-    let modules: Vec<ModuleEntry> = folder.require_json("modules.json")?;
-    let mut pooling = None;
-    for module in &modules {
-        match module.kind.rsplit('.').next().unwrap_or_default() {
-            "Transformer" if module.path.is_empty() => {}
-            "Pooling" => {
-                let file = format!("{}/config.json", module.path);
-                let config: Value = folder.require_json(&file)?;
-                let context = || folder.path(&file).display().to_string();
-                pooling = Some(Pooling::from_config(&config).with_context(context)?);
-            }
-            "Normalize" => {}
-            _ => bail!(
-                "{}: module {:?} at path {:?} is not supported, expected Transformer (at the top), Pooling, Normalize",
-                at.display(),
-                module.kind,
-                module.path
-            ),
-        }
-    }
-    pooling.with_context(|| format!("{}: no Pooling module", at.display()))
 }

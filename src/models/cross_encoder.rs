@@ -1,70 +1,113 @@
 //! A cross-encoder: both texts in one sequence to one logit, the log-odds that they are duplicates.
 
 use anyhow::{Context, Result, ensure};
-use burn::nn::Linear;
-use burn::tensor::Device;
-use burn::tensor::activation::tanh;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde_json::Value;
 
-use crate::models::bert::{Bert, TokenBatch};
-use crate::models::bi_encoder::{bert_config, check_vocabulary, max_tokens};
+use crate::models::config::EncoderConfig;
+use crate::models::dense::Activation;
+use crate::models::encoder::Encoder;
+use crate::models::family::TokenTypes;
 use crate::models::folder::ModelFolder;
+use crate::models::head::Head;
+use crate::models::sentence_config::{SentenceConfig, TextLimits};
+use crate::models::token_batch::TokenBatch;
+use crate::models::tokenizer_files;
 use crate::models::weights::Weights;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 
-/// BERT for sequence classification with one label.
+/// A classification folder with one label, loaded.
 pub struct CrossEncoder {
     /// Pairs to token ids, cut at the model's limit.
     pub tokenizer: Tokenizer,
-    encoder: Bert,
-    pooler: Linear,
-    classifier: Linear,
+    /// Everything that can be trained.
+    pub model: CrossEncoderModel,
+    /// What Python's `predict` puts behind the logit: sigmoid or identity. Mining takes the logit itself.
+    pub activation: Activation,
+    /// Where it was read from.
+    pub source: ModelFolder,
+}
+
+/// Encoder and head. B rows.
+#[derive(Module, Debug)]
+pub struct CrossEncoderModel {
+    pub encoder: Encoder,
+    pub head: Head,
+}
+
+impl CrossEncoderModel {
+    /// One logit a row, `[B]`.
+    pub fn forward(&self, batch: &TokenBatch) -> Tensor<1> {
+        self.head.forward(self.encoder.first_tokens(batch))
+    }
+
+    /// The same model with another probability in every dropout.
+    pub fn with_dropout(mut self, p: f64) -> Self {
+        self.encoder = self.encoder.with_dropout(p);
+        self.head.set_dropout(p);
+        self
+    }
 }
 
 impl CrossEncoder {
-    /// Loads a folder; every failure names the file and what was expected in it.
+    /// Loads a folder; every failure names the file and what was expected in it. On an autodiff device the model can
+    /// be trained.
     pub fn load(folder: &ModelFolder, device: &Device) -> Result<Self> {
-        let config = bert_config(folder)?;
-        let labels = folder
-            .require_json::<serde_json::Value>("config.json")?
-            .get("id2label")
-            .and_then(|labels| labels.as_object().map(serde_json::Map::len));
-        ensure!(
-            labels.unwrap_or(1) == 1,
-            "{}: {} labels, expected a cross-encoder with one",
-            folder.path("config.json").display(),
-            labels.unwrap_or(0)
-        );
-        let max_tokens = max_tokens(folder, config.max_position_embeddings)?;
-        let tokenizer =
-            Tokenizer::from_bytes(&folder.require("tokenizer.json")?, max_tokens, &folder.path("tokenizer.json"))?;
-        check_vocabulary(folder, &tokenizer, &config)?;
-        ensure!(
-            config.type_vocab_size >= 2,
-            "{}: type_vocab_size is {}, expected 2: a pair needs two segments",
-            folder.path("config.json").display(),
-            config.type_vocab_size
-        );
-        let (bytes, origin) = (folder.require("model.safetensors")?, folder.path("model.safetensors"));
-        let weights = Weights::parse(&bytes, &origin, &["bert."])?;
-        let hidden = config.hidden_size;
-        Ok(Self {
-            tokenizer,
-            encoder: Bert::load(&config, &weights, device)?,
-            pooler: weights.linear("pooler.dense", hidden, hidden, device)?,
-            classifier: weights.linear("classifier", hidden, 1, device)?,
-        })
+        Self::with_head(folder, device, Head::load)
     }
 
-    /// One logit per pair: `classifier(tanh(pooler(first token)))`.
+    /// Loads the encoder of any folder under a new head, to be trained.
+    pub fn with_new_head(folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
+        Self::with_head(folder, device, |config, _| Ok(Head::new(config, seed, device)))
+    }
+
+    fn with_head(
+        folder: &ModelFolder,
+        device: &Device,
+        head: impl FnOnce(&EncoderConfig, &Weights) -> Result<Head>,
+    ) -> Result<Self> {
+        let config = EncoderConfig::read(folder)?;
+        let raw: Value = folder.require_json("config.json")?;
+        let at = folder.path("config.json");
+        let labels = raw.get("id2label").and_then(|labels| labels.as_object().map(serde_json::Map::len)).unwrap_or(1);
+        ensure!(labels == 1, "{}: {labels} labels, expected a cross-encoder with one", at.display());
+        ensure!(
+            config.family.token_types != TokenTypes::OfTokenizer || config.types >= 2,
+            "{}: type_vocab_size is {}, expected 2: a pair needs two segments",
+            at.display(),
+            config.types
+        );
+        let activation = activation(folder, &raw)?;
+        let tokenizer = tokenizer_files::read(folder, &config, &TextLimits::read(folder, &config)?)?;
+        let weights = Weights::open(folder, "model", config.family.prefix, device)?;
+        let model = CrossEncoderModel { encoder: Encoder::load(&config, &weights)?, head: head(&config, &weights)? };
+        Ok(Self { tokenizer, model, activation, source: folder.clone() })
+    }
+
+    /// One logit per pair.
     pub fn logits(&self, pairs: &[&TokenizedPair]) -> Result<Vec<f32>> {
         let batch = TokenBatch::new(pairs.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())));
-        let [rows, tokens] = batch.dims();
-        let hidden = self.encoder.forward(&batch);
-        let width = hidden.dims()[1];
-        let first = hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width]);
-        let logits = self.classifier.forward(tanh(self.pooler.forward(first)));
+        let logits = self.model.forward(&batch);
         let logits: Vec<f32> = logits.into_data().try_into_vec().context("logits are not f32")?;
         ensure!(logits.iter().all(|logit| logit.is_finite()), "the cross-encoder gave a logit that is not a number");
         Ok(logits)
     }
+}
+
+/// The activation, from the key of version 4, of those before, or of 5.4 and later; sigmoid without any.
+fn activation(folder: &ModelFolder, config: &Value) -> Result<Activation> {
+    let newest = SentenceConfig::read(folder)?.activation_fn;
+    let of_config = |name: &Value| name.as_str().map(str::to_string);
+    let name = (config.pointer("/sentence_transformers/activation_fn").and_then(of_config))
+        .or_else(|| config.get("sbert_ce_default_activation_function").and_then(of_config))
+        .or(newest);
+    let activation = name.map_or(Ok(Activation::Sigmoid), |name| Activation::from_name(&name));
+    activation
+        .and_then(|activation| {
+            let is_known = matches!(activation, Activation::Sigmoid | Activation::Identity);
+            ensure!(is_known, "activation {:?} is not supported, expected Sigmoid or Identity", activation.name());
+            Ok(activation)
+        })
+        .with_context(|| folder.name())
 }

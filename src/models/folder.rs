@@ -1,9 +1,9 @@
 //! The files of a model: a sentence-transformers folder on disk, or the one built into the binary.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::error::hint;
@@ -53,7 +53,16 @@ impl ModelFolder {
         }
     }
 
-    /// Bytes of a file, `None` when the folder has no such file.
+    /// Whether the folder has a file of this name.
+    pub fn has(&self, file: &str) -> bool {
+        match self {
+            Self::BuiltIn { files, .. } => files.iter().any(|(name, _)| *name == file),
+            Self::OnDisk(folder) => folder.join(file).is_file(),
+        }
+    }
+
+    /// Bytes of a file, `None` when the folder has no such file. A name or a link that leads out of the folder is an
+    /// error: the folder may come from anywhere.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
         match self {
             Self::BuiltIn { files, .. } => {
@@ -61,11 +70,21 @@ impl ModelFolder {
             }
             Self::OnDisk(folder) => {
                 let path = folder.join(file);
-                match std::fs::read(&path) {
-                    Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+                let cannot_read = || format!("cannot read {}", path.display());
+                let resolved = match path.canonicalize() {
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    resolved => resolved.with_context(cannot_read)?,
+                };
+                let root = root(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+                if !is_plain(file) || !resolved.starts_with(&root) {
+                    return Err(hint(
+                        format!("{} leads out of the model folder", path.display()),
+                        "copy the file into the folder if you trust it",
+                    ));
                 }
+                // a pipe or a device could be read forever
+                ensure!(resolved.is_file(), "{} is not a file", path.display());
+                Ok(Some(Cow::Owned(std::fs::read(&resolved).with_context(cannot_read)?)))
             }
         }
     }
@@ -121,4 +140,17 @@ impl ModelFolder {
         }
         Ok(hasher.finalize().to_hex()[..32].to_string())
     }
+}
+
+/// The folder that a model's files must lie in. The Hugging Face cache keeps `snapshots/<revision>/` as links into
+/// `blobs/` beside it, so there it is the folder that holds both.
+fn root(folder: &Path) -> std::io::Result<PathBuf> {
+    let folder = folder.canonicalize()?;
+    let in_cache = folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"));
+    Ok(in_cache.and_then(Path::parent).filter(|cache| cache.join("blobs").is_dir()).unwrap_or(&folder).to_path_buf())
+}
+
+/// Whether a name from a model's own files stays inside the folder.
+fn is_plain(file: &str) -> bool {
+    Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
 }

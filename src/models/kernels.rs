@@ -39,6 +39,7 @@ pub fn add_norm(x: &mut [f32], residual: &[f32], bias: &[f32], gamma: &[f32], be
 /// Attention of every head of every sequence; sequence `s` owns rows `s·tokens .. s·tokens + lengths[s]`.
 ///
 /// `width` is that of a head. Rows past a sequence's length are padding: never read, their context stays zero.
+/// `distances` `[N, 2·tokens − 1]` is added to the scores by head and by key minus query.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 pub fn attention(
     context: &mut [f32],
@@ -47,6 +48,7 @@ pub fn attention(
     tokens: usize,
     width: usize,
     lengths: &[usize],
+    distances: Option<&[f32]>,
 ) {
     let hidden = q_bias.len();
     let scale = 1.0 / (width as f32).sqrt();
@@ -78,6 +80,12 @@ pub fn attention(
                         }
                     }
                     scores.copy_from_slice(&sums);
+                }
+                if let Some(distances) = distances {
+                    let first_key = head / width * (2 * tokens - 1) + tokens - 1 - token;
+                    for (score, &bias) in scores.iter_mut().zip(&distances[first_key..first_key + length]) {
+                        *score += bias;
+                    }
                 }
                 let most = scores[..length].iter().copied().fold(f32::MIN, f32::max);
                 for score in scores.iter_mut() {

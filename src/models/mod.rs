@@ -1,14 +1,31 @@
 //! Burn modules and the folders they are read from. Models see token ids and tensors, never Arrow.
 
-pub mod bert;
+mod bert;
 pub mod bi_encoder;
 pub mod built_in;
 pub mod calibration;
 pub mod compress;
+pub mod config;
 pub mod cross_encoder;
+pub mod dense;
+mod distilbert;
+pub mod encoder;
+pub mod family;
 pub mod folder;
+pub mod folder_writer;
+pub mod head;
+mod initial;
 mod kernels;
+mod layer;
+mod mpnet;
+pub mod named_tensors;
 mod ops;
 pub mod pooling;
 pub mod quantised;
+mod roberta;
+mod save;
+pub mod sentence_config;
+pub mod tensor_file;
+pub mod token_batch;
+mod tokenizer_files;
 pub mod weights;

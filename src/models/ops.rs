@@ -6,12 +6,14 @@
 //!
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
-use burn::nn::{LayerNorm, Linear};
+use burn::module::Module;
+use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::activation::{gelu, softmax};
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use crate::device::is_plain_cpu;
 use crate::models::kernels;
+use crate::models::token_batch::TokenBatch;
 
 /// `gelu(x W + b)` with the exact (erf) GELU: `[R, H] → [R, d_out]`.
 pub fn linear_gelu(x: Tensor<2>, linear: &Linear) -> Tensor<2> {
@@ -22,42 +24,89 @@ pub fn linear_gelu(x: Tensor<2>, linear: &Linear) -> Tensor<2> {
     on_buffer(x.matmul(linear.weight.val()), |out| kernels::add_bias_gelu(out, &bias))
 }
 
-/// `LayerNorm(x W + b + residual)`: `[R, d_in], [R, H] → [R, H]`. `epsilon` must be the norm's own.
-pub fn linear_residual_norm(
-    x: Tensor<2>,
-    linear: &Linear,
-    residual: Tensor<2>,
-    norm: &LayerNorm,
-    epsilon: f64,
-) -> Tensor<2> {
-    let (true, Some(beta)) = (is_plain_cpu(&x.device()), &norm.beta) else {
-        return norm.forward(linear.forward(x) + residual);
-    };
-    let bias = bias_values(linear);
-    let (gamma, beta) = (values(norm.gamma.val()), values(beta.val()));
-    let residual = residual.into_data();
-    let product = x.matmul(linear.weight.val());
-    on_buffer(product, |out| kernels::add_norm(out, slice(&residual), &bias, &gamma, &beta, epsilon as f32))
+/// `LayerNorm(dropout(x W + b) + residual)`: what ends both halves of a layer.
+#[derive(Module, Debug)]
+pub struct ResidualNorm {
+    pub linear: Linear,
+    pub dropout: Option<Dropout>,
+    pub norm: LayerNorm,
+    /// The norm's own, which Burn keeps to itself.
+    #[module(skip)]
+    pub epsilon: f64,
+}
+
+impl ResidualNorm {
+    /// `[R, d_in], [R, H] → [R, H]`.
+    pub fn forward(&self, x: Tensor<2>, residual: Tensor<2>) -> Tensor<2> {
+        let (true, Some(beta)) = (is_plain_cpu(&x.device()), &self.norm.beta) else {
+            let product = self.linear.forward(x);
+            let product = match &self.dropout {
+                Some(dropout) => dropout.forward(product),
+                None => product,
+            };
+            return self.norm.forward(product + residual);
+        };
+        let bias = bias_values(&self.linear);
+        let (gamma, beta) = (values(self.norm.gamma.val()), values(beta.val()));
+        let residual = residual.into_data();
+        let product = x.matmul(self.linear.weight.val());
+        let epsilon = self.epsilon as f32;
+        on_buffer(product, |out| kernels::add_norm(out, slice(&residual), &bias, &gamma, &beta, epsilon))
+    }
+}
+
+/// What attention must know of a batch beside its vectors, made once for all layers.
+pub struct Sequences<'a> {
+    batch: &'a TokenBatch,
+    /// `[B, 1, 1, T]`, true at padding; `None` when no row is padded, and on the plain CPU device.
+    padding: Option<Tensor<4, Bool>>,
+    /// `[1, N, T, T]`, added to the scores.
+    bias: Option<Tensor<4>>,
+    /// The same bias on the plain CPU device: `[N, 2T − 1]` by distance.
+    distances: Option<Vec<f32>>,
+}
+
+impl<'a> Sequences<'a> {
+    /// `relative` is the bias of every head and distance, `[N, 2T − 1]`.
+    pub fn new(batch: &'a TokenBatch, relative: Option<Tensor<2>>, device: &Device) -> Self {
+        if is_plain_cpu(device) {
+            return Self { batch, padding: None, bias: None, distances: relative.map(values) };
+        }
+        let [rows, tokens] = batch.dims();
+        let padding = batch.is_padded().then(|| {
+            let padding: Vec<bool> =
+                batch.lengths().iter().flat_map(|&length| (0..tokens).map(move |token| token >= length)).collect();
+            Tensor::from_data(TensorData::new(padding, [rows, 1, 1, tokens]), device)
+        });
+        let bias = relative.map(|relative| {
+            let heads = relative.dims()[0];
+            let distance = |query: usize| (0..tokens).map(move |key| (key + tokens - 1 - query) as i64);
+            let distances: Vec<i64> = (0..tokens).flat_map(distance).collect();
+            let distances: Tensor<1, Int> = Tensor::from_data(TensorData::from(distances.as_slice()), device);
+            relative.select(1, distances).reshape([1, heads, tokens, tokens])
+        });
+        Self { batch, padding, bias, distances: None }
+    }
 }
 
 /// Scaled dot-product attention over rows `[B·T, H]` of queries, keys and values without their biases.
-///
-/// `mask` `[B, T]` is true at real tokens; `None` when no row of the batch is padded.
 pub fn attention(
     [q, k, v]: [Tensor<2>; 3],
     [q_layer, k_layer, v_layer]: [&Linear; 3],
-    [batch, tokens, heads]: [usize; 3],
-    mask: Option<&Tensor<2, Bool>>,
-    lengths: &[usize],
+    heads: usize,
+    sequences: &Sequences,
+    dropout: &Dropout,
 ) -> Tensor<2> {
     let [rows, hidden] = q.dims();
+    let [batch, tokens] = sequences.batch.dims();
     let width = hidden / heads;
     if is_plain_cpu(&q.device()) {
         let device = q.device();
         let biases = [bias_values(q_layer), bias_values(k_layer), bias_values(v_layer)];
         let (q, k, v) = (q.into_data(), k.into_data(), v.into_data());
         let mut context = vec![0.0f32; rows * hidden];
-        kernels::attention(&mut context, [slice(&q), slice(&k), slice(&v)], &biases, tokens, width, lengths);
+        let (qkv, distances) = ([slice(&q), slice(&k), slice(&v)], sequences.distances.as_deref());
+        kernels::attention(&mut context, qkv, &biases, tokens, width, sequences.batch.lengths(), distances);
         return Tensor::from_data(TensorData::new(context, [rows, hidden]), &device);
     }
     let biased = |x: Tensor<2>, layer: &Linear| match &layer.bias {
@@ -67,11 +116,13 @@ pub fn attention(
     let split = |x: Tensor<2>| x.reshape([batch, tokens, heads, width]).swap_dims(1, 2);
     let (q, k, v) = (split(biased(q, q_layer)), split(biased(k, k_layer)), split(biased(v, v_layer)));
     let mut scores: Tensor<4> = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt();
-    if let Some(mask) = mask {
-        let padding = mask.clone().bool_not().reshape([batch, 1, 1, tokens]).expand([batch, heads, tokens, tokens]);
-        scores = scores.mask_fill(padding, f32::MIN);
+    if let Some(bias) = &sequences.bias {
+        scores = scores + bias.clone();
     }
-    softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([rows, hidden])
+    if let Some(padding) = &sequences.padding {
+        scores = scores.mask_fill(padding.clone().expand([batch, heads, tokens, tokens]), f32::MIN);
+    }
+    dropout.forward(softmax(scores, 3)).matmul(v).swap_dims(1, 2).reshape([rows, hidden])
 }
 
 fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
@@ -85,7 +136,7 @@ fn slice(data: &TensorData) -> &[f32] {
     data.as_slice().expect("the plain CPU path is f32")
 }
 
-fn values(x: Tensor<1>) -> Vec<f32> {
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_into_vec().expect("the plain CPU path is f32")
 }
 

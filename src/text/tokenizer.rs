@@ -4,12 +4,29 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
 use rayon::prelude::*;
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationParams, TruncationStrategy};
+use tokenizers::{EncodeInput, Encoding};
+
+/// What a model asks of its tokenizer.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest sequence, special tokens included.
+    pub tokens: usize,
+    /// Rows of the token table.
+    pub ids: usize,
+    /// Rows of the token type table.
+    pub types: usize,
+    /// Whether texts are lower-cased first, whatever the file says.
+    pub lower_case: bool,
+}
 
 /// A `tokenizer.json` with the model's own length limit in place of whatever the file says.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    max_tokens: usize,
+    limits: Limits,
+    prompt: String,
+    prompt_tokens: usize,
 }
 
 /// The token ids of many sequences, back to back.
@@ -45,30 +62,67 @@ pub struct TokenizedPair {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`; sequences longer than `max_tokens` (special tokens included) lose their tail,
-    /// pairs the tail of whichever text is longer at each step.
-    pub fn from_bytes(json: &[u8], max_tokens: usize, origin: &Path) -> Result<Self> {
+    /// Reads a `tokenizer.json`; sequences longer than the limit lose their tail, pairs the tail of whichever text is
+    /// longer at each step.
+    pub fn from_bytes(json: &[u8], limits: Limits, origin: &Path) -> Result<Self> {
         let at = |e: &dyn std::fmt::Display| anyhow!("{}: not a tokenizer file: {e}", origin.display());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| at(&e))?;
-        ensure!(max_tokens > 3, "{}: max_seq_length {max_tokens} leaves no room for text", origin.display());
+        ensure!(limits.tokens > 3, "{}: max_seq_length {} leaves no room for text", origin.display(), limits.tokens);
+        let size = inner.get_vocab_size(true);
+        ensure!(
+            size <= limits.ids,
+            "{}: {size} tokens, but config.json has vocab_size {}",
+            origin.display(),
+            limits.ids
+        );
         inner.with_padding(None);
         let truncation = TruncationParams {
-            max_length: max_tokens,
+            max_length: limits.tokens,
             strategy: TruncationStrategy::LongestFirst,
             ..Default::default()
         };
         inner.with_truncation(Some(truncation)).map_err(|e| at(&e))?;
-        Ok(Self { inner, max_tokens })
+        if limits.lower_case {
+            lower_case_first(&mut inner).map_err(|e| at(&e))?;
+        }
+        Ok(Self { inner, limits, prompt: String::new(), prompt_tokens: 0 })
+    }
+
+    /// Puts `prompt` before every text (not before pairs).
+    pub fn with_prompt(mut self, prompt: &str) -> Result<Self> {
+        if !prompt.is_empty() {
+            let encoding = self.encode(prompt)?;
+            // the special token that ends the prompt alone does not end it before a text
+            let ends = encoding.get_special_tokens_mask().last() == Some(&1);
+            self.prompt_tokens = encoding.len() - usize::from(ends);
+            self.prompt = prompt.to_string();
+        }
+        Ok(self)
+    }
+
+    /// Tokens of the prompt at the start of every text's ids, special tokens before it included.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
     }
 
     /// Sequences are cut to this many tokens, special tokens included.
     pub fn max_tokens(&self) -> usize {
-        self.max_tokens
+        self.limits.tokens
     }
 
-    /// Rows the token table must have for this tokenizer.
-    pub fn vocabulary_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+    /// Encodes a text or a pair; an id that the model has no row for is an error, wherever in the file it comes from.
+    fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>) -> Result<Encoding> {
+        let encoding = self.inner.encode_fast(input, true).map_err(|e| anyhow!("cannot tokenize: {e}"))?;
+        let within = |values: &[u32], limit: usize| values.iter().all(|&value| (value as usize) < limit);
+        ensure!(
+            within(encoding.get_ids(), self.limits.ids) && within(encoding.get_type_ids(), self.limits.types),
+            "the tokenizer gives token ids up to {} and token types up to {}, but the model has {} and {}",
+            encoding.get_ids().iter().max().unwrap_or(&0),
+            encoding.get_type_ids().iter().max().unwrap_or(&0),
+            self.limits.ids,
+            self.limits.types
+        );
+        Ok(encoding)
     }
 
     /// Tokenizes texts on all threads; the result does not depend on how many there are.
@@ -88,7 +142,10 @@ impl Tokenizer {
     fn tokenize_chunk(&self, texts: &[&str]) -> Result<TokenizedTexts> {
         let mut out = TokenizedTexts::default();
         for &text in texts {
-            let encoding = self.inner.encode_fast(text, true).map_err(|e| anyhow!("cannot tokenize {text:?}: {e}"))?;
+            let encoding = match self.prompt.as_str() {
+                "" => self.encode(text)?,
+                prompt => self.encode(format!("{prompt}{text}"))?,
+            };
             out.truncated += usize::from(!encoding.get_overflowing().is_empty());
             out.ids.extend_from_slice(encoding.get_ids());
             out.ends.push(out.ids.len());
@@ -99,8 +156,7 @@ impl Tokenizer {
     /// Tokenizes pairs on all threads, in order.
     pub fn tokenize_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<TokenizedPair>> {
         let one = |&(a, b): &(&str, &str)| {
-            let encoding =
-                self.inner.encode_fast((a, b), true).map_err(|e| anyhow!("cannot tokenize {a:?} with {b:?}: {e}"))?;
+            let encoding = self.encode((a, b))?;
             Ok(TokenizedPair {
                 ids: encoding.get_ids().to_vec(),
                 type_ids: encoding.get_type_ids().to_vec(),
@@ -108,5 +164,25 @@ impl Tokenizer {
             })
         };
         pairs.par_iter().map(one).collect()
+    }
+}
+
+/// Puts a lower-casing step before the normaliser unless it has one, as sentence-transformers does for `do_lower_case`.
+fn lower_case_first(tokenizer: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
+    let own = match tokenizer.get_normalizer() {
+        Some(own) if lower_cases(own) => return Ok(()),
+        own => own.cloned(),
+    };
+    let steps = std::iter::once(Lowercase.into()).chain(own).collect();
+    tokenizer.with_normalizer(Some(Sequence::new(steps)))?;
+    Ok(())
+}
+
+fn lower_cases(normalizer: &NormalizerWrapper) -> bool {
+    match normalizer {
+        NormalizerWrapper::Lowercase(_) => true,
+        NormalizerWrapper::BertNormalizer(bert) => bert.lowercase,
+        NormalizerWrapper::Sequence(steps) => steps.as_ref().iter().any(lower_cases),
+        _ => false,
     }
 }

@@ -14,3 +14,4 @@ mod parity;
 mod rerank;
 mod search;
 mod support;
+mod trainable;

@@ -184,7 +184,7 @@ fn broken_model_folders_get_one_clear_error() {
     assert!(fails(&no_config).contains("no-config/config.json is missing"));
 
     let other = copy("other");
-    std::fs::write(other.join("config.json"), config.replace("\"model_type\": \"bert\"", "\"model_type\": \"mpnet\""))
+    std::fs::write(other.join("config.json"), config.replace("\"model_type\": \"bert\"", "\"model_type\": \"gpt2\""))
         .unwrap();
-    assert!(fails(&other).contains("model_type \"mpnet\" is not supported"));
+    assert!(fails(&other).contains("model_type \"gpt2\" is not supported"));
 }

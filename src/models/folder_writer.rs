@@ -1,0 +1,68 @@
+//! A model folder under construction: it appears under its name complete, or not at all.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::error::hint;
+use crate::models::folder::ModelFolder;
+
+/// Collects files beside `output` until [`FolderWriter::finish`].
+pub struct FolderWriter {
+    staging: TempDir,
+    output: PathBuf,
+}
+
+impl FolderWriter {
+    /// Begins a folder; `output` must not exist.
+    pub fn new(output: &Path) -> Result<Self> {
+        if output.exists() {
+            return Err(hint(format!("{} exists already", output.display()), "choose a folder that does not exist"));
+        }
+        let failed = || format!("cannot write {}", output.display());
+        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).with_context(failed)?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let staging = builder.tempdir_in(parent).with_context(failed)?;
+        Ok(Self { staging, output: output.to_path_buf() })
+    }
+
+    /// Writes one file; `name` is relative to the folder.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.staging.path().join(name);
+        let failed = || format!("cannot write {}", self.output.join(name).display());
+        std::fs::create_dir_all(path.parent().unwrap_or(self.staging.path())).with_context(failed)?;
+        std::fs::write(&path, bytes).with_context(failed)
+    }
+
+    /// Writes one JSON file.
+    pub fn json(&self, name: &str, value: &Value) -> Result<()> {
+        self.write(name, format!("{value:#}\n").as_bytes())
+    }
+
+    /// Makes a folder that holds nothing.
+    pub fn empty_folder(&self, name: &str) -> Result<()> {
+        std::fs::create_dir_all(self.staging.path().join(name))
+            .with_context(|| format!("cannot write {}", self.output.join(name).display()))
+    }
+
+    /// Copies those of `names` that `source` has.
+    pub fn copy(&self, source: &ModelFolder, names: &[&str]) -> Result<()> {
+        for name in names {
+            if let Some(bytes) = source.read(name)? {
+                self.write(name, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the folder its name.
+    pub fn finish(self) -> Result<()> {
+        std::fs::rename(self.staging.keep(), &self.output)
+            .with_context(|| format!("cannot write {}", self.output.display()))
+    }
+}

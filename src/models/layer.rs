@@ -1,0 +1,96 @@
+//! One layer of a post-norm transformer encoder (Vaswani et al. 2017, arXiv:1706.03762): attention and a feed-forward
+//! part, each followed by a residual connection and a layer norm. Shared by all families.
+//!
+//! Shapes: B batch, T tokens, R = B·T rows, H hidden, I intermediate, N heads.
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::tensor::Tensor;
+
+use crate::models::config::EncoderConfig;
+use crate::models::family::LayerNames;
+use crate::models::named_tensors::NamedTensors;
+use crate::models::ops::{self, ResidualNorm, Sequences};
+use crate::models::weights::Weights;
+
+/// Attention and feed-forward part.
+#[derive(Module, Debug)]
+pub struct TransformerLayer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_dropout: Dropout,
+    attention_output: ResidualNorm,
+    intermediate: Linear,
+    output: ResidualNorm,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl TransformerLayer {
+    /// Builds layer `name` (`encoder.layer.0`) from a checkpoint.
+    pub fn load(config: &EncoderConfig, name: &str, weights: &Weights) -> Result<Self> {
+        let (hidden, wide) = (config.hidden, config.intermediate);
+        let names: &LayerNames = &config.family.layer;
+        let linear = |part: &str, d_in, d_out| weights.linear(&format!("{name}.{part}"), d_in, d_out, true);
+        let residual_norm = |linear: Linear, part: &str, drops: bool| -> Result<ResidualNorm> {
+            Ok(ResidualNorm {
+                linear,
+                dropout: drops.then(|| DropoutConfig::new(config.dropout).init()),
+                norm: weights.layer_norm(&format!("{name}.{part}"), hidden, config.epsilon)?,
+                epsilon: config.epsilon,
+            })
+        };
+        Ok(Self {
+            query: linear(names.query, hidden, hidden)?,
+            key: linear(names.key, hidden, hidden)?,
+            value: linear(names.value, hidden, hidden)?,
+            attention_dropout: DropoutConfig::new(config.attention_dropout).init(),
+            attention_output: residual_norm(
+                linear(names.attention_output, hidden, hidden)?,
+                names.attention_norm,
+                config.family.attention_output_dropout,
+            )?,
+            intermediate: linear(names.intermediate, hidden, wide)?,
+            output: residual_norm(linear(names.output, wide, hidden)?, names.output_norm, true)?,
+            heads: config.heads,
+        })
+    }
+
+    /// Lists the layer's tensors for writing.
+    pub fn tensors(&self, names: &LayerNames, name: &str, out: &mut NamedTensors) {
+        let linears = [
+            (names.query, &self.query),
+            (names.key, &self.key),
+            (names.value, &self.value),
+            (names.attention_output, &self.attention_output.linear),
+            (names.intermediate, &self.intermediate),
+            (names.output, &self.output.linear),
+        ];
+        for (part, linear) in linears {
+            out.linear(&format!("{name}.{part}"), linear);
+        }
+        out.layer_norm(&format!("{name}.{}", names.attention_norm), &self.attention_output.norm);
+        out.layer_norm(&format!("{name}.{}", names.output_norm), &self.output.norm);
+    }
+
+    /// Sets the probability of every dropout.
+    pub fn set_dropout(&mut self, p: f64) {
+        self.attention_dropout.prob = p;
+        for dropout in [&mut self.attention_output.dropout, &mut self.output.dropout].into_iter().flatten() {
+            dropout.prob = p;
+        }
+    }
+
+    /// `[R, H] → [R, H]`.
+    pub fn forward(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        let project = |layer: &Linear| hidden.clone().matmul(layer.weight.val());
+        let projected = [project(&self.query), project(&self.key), project(&self.value)];
+        let layers = [&self.query, &self.key, &self.value];
+        let context = ops::attention(projected, layers, self.heads, sequences, &self.attention_dropout);
+        let attended = self.attention_output.forward(context, hidden);
+        let wide = ops::linear_gelu(attended.clone(), &self.intermediate);
+        self.output.forward(wide, attended)
+    }
+}

@@ -1,0 +1,77 @@
+//! safetensors files: which of them a model folder has, and the tensors in them.
+//!
+//! Nothing in a file is believed before it is checked: the format's own checks (header length, offsets without gaps or
+//! overlaps, shapes that fill their bytes) run when a file is opened, and a shard must be a plain name in the folder.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::models::folder::ModelFolder;
+
+/// A file with its parsed header.
+pub struct TensorFile {
+    /// For messages.
+    pub path: PathBuf,
+    bytes: Cow<'static, [u8]>,
+    header: Metadata,
+    /// Where the tensors' bytes begin.
+    data: usize,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl TensorFile {
+    /// Opens one file.
+    pub fn open(folder: &ModelFolder, name: &str) -> Result<Self> {
+        let (bytes, path) = (folder.require(name)?, folder.path(name));
+        let not_readable = || format!("{}: not a readable safetensors file", path.display());
+        let (header_length, header) = SafeTensors::read_metadata(&bytes).with_context(not_readable)?;
+        let data = header_length + size_of::<u64>();
+        Ok(Self { path, bytes, header, data })
+    }
+
+    /// A tensor of the file.
+    pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
+        let info = self.header.info(name)?;
+        let (start, end) = info.data_offsets;
+        let bytes = self.bytes.get(self.data + start..self.data + end)?;
+        TensorView::new(info.dtype, info.shape.clone(), bytes).ok()
+    }
+
+    /// Every name, type and shape.
+    pub fn tensors(&self) -> Vec<(String, Dtype, Vec<usize>)> {
+        self.header.tensors().into_iter().map(|(name, info)| (name, info.dtype, info.shape.clone())).collect()
+    }
+}
+
+/// Names of the files that hold the weights of `stem` (`model`): `model.safetensors`, or the shards that
+/// `model.safetensors.index.json` lists.
+pub fn names(folder: &ModelFolder, stem: &str) -> Result<Vec<String>> {
+    let whole = format!("{stem}.safetensors");
+    let index = format!("{whole}.index.json");
+    if folder.has(&whole) || !folder.has(&index) {
+        return Ok(vec![whole]);
+    }
+    let Index { weight_map } = folder.require_json(&index)?;
+    let mut shards: Vec<String> = weight_map.into_values().collect();
+    shards.sort();
+    shards.dedup();
+    ensure!(!shards.is_empty(), "{}: weight_map names no file", folder.path(&index).display());
+    for shard in &shards {
+        ensure!(
+            shard.ends_with(".safetensors") && !shard.contains(['/', '\\']) && !shard.starts_with('.'),
+            "{}: shard {shard:?} is not the name of a safetensors file in the model folder",
+            folder.path(&index).display()
+        );
+    }
+    Ok(shards)
+}

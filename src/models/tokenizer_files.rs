@@ -1,0 +1,28 @@
+//! The tokenizer of a model folder.
+
+use anyhow::Result;
+
+use crate::models::config::EncoderConfig;
+use crate::models::family::TokenTypes;
+use crate::models::folder::ModelFolder;
+use crate::models::sentence_config::TextLimits;
+use crate::text::tokenizer::{Limits, Tokenizer};
+
+/// Every file that a tokenizer of these families may come from.
+pub const TOKENIZER_FILES: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+];
+
+/// Reads `tokenizer.json`. Ids outside the model's tables are refused where texts are tokenized.
+pub fn read(folder: &ModelFolder, config: &EncoderConfig, text: &TextLimits) -> Result<Tokenizer> {
+    let types = if config.family.token_types == TokenTypes::OfTokenizer { config.types } else { usize::MAX };
+    let limits = Limits { tokens: text.max_tokens, ids: config.vocabulary, types, lower_case: text.lower_case };
+    Tokenizer::from_bytes(&folder.require("tokenizer.json")?, limits, &folder.path("tokenizer.json"))
+}

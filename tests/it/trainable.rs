@@ -1,0 +1,115 @@
+//! Models as the trainer needs them: the same numbers under autodiff, gradients everywhere, dropout, and saved folders
+//! that load as the same model.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::models::folder::ModelFolder;
+use dupmine::models::token_batch::TokenBatch;
+use safetensors::SafeTensors;
+
+use crate::support::{folder, repo};
+
+const TEXTS: [&str; 3] = ["How do I learn the guitar?", "cook rice", "What is the best way to cook rice in India?"];
+
+fn open(name: &str) -> ModelFolder {
+    ModelFolder::open(&repo("fixtures/models").join(name)).unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn texts_of(model: &BiEncoder) -> TokenBatch {
+    let tokenized = model.tokenizer.tokenize(&TEXTS).unwrap();
+    let rows: Vec<&[u32]> = (0..TEXTS.len()).map(|at| tokenized.ids(at)).collect();
+    TokenBatch::new(rows.into_iter().map(|row| (row, [].as_slice())))
+}
+
+fn pairs_of(model: &CrossEncoder) -> TokenBatch {
+    let tokenized = model.tokenizer.tokenize_pairs(&[(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[1])]).unwrap();
+    TokenBatch::new(tokenized.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())))
+}
+
+fn bi_vectors(model: &BiEncoder) -> Vec<f32> {
+    model.model.unit_vectors(&texts_of(model)).into_data().try_into_vec().unwrap()
+}
+
+fn cross_logits(model: &CrossEncoder) -> Vec<f32> {
+    model.model.forward(&pairs_of(model)).into_data().try_into_vec().unwrap()
+}
+
+#[test]
+fn autodiff_gives_the_same_vectors_and_a_gradient_to_every_parameter() {
+    let plain = bi_vectors(&BiEncoder::load(&open("tiny-bert"), &Device::flex()).unwrap());
+    let mut model = BiEncoder::load(&open("tiny-bert"), &Device::flex().autodiff()).unwrap();
+    let with_dropout = bi_vectors(&model);
+    assert!(largest_difference(&with_dropout, &plain) > 0.01, "config.json asks for dropout");
+    model.model = model.model.with_dropout(0.0);
+    assert!(largest_difference(&bi_vectors(&model), &plain) <= 2e-5);
+
+    let gradients = model.model.unit_vectors(&texts_of(&model)).powi_scalar(3).sum().backward();
+    let gradients = GradientsParams::from_grads(gradients, &model.model);
+    // embeddings 3 and their norm 2, and per layer six linear layers and two norms of two tensors each
+    assert_eq!(gradients.len(), 3 + 2 + 2 * 16);
+
+    model.model = model.model.with_dropout(0.5).valid();
+    assert!(largest_difference(&bi_vectors(&model), &plain) <= 1e-6, "no dropout outside training");
+}
+
+#[test]
+fn a_cross_encoder_trains_with_its_head() {
+    let plain = cross_logits(&CrossEncoder::load(&open("tiny-bert-cross"), &Device::flex()).unwrap());
+    let mut model = CrossEncoder::load(&open("tiny-bert-cross"), &Device::flex().autodiff()).unwrap();
+    model.model = model.model.with_dropout(0.0);
+    assert!(largest_difference(&cross_logits(&model), &plain) <= 2e-5);
+    let gradients = model.model.forward(&pairs_of(&model)).sum().backward();
+    assert_eq!(GradientsParams::from_grads(gradients, &model.model).len(), 3 + 2 + 2 * 16 + 4);
+}
+
+#[test]
+fn a_new_head_depends_on_the_seed_alone() {
+    let logits = |seed| cross_logits(&CrossEncoder::with_new_head(&open("tiny-bert"), seed, &Device::flex()).unwrap());
+    assert_eq!(logits(1), logits(1));
+    assert_ne!(logits(1), logits(2));
+}
+
+/// Names of a safetensors file, and its `format`.
+fn header(folder: &Path) -> (BTreeSet<String>, Option<String>) {
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let format = metadata.metadata().as_ref().and_then(|all| all.get("format").cloned());
+    (metadata.tensors().into_keys().collect(), format)
+}
+
+#[test]
+fn a_saved_folder_is_the_same_model_under_the_same_names() {
+    let work = folder();
+    let model = BiEncoder::load(&open("tiny-bert"), &Device::flex()).unwrap();
+    let saved = work.path().join("bi");
+    model.save(&saved).unwrap();
+    let again = BiEncoder::load(&ModelFolder::open(&saved).unwrap(), &Device::flex()).unwrap();
+    assert_eq!(bi_vectors(&again), bi_vectors(&model));
+    assert_eq!(again.tokenizer.max_tokens(), model.tokenizer.max_tokens());
+    let ((names, format), (mut original, _)) = (header(&saved), header(&repo("fixtures/models/tiny-bert")));
+    // no model reads these
+    original.retain(|name| !name.starts_with("pooler") && !name.ends_with("position_ids"));
+    assert_eq!((names, format.as_deref()), (original, Some("pt")));
+    assert!(model.save(&saved).is_err_and(|error| error.to_string().contains("exists already")));
+
+    let model = CrossEncoder::load(&open("tiny-bert-cross"), &Device::flex().autodiff()).unwrap();
+    let saved = work.path().join("cross");
+    model.save(&saved).unwrap();
+    let again = CrossEncoder::load(&ModelFolder::open(&saved).unwrap(), &Device::flex()).unwrap();
+    let valid = CrossEncoder { model: model.model.valid(), ..model };
+    assert_eq!(cross_logits(&again), cross_logits(&valid));
+    let ((names, format), (mut original, _)) = (header(&saved), header(&repo("fixtures/models/tiny-bert-cross")));
+    original.retain(|name| !name.ends_with("position_ids"));
+    assert_eq!((names, format.as_deref()), (original, Some("pt")));
+}
