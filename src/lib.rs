@@ -27,3 +27,4 @@ pub mod search;
 pub mod stages;
 pub mod tables;
 pub mod text;
+pub mod training;

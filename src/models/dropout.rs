@@ -24,7 +24,7 @@ pub fn seeded<T>(seed: u64, work: impl FnOnce() -> T) -> T {
 }
 
 /// Zeroes a share of the numbers and scales the rest up. Does nothing outside [`seeded`]: inference never drops.
-#[derive(Module, Clone, Debug)]
+#[derive(Module, Debug)]
 pub struct Dropout {
     /// Share of numbers that become zero.
     #[module(skip)]

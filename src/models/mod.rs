@@ -9,6 +9,7 @@ pub mod config;
 pub mod cross_encoder;
 pub mod dense;
 mod distilbert;
+pub mod dropout;
 pub mod encoder;
 pub mod family;
 pub mod folder;

@@ -7,11 +7,12 @@
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
 use burn::module::Module;
-use burn::nn::{Dropout, LayerNorm, Linear};
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use crate::device::is_plain_cpu;
+use crate::models::dropout::Dropout;
 use crate::models::kernels;
 use crate::models::token_batch::TokenBatch;
 

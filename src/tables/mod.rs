@@ -13,4 +13,5 @@ pub mod results;
 pub mod shards;
 pub mod splits;
 pub mod training_metrics;
+
 pub mod write;

@@ -7,9 +7,14 @@
 //! [`trainer`] is the loop: start there. [`step`] is one update, [`network`] what is updated.
 
 pub mod batches;
+pub mod checkpoint;
+pub mod curves;
 pub mod dataset;
+pub mod evaluation;
 pub mod gradients;
+pub mod history;
 pub mod network;
 pub mod optimizer;
 pub mod schedule;
 pub mod step;
+pub mod trainer;

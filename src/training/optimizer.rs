@@ -52,7 +52,14 @@ impl AdamW {
         self.updates += 1;
         self.moments.resize(gradients.len(), Moments::default());
         let step = Step::new(&self.config, self.updates, rate);
-        module.map(&mut Update { step, decay: self.config.weight_decay, rate, moments: &mut self.moments, gradients, next: 0 })
+        module.map(&mut Update {
+            step,
+            decay: self.config.weight_decay,
+            rate,
+            moments: &mut self.moments,
+            gradients,
+            next: 0,
+        })
     }
 }
 
@@ -82,7 +89,7 @@ impl Step {
 
     /// `gradient` empty stands for zeros.
     fn apply(self, weights: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32], keep: f32) {
-        let mut one = |p: &mut f32, m: &mut f32, v: &mut f32, g: f32| {
+        let one = |p: &mut f32, m: &mut f32, v: &mut f32, g: f32| {
             *m += (g - *m) * (1.0 - self.beta1);
             *v = *v * self.beta2 + g * g * (1.0 - self.beta2);
             *p = *p * keep - self.size * *m / (v.sqrt() * self.second_scale + self.epsilon);
