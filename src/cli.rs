@@ -55,6 +55,8 @@ enum Command {
     },
     /// Split labelled pairs into train, dev and test
     Split(commands::split::SplitArgs),
+    /// Train a model on labelled pairs
+    Train(Box<commands::train::TrainArgs>),
     /// Look into model folders and compress them
     Models {
         #[command(subcommand)]
@@ -90,12 +92,17 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Run { pipeline, sets, run }) => {
             let text = std::fs::read_to_string(&pipeline)
                 .map_err(|e| usage(format!("cannot read pipeline {}: {e}", pipeline.display())))?;
+            if commands::train::is_pipeline(&text) {
+                let progress = Progress::new(run.quiet, cancelled);
+                return commands::train::run_file(&text, &pipeline, &sets, run.force, &progress);
+            }
             let mut base = config::parse(&text, &pipeline)?;
             for set in &sets {
                 base = config::overlay(&base, &config::parse_set(set)?)?;
             }
             mine(base, *run, cancelled)
         }
+        Some(Command::Train(args)) => commands::train::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Split(args)) => commands::split::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
             compress::compress(&ModelFolder::open(&input)?, &output)

@@ -15,6 +15,7 @@ use crate::losses::{
     Targets, binary_cross_entropy, contrastive, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
+use crate::training::network::Kind;
 
 /// One loss by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +55,27 @@ impl Loss {
         matches!(self, Self::Ranking | Self::CachedRanking)
     }
 
-    /// Whether targets are a teacher's scores and not labels.
-    pub fn distils_scores(self) -> bool {
-        matches!(self, Self::ScoreDistillation | Self::MarginMse)
+    /// Whether it looks at labels 0 and 1, both of which must occur.
+    pub fn contrasts(self) -> bool {
+        matches!(self, Self::CosineSimilarity | Self::Contrastive | Self::OnlineContrastive | Self::BinaryCrossEntropy)
+    }
+
+    /// Whether it looks at pairs that are no duplicates.
+    pub fn uses_others(self) -> bool {
+        !self.is_ranking() && self != Self::MarginMse
+    }
+
+    /// Whether targets come from another model.
+    pub fn needs_teacher(self) -> bool {
+        matches!(self, Self::ScoreDistillation | Self::MarginMse | Self::CosineDistillation)
+    }
+
+    /// Whose outputs it compares.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::BinaryCrossEntropy | Self::ScoreDistillation => Kind::Cross,
+            _ => Kind::Bi,
+        }
     }
 }
 

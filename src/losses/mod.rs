@@ -10,7 +10,7 @@
 //!
 //! | loss | outputs | examples need |
 //! |---|---|---|
-//! | [`cosine_similarity`] | vectors | a target cosine (labels become −1 and 1, or a teacher's score) |
+//! | [`cosine_similarity`] | vectors | labels 0 and 1, or a teacher's probabilities |
 //! | [`contrastive`], [`online_contrastive`] | vectors | labels 0 and 1, both kinds |
 //! | [`multiple_negatives_ranking`], [`cached_ranking`] | vectors | duplicates; hard negatives help; no two of a cluster in a batch |
 //! | [`margin_mse`] | vectors | hard negatives and a teacher's margins |

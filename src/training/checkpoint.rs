@@ -18,7 +18,8 @@ use crate::training::history::History;
 use crate::training::optimizer::Moments;
 use crate::training::step::Learner;
 
-const PREFIX: &str = "checkpoint-";
+const CHECKPOINT: &str = "checkpoint-";
+const BEST: &str = "best-";
 const EXTENSION: &str = ".safetensors";
 
 /// One tensor of a file.
@@ -50,17 +51,6 @@ fn write(path: &Path, entries: &[Entry]) -> Result<()> {
     publish(file, path)
 }
 
-/// Writes the weights alone.
-pub fn save_weights<M: Module>(path: &Path, module: &M) -> Result<()> {
-    write(path, &weights(module))
-}
-
-/// Reads weights into a module of the same shape.
-pub fn load_weights<M: Module>(path: &Path, module: M) -> Result<M> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    read_weights(&parse(&bytes, path)?, path, module)
-}
-
 /// Writes a checkpoint into `folder` and removes all but the latest `keep`.
 pub fn save(folder: &Path, learner: &Learner, history: &History, keep: usize) -> Result<()> {
     let mut entries = weights(&learner.network);
@@ -68,20 +58,46 @@ pub fn save(folder: &Path, learner: &Learner, history: &History, keep: usize) ->
         [("first", first), ("second", second)]
             .map(|(kind, values)| entry_f32(format!("{kind}.{at:04}"), vec![values.len()], values))
     };
-    entries.extend(learner.optimizer.moments.iter().enumerate().flat_map(|(at, moments)| of_moments(at, moments)));
+    let none = Moments::default();
+    for at in 0..entries.len() {
+        entries.extend(of_moments(at, learner.optimizer.moments.get(at).unwrap_or(&none)));
+    }
     let (steps, evaluations) = history.to_rows();
     entries.extend([entry_f64("history.steps", 3, &steps), entry_f64("history.evaluations", 7, &evaluations)]);
-    write(&folder.join(format!("{PREFIX}{:08}{EXTENSION}", learner.optimizer.updates)), &entries)?;
-    let all = list(folder)?;
-    for (_, path) in &all[..all.len().saturating_sub(keep)] {
-        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok(())
+    write(&path(folder, CHECKPOINT, learner.optimizer.updates), &entries)?;
+    let all = list(folder, CHECKPOINT)?;
+    all[..all.len().saturating_sub(keep)].iter().try_for_each(|(_, path)| remove(path))
+}
+
+/// Writes the weights of the best evaluation so far. Those before it stay until [`prune_best`]: the latest checkpoint
+/// may still mean one of them.
+pub fn save_best<M: Module>(folder: &Path, step: u64, module: &M) -> Result<()> {
+    write(&path(folder, BEST, step), &weights(module))
+}
+
+/// Reads the weights that [`save_best`] wrote at `step` into a module of the same shape.
+pub fn load_best<M: Module>(folder: &Path, step: u64, module: M) -> Result<M> {
+    let path = path(folder, BEST, step);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    read_weights(&parse(&bytes, &path)?, &path, module)
+}
+
+/// Removes all best weights but those of `step`.
+pub fn prune_best(folder: &Path, step: u64) -> Result<()> {
+    list(folder, BEST)?.iter().filter(|(other, _)| *other != step).try_for_each(|(_, path)| remove(path))
+}
+
+fn path(folder: &Path, prefix: &str, step: u64) -> PathBuf {
+    folder.join(format!("{prefix}{step:08}{EXTENSION}"))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 /// Brings the learner to the latest checkpoint of `folder`; `None` when it has none.
 pub fn resume(folder: &Path, learner: &mut Learner) -> Result<Option<History>> {
-    let Some((updates, path)) = list(folder)?.pop() else { return Ok(None) };
+    let Some((updates, path)) = list(folder, CHECKPOINT)?.pop() else { return Ok(None) };
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = parse(&bytes, &path)?;
     learner.network = read_weights(&file, &path, learner.network.clone())?;
@@ -95,13 +111,13 @@ pub fn resume(folder: &Path, learner: &mut Learner) -> Result<Option<History>> {
     Ok(Some(History::from_rows(&rows("history.steps")?, &rows("history.evaluations")?)))
 }
 
-/// Checkpoints with their steps, oldest first.
-fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+/// Files of one kind with their steps, oldest first.
+fn list(folder: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let step = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(EXTENSION));
+        let step = name.strip_prefix(prefix).and_then(|name| name.strip_suffix(EXTENSION));
         if let Some(step) = step.and_then(|step| step.parse().ok()) {
             found.push((step, path));
         }

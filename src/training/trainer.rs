@@ -94,7 +94,6 @@ pub fn train(
     run: &Path,
     progress: &Progress,
 ) -> Result<Trained> {
-    let best_weights = run.join("best.safetensors");
     let mut learner = Learner { network: start, optimizer: AdamW::new(config.adamw), config: step_config.clone() };
     let mut history = match checkpoint::resume(run, &mut learner)? {
         Some(history) => history,
@@ -109,12 +108,13 @@ pub fn train(
     let started = Instant::now();
     let save = |learner: &Learner, history: &History| -> Result<()> {
         checkpoint::save(run, learner, history, config.keep_checkpoints)?;
+        checkpoint::prune_best(run, history.best(config.metric).map_or(0, |(step, _)| step))?;
         write_figures(&run.join("metrics.parquet"), &history.figures())?;
         curves::draw(&run.join("curves.svg"), history)
     };
 
     if history.evaluations.is_empty() {
-        evaluate(&learner, dev, &mut history, config, &best_weights, progress)?;
+        evaluate(&learner, dev, &mut history, config, run, progress)?;
     }
     while history.steps.len() < plan.steps && !is_over(&history, config, started) {
         let step = history.steps.len();
@@ -123,7 +123,7 @@ pub fn train(
         let done = step + 1;
         task.note(&format!("step {done} of {}, loss {:.4}", plan.steps, figures.loss));
         if done.is_multiple_of(config.evaluate_every) || done == plan.steps {
-            evaluate(&learner, dev, &mut history, config, &best_weights, progress)?;
+            evaluate(&learner, dev, &mut history, config, run, progress)?;
         }
         if done.is_multiple_of(config.checkpoint_every) {
             save(&learner, &history)?;
@@ -138,12 +138,12 @@ pub fn train(
     let seconds = started.elapsed().as_secs_f64();
     let trained = history.steps.len();
     if history.evaluations.last().is_none_or(|(step, _)| *step < trained as u64) {
-        evaluate(&learner, dev, &mut history, config, &best_weights, progress)?;
+        evaluate(&learner, dev, &mut history, config, run, progress)?;
     }
     save(&learner, &history)?;
     let best = history.best(config.metric).unwrap_or_default();
     Ok(Trained {
-        network: checkpoint::load_weights(&best_weights, learner.network)?,
+        network: checkpoint::load_best(run, best.0, learner.network)?,
         best,
         pairs_per_second: plan.examples(resumed..trained) as f64 / seconds.max(1e-9),
         history,
@@ -163,14 +163,14 @@ fn evaluate(
     dev: &DevSet,
     history: &mut History,
     config: &TrainerConfig,
-    best_weights: &Path,
+    run: &Path,
     progress: &Progress,
 ) -> Result<()> {
     let (step, figures) = (history.steps.len() as u64, dev.evaluate(&learner.network, progress)?);
     let before = history.best(config.metric).map(|(_, best)| best.get(config.metric));
     history.evaluations.push((step, figures));
     if before.is_none_or(|before| figures.get(config.metric) > before) {
-        checkpoint::save_weights(best_weights, &learner.network)?;
+        checkpoint::save_best(run, step, &learner.network)?;
     }
     progress.say(&format!(
         "step {step}: dev average precision {:.4}, F1 {:.4} at {:.3}, accuracy {:.4}",

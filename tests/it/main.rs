@@ -15,3 +15,4 @@ mod rerank;
 mod search;
 mod support;
 mod trainable;
+mod training;
