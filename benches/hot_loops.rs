@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use dupmine::device::DeviceChoice;
+use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::built_in::BI_ENCODER;
 use dupmine::progress::Progress;
@@ -33,7 +33,7 @@ fn unit_vectors(rows: usize, width: usize) -> Vec<f32> {
 
 #[divan::bench(args = [64, 16, 4])]
 fn embed_one_batch_of_1024_tokens(bencher: divan::Bencher, rows: usize) {
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     let model = BiEncoder::load(&BI_ENCODER, &device).expect("the built-in model loads");
     let ids: Vec<u32> = (0..1024 / rows as u32).map(|t| 2000 + t).collect();
     let batch: Vec<&[u32]> = (0..rows).map(|_| ids.as_slice()).collect();
@@ -42,7 +42,7 @@ fn embed_one_batch_of_1024_tokens(bencher: divan::Bencher, rows: usize) {
 
 #[divan::bench]
 fn exact_search_of_8192_vectors(bencher: divan::Bencher) {
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     let values = unit_vectors(8192, 384);
     let (vectors, usable) = (Vectors { values: &values, width: 384 }, vec![true; 8192]);
     let progress = Progress::new(true, Arc::new(AtomicBool::new(false)));

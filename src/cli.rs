@@ -7,10 +7,14 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands;
+use crate::commands::calibrate::{self, CalibrateArgs};
+use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::models::{self, ModelsCommand};
+use crate::commands::sample::{self, SampleArgs};
+use crate::commands::split::{self, SplitArgs};
+use crate::commands::train::{self, TrainArgs};
+use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
-use crate::models::compress;
-use crate::models::folder::ModelFolder;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
 use crate::pipeline::{self, plan::Plan};
 use crate::progress::Progress;
@@ -54,32 +58,26 @@ enum Command {
         run: Box<RunArgs>,
     },
     /// Split labelled pairs into train, dev and test
-    Split(commands::split::SplitArgs),
+    Split(SplitArgs),
     /// Train a model on labelled pairs
-    Train(Box<commands::train::TrainArgs>),
-    /// Look into model folders and compress them
+    Train(Box<TrainArgs>),
+    /// Measure models, thresholds and finished runs against labels
+    Evaluate(Box<EvaluateArgs>),
+    /// Fit a model's probabilities and threshold to labelled pairs, for later runs to use
+    Calibrate(CalibrateArgs),
+    /// Draw pairs of a finished run for a person to label
+    Sample(SampleArgs),
+    /// Download models, look into them and compress them
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum ModelsCommand {
-    /// Store a model with 8-bit weights
-    Compress {
-        /// Model folder to read
-        #[arg(long, value_name = "DIR")]
-        input: PathBuf,
-        /// Folder to write; must not exist
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
-    /// Print what a model folder holds
-    Show {
-        /// Model folder, or `built-in`
-        folder: PathBuf,
-    },
+    /// Write a finished run as one page for a person
+    Report(report::ReportArgs),
+    /// Look at a finished run: as a whole, one cluster, or one question
+    Show(show::ShowArgs),
+    /// Say of two texts whether a run would call them duplicates, and why
+    Explain(explain::ExplainArgs),
 }
 
 /// Runs what was typed. `cancelled` is raised when the user asks to stop.
@@ -92,9 +90,9 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Run { pipeline, sets, run }) => {
             let text = std::fs::read_to_string(&pipeline)
                 .map_err(|e| usage(format!("cannot read pipeline {}: {e}", pipeline.display())))?;
-            if commands::train::is_pipeline(&text) {
+            if train::is_pipeline(&text) {
                 let progress = Progress::new(run.quiet, cancelled);
-                return commands::train::run_file(&text, &pipeline, &sets, run.force, &progress);
+                return train::run_file(&text, &pipeline, &sets, run.force, &progress);
             }
             let mut base = config::parse(&text, &pipeline)?;
             for set in &sets {
@@ -102,19 +100,15 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             }
             mine(base, *run, cancelled)
         }
-        Some(Command::Train(args)) => commands::train::run(&args, &Progress::new(args.quiet, cancelled)),
-        Some(Command::Split(args)) => commands::split::run(&args, &Progress::new(args.quiet, cancelled)),
-        Some(Command::Models { command: ModelsCommand::Compress { input, output } }) => {
-            compress::compress(&ModelFolder::open(&input)?, &output)
-        }
-        Some(Command::Models { command: ModelsCommand::Show { folder } }) => {
-            let folder = if folder.as_os_str() == "built-in" {
-                crate::models::built_in::BI_ENCODER
-            } else {
-                ModelFolder::open(&folder)?
-            };
-            print_lines(&compress::describe(&folder)?)
-        }
+        Some(Command::Split(args)) => split::run(&args, &Progress::new(args.quiet, cancelled)),
+        Some(Command::Train(args)) => train::run(&args, &Progress::new(args.quiet, cancelled)),
+        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancelled))?),
+        Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancelled))?),
+        Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),
+        Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancelled)),
+        Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancelled)),
+        Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancelled)),
     }
 }
 
@@ -129,20 +123,7 @@ fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()
     let progress = Progress::new(run.quiet, cancelled);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(&plan.describe());
+        return print_lines(plan.describe());
     }
     pipeline::mine(&plan, run.force, &progress)
-}
-
-/// Results that were asked for go to stdout; a reader that went away is no failure.
-fn print_lines(lines: &[String]) -> Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        match writeln!(out, "{line}") {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.context("cannot write to stdout")?,
-        }
-    }
-    Ok(())
 }

@@ -1,28 +1,294 @@
 //! Where tensors live. The only file that knows which backends this binary was built with.
 
-use burn::tensor::Device;
+use std::fmt;
+use std::panic::{catch_unwind, set_hook, take_hook};
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::error::usage;
+use crate::progress::Progress;
+use crate::text::batch::Cut;
+
 /// The device that `--device` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// The best that works on this machine
+    /// The best that works on this machine.
     Auto,
-    /// Pure Rust on the processor
+    /// Pure Rust on the processor.
     Cpu,
+    /// One NVIDIA card through CUDA.
+    Cuda(usize),
+    /// Every NVIDIA card.
+    CudaAll,
+    /// libtorch on the processor.
+    Tch,
+    /// libtorch on one NVIDIA card.
+    TchCuda(usize),
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, card) = text.split_once(':').unwrap_or((text, "0"));
+        match (name, card, card.parse()) {
+            ("auto", ..) if text == "auto" => Ok(Self::Auto),
+            ("cpu", ..) if text == "cpu" => Ok(Self::Cpu),
+            ("tch", ..) if text == "tch" => Ok(Self::Tch),
+            ("cuda", "all", _) => Ok(Self::CudaAll),
+            ("cuda", _, Ok(card)) => Ok(Self::Cuda(card)),
+            ("tch-cuda", _, Ok(card)) => Ok(Self::TchCuda(card)),
+            _ => Err(format!(
+                "{text:?} is no device, expected auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda or tch-cuda:N"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(card) => write!(f, "cuda:{card}"),
+            Self::CudaAll => f.write_str("cuda:all"),
+            Self::Tch => f.write_str("tch"),
+            Self::TchCuda(card) => write!(f, "tch-cuda:{card}"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+/// How work is cut for a kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Small batches that stay in a core's cache, one worker a core.
+    Cpu,
+    /// libtorch has threads of its own: one worker, batches large enough for all of them.
+    Tch,
+    /// Large batches of few shapes, one worker a card.
+    Gpu,
+}
+
+/// Opened devices of one kind; each takes a copy of the model and a share of the batches.
+#[derive(Debug, Clone)]
+pub struct Devices {
+    /// At least one.
+    pub list: Vec<Device>,
+    pub kind: Kind,
+    /// How work is cut into batches.
+    pub cut: Cut,
+    /// For logs and the manifest.
+    pub name: String,
 }
 
 impl DeviceChoice {
-    /// The Burn device, and its name for logs and the manifest.
-    pub fn open(self) -> (Device, &'static str) {
-        match self {
-            Self::Auto | Self::Cpu => (Device::flex(), "cpu"),
+    /// Opens what was chosen and tries it with a small product. What is not in this build or does not work on this
+    /// machine is an error that says what would make it work; `auto` goes on to the next best and says which it took.
+    pub fn open(self, progress: &Progress) -> Result<Devices> {
+        let devices = match self {
+            Self::Auto => auto(),
+            Self::Cpu => Ok(cpu()),
+            Self::Cuda(card) => cards("cuda", backend::cuda(), &[card]),
+            Self::CudaAll => all_cards(),
+            Self::Tch => tch(),
+            Self::TchCuda(card) => cards("tch-cuda", backend::tch_cuda(), &[card]),
+        };
+        let devices = devices.map_err(|why| usage(format!("--device {self}: {why}")))?;
+        if self == Self::Auto && devices.kind != Kind::Cpu {
+            progress.say(&format!("device {}", devices.name));
+        }
+        Ok(devices)
+    }
+}
+
+impl Devices {
+    /// Devices of one kind, with batches as they suit it.
+    pub fn new(list: Vec<Device>, kind: Kind, name: impl Into<String>) -> Self {
+        let cut = match kind {
+            Kind::Cpu => Cut::CPU,
+            Kind::Tch => Cut::TCH,
+            Kind::Gpu => Cut::GPU,
+        };
+        Self { list, kind, cut, name: name.into() }
+    }
+
+    /// Where vectors are compared: on a GPU, else on the plain processor.
+    pub fn for_search(&self) -> Device {
+        match self.kind {
+            Kind::Gpu => self.list[0].clone(),
+            Kind::Cpu | Kind::Tch => plain_cpu(),
         }
     }
+}
+
+/// The processor through Burn's own backend: always there.
+fn cpu() -> Devices {
+    Devices::new(vec![plain_cpu()], Kind::Cpu, "cpu")
+}
+
+/// The processor without autodiff, where the fused loops of this program run.
+pub fn plain_cpu() -> Device {
+    Device::flex()
 }
 
 /// Whether `device` is the processor without autodiff, where tensors are plain f32 buffers that loops may work on.
 pub fn is_plain_cpu(device: &Device) -> bool {
     !device.is_autodiff() && *device == Device::flex()
+}
+
+/// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.
+type Backend = Result<fn(usize) -> Device, &'static str>;
+
+fn auto() -> Result<Devices, String> {
+    let gpu = count_cards().and_then(|_| cards("cuda", backend::cuda(), &[0]));
+    Ok(gpu.or_else(|_| cards("tch-cuda", backend::tch_cuda(), &[0])).unwrap_or_else(|_| cpu()))
+}
+
+fn tch() -> Result<Devices, String> {
+    let open = backend::tch().map_err(not_built)?;
+    let device = tried(open, 0)?;
+    Ok(Devices::new(vec![device], Kind::Tch, "tch"))
+}
+
+fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, String> {
+    let open = backend.map_err(not_built)?;
+    let try_one = |&card: &usize| {
+        tried(open, card).map_err(|why| {
+            format!(
+                "card {card} does not answer ({why}). It needs an NVIDIA driver (nvidia-smi must list the card) and the \
+                 libraries that README.md names under Devices on LD_LIBRARY_PATH"
+            )
+        })
+    };
+    let list = numbers.iter().map(try_one).collect::<Result<_, _>>()?;
+    let names: Vec<String> = numbers.iter().map(|card| format!("{name}:{card}")).collect();
+    Ok(Devices::new(list, Kind::Gpu, names.join(" ")))
+}
+
+fn all_cards() -> Result<Devices, String> {
+    cards("cuda", backend::cuda(), &(0..count_cards()?).collect::<Vec<_>>())
+}
+
+fn count_cards() -> Result<usize, String> {
+    match backend::cuda().map_err(not_built).and_then(|_| quietly(backend::cuda_cards))? {
+        0 => Err("no NVIDIA card on this machine, or no driver (nvidia-smi must list it)".into()),
+        count => Ok(count),
+    }
+}
+
+fn not_built(feature: &str) -> String {
+    format!("this build of mine has no {feature}; build one that has: cargo install --path . --features {feature}")
+}
+
+/// Opens a device and has it multiply, so that what is missing shows here and not in the middle of a run.
+fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
+    let sum = quietly(move || {
+        let device = open(card);
+        let ones = Tensor::<2>::ones([16, 16], &device);
+        (ones.clone().matmul(ones).sum().into_scalar::<f32>(), device)
+    });
+    match sum? {
+        (4096.0, device) => Ok(device),
+        (other, _) => Err(format!("a product of ones sums to {other}, expected 4096")),
+    }
+}
+
+/// Backends panic when a driver or a library is missing: the panic's message as an error, and nothing on stderr.
+fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let result = catch_unwind(work);
+    set_hook(hook);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("it failed without a message").split_whitespace().collect::<Vec<_>>().join(" ")
+    })
+}
+
+/// What this build has.
+mod backend {
+    use super::Backend;
+
+    #[cfg(feature = "cuda")]
+    pub fn cuda() -> Backend {
+        Ok(|card| burn::tensor::Device::cuda(card))
+    }
+
+    #[cfg(feature = "cuda")]
+    pub fn cuda_cards() -> usize {
+        burn::tensor::Device::enumerate(burn::tensor::DeviceType::Cuda).len()
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    pub fn cuda() -> Backend {
+        Err("cuda")
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    pub fn cuda_cards() -> usize {
+        0
+    }
+
+    // burn-tch is deprecated upstream, but the fastest way on a processor with bf16 (BENCHMARKS.md)
+    #[cfg(feature = "tch")]
+    #[expect(deprecated)]
+    pub fn tch() -> Backend {
+        Ok(|_| burn::tensor::Device::libtorch())
+    }
+
+    #[cfg(feature = "tch")]
+    #[expect(deprecated)]
+    pub fn tch_cuda() -> Backend {
+        Ok(|card| burn::tensor::Device::libtorch_cuda(card))
+    }
+
+    #[cfg(not(feature = "tch"))]
+    pub fn tch() -> Backend {
+        Err("tch")
+    }
+
+    #[cfg(not(feature = "tch"))]
+    pub fn tch_cuda() -> Backend {
+        Err("tch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_devices_are_read_and_written() {
+        for name in ["auto", "cpu", "cuda:0", "cuda:12", "cuda:all", "tch", "tch-cuda:1"] {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!("tch-cuda".parse(), Ok(DeviceChoice::TchCuda(0)));
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cpu:0", "tch:1", "tch-cuda:all", "auto:all"] {
+            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_its_message() {
+        assert_eq!(quietly(|| panic!("no\n  driver")), Err::<(), _>("no driver".to_string()));
+        assert_eq!(tried(|_| Device::flex(), 0), Ok(Device::flex()));
+    }
 }

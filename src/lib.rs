@@ -11,8 +11,12 @@
 //! - [`stages`] holds one typed function a stage, from tables to tables.
 //! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer, [`models`] of the Burn modules,
 //!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
+//! - [`commands`] holds what can be typed besides a run, one file a command; [`calibration`] turns scores into
+//!   probabilities and wishes into thresholds.
+//! - [`report`] is the page that a person looks at.
 //! - [`cli`] parses, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
 
+pub mod calibration;
 pub mod cli;
 pub mod clustering;
 pub mod commands;
@@ -23,6 +27,7 @@ pub mod metrics;
 pub mod models;
 pub mod pipeline;
 pub mod progress;
+pub mod report;
 pub mod search;
 pub mod stages;
 pub mod tables;

@@ -1,4 +1,41 @@
-//! One file a command: its arguments and what it does with them.
+//! What can be typed besides a run: one file a command, with its arguments and one function `run`.
+//!
+//! A command reads files, calls stages, metrics and calibration, and returns or writes the answer. Results go to
+//! stdout through [`print_lines`] alone.
 
+pub mod calibrate;
+pub mod evaluate;
+pub mod explain;
+pub mod models;
+pub mod report;
+pub mod sample;
+pub mod show;
+mod show_cluster;
+mod show_question;
 pub mod split;
+mod terminal;
 pub mod train;
+
+use anyhow::{Context, Result};
+
+use crate::models::folder::ModelFolder;
+use crate::models::{built_in, hub};
+use crate::progress::Progress;
+
+/// The model that a flag names: a folder, a hub name, or `built-in`.
+fn model(written: &str, progress: &Progress) -> Result<ModelFolder> {
+    if written == "built-in" { Ok(built_in::BI_ENCODER) } else { hub::open(written, progress) }
+}
+
+/// Results that were asked for go to stdout; a reader that went away is no failure.
+pub fn print_lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{}", line.as_ref()) {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("cannot write to stdout")?,
+        }
+    }
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::error::{hint, usage};
 use crate::models::built_in;
@@ -76,9 +76,16 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         _ => {}
     }
     let run = RunFolder::open(&options.run, &fingerprint, force)?;
-    let (device, _) = options.device.open();
-    let mut trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
+    let device = options.device.open(progress)?.list.swap_remove(0);
+    let trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
     let Data { dataset, dev } = data::prepare(options, &device, progress)?;
+    if let (Some((_, theirs)), Trainee::Bi(student)) = (&dataset.teacher, &trainee) {
+        let ours = student.dimensions();
+        ensure!(
+            *theirs == ours,
+            "the teacher's vectors have {theirs} dimensions, the student's {ours}: cosine distillation needs the same"
+        );
+    }
     let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
     let dev = DevSet::new(&dev, options.kind, trainee.tokenizer())?;
     let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
@@ -95,6 +102,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         Some(p) => trainee.network().with_dropout(p),
         None => trainee.network(),
     };
+    let network = if options.freeze_encoder { network.with_frozen_encoder() } else { network };
     let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
     summarise(options, &trained, progress);
 
@@ -109,7 +117,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     }
     let measured_on = format!("{} dev pairs", dev.len());
     let calibration = dev.calibrate(&trained.network, measured_on, progress)?;
-    trainee.set(trained.network);
+    let trainee = trainee.with(trained.network);
     let model = run.model()?;
     let writer = FolderWriter::new(&model)?;
     trainee.write(&writer)?;

@@ -57,7 +57,14 @@ impl Loss {
 
     /// Whether it looks at labels 0 and 1, both of which must occur.
     pub fn contrasts(self) -> bool {
-        matches!(self, Self::CosineSimilarity | Self::Contrastive | Self::OnlineContrastive | Self::BinaryCrossEntropy)
+        matches!(
+            self,
+            Self::CosineSimilarity
+                | Self::Contrastive
+                | Self::OnlineContrastive
+                | Self::BinaryCrossEntropy
+                | Self::NegativeLogLikelihood
+        )
     }
 
     /// Whether it looks at pairs that are no duplicates.
@@ -74,6 +81,7 @@ impl Loss {
     pub fn kind(self) -> Kind {
         match self {
             Self::BinaryCrossEntropy | Self::ScoreDistillation => Kind::Cross,
+            Self::NegativeLogLikelihood => Kind::Siamese,
             _ => Kind::Bi,
         }
     }

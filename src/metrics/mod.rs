@@ -3,10 +3,20 @@
 //! Every function is pure, works in f64 and is free of models and tables: slices in, figures out. A figure that the
 //! data leave undefined (no positive pair, one class only) is `None`, never a made-up 0; figures that count
 //! mistakes are perfect where there is nothing to get wrong. The definitions are those of scikit-learn wherever it has
-//! one, and `fixtures/reference/metrics.json` holds its answers.
+//! one, else those of sentence-transformers' evaluators; `fixtures/reference/` holds their answers.
 //!
+//! - [`pairs`]: scored pairs against labels: best F1, best accuracy, average precision, ROC AUC, confusion matrix.
+//! - [`gold`]: the known duplicates of a corpus, closed transitively, and where mining lost them.
+//! - [`retrieval`]: ranked candidates: nDCG, MRR, MAP, recall, precision at k.
 //! - [`clusters`]: a clustering against the gold one: pairwise and B-cubed precision, recall, F1; adjusted Rand.
-//! - [`pairs`]: scored pairs against labels: best F1, best accuracy, average precision, ROC AUC.
+//! - [`calibration`]: probabilities against labels: expected calibration error, Brier score.
+//! - [`bootstrap`]: intervals for all of them, over clusters of questions.
+//! - [`stratified`]: precision and recall of a run from a labelled sample of its pairs.
 
+pub mod bootstrap;
+pub mod calibration;
 pub mod clusters;
+pub mod gold;
 pub mod pairs;
+pub mod retrieval;
+pub mod stratified;

@@ -1,121 +1,281 @@
 //! Scored pairs compared with their labels.
 //!
 //! Inputs everywhere: `labels` (true = duplicate) and `scores`, one each a pair, a higher score meaning more likely a
-//! duplicate. A pair is predicted positive when its score is at or above the threshold, so only the distinct scores
-//! are thresholds worth trying, and pairs of equal score are decided together: no order of ties can change a figure.
-//! Scores are finite; callers with f32 widen, which is exact.
+//! duplicate. A pair is predicted positive when its score is at or above the threshold. Pairs of equal score are
+//! decided together, so no order of ties can change a figure. Scores are finite; callers with f32 widen, which is exact.
+//!
+//! A reported threshold lies halfway between the lowest score above and the highest below, as in sentence-transformers'
+//! evaluators: on new pairs it is the better guess, on these it decides the same.
 
-/// The threshold with the highest F1, and what it gives.
+use rayon::slice::ParallelSliceMut;
+
+/// Every figure of one set of scored pairs. `None` where the labels leave a figure undefined.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PairFigures {
+    pub pairs: u64,
+    pub positives: u64,
+    /// The threshold with the highest F1.
+    pub best_f1: Option<BestF1>,
+    /// The threshold with the highest share of right decisions.
+    pub best_accuracy: Option<BestAccuracy>,
+    /// Σ (Rₖ − Rₖ₋₁) Pₖ over the distinct scores from the highest, scikit-learn's `average_precision_score`.
+    pub average_precision: Option<f64>,
+    /// Area under the ROC curve: the probability that a positive outscores a negative, a tie counting half.
+    pub roc_auc: Option<f64>,
+}
+
+/// The highest F1 = 2 TP / (2 TP + FP + FN) over every threshold, ties to the higher one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BestF1 {
     pub f1: f64,
     pub precision: f64,
     pub recall: f64,
-    /// Inclusive; one of the scores.
     pub threshold: f64,
+    /// Matthews correlation at the same threshold.
+    pub mcc: f64,
 }
 
-/// The threshold with the highest share of right decisions.
+/// The highest (TP + TN) / n over every threshold, ties to the higher one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BestAccuracy {
     pub accuracy: f64,
-    /// Inclusive; one of the scores, or infinite where calling no pair a duplicate is best.
+    /// Just above the highest score where calling no pair a duplicate is best.
     pub threshold: f64,
 }
 
-/// The highest F1 = 2 TP / (2 TP + FP + FN) over every threshold, ties to the higher one; `None` without a positive.
-pub fn best_f1(labels: &[bool], scores: &[f64]) -> Option<BestF1> {
-    let curve = Curve::new(labels, scores);
-    if curve.positives == 0 {
-        return None;
-    }
-    let mut best: Option<BestF1> = None;
-    for point in &curve.points {
-        let right = point.true_positives as f64;
-        let predicted = (point.true_positives + point.false_positives) as f64;
-        let positives = curve.positives as f64;
-        let f1 = 2.0 * right / (predicted + positives);
-        if best.is_none_or(|best| f1 > best.f1) {
-            let (precision, recall) = (right / predicted, right / positives);
-            best = Some(BestF1 { f1, precision, recall, threshold: point.threshold });
+/// Pairs from the highest score down: sorted once, summed up as often as a bootstrap needs.
+#[derive(Debug)]
+pub struct Ranking {
+    scores: Vec<f64>,
+    labels: Vec<bool>,
+    /// The pair, as numbered in the input, of every rank.
+    order: Vec<u32>,
+}
+
+impl Ranking {
+    /// # Panics
+    ///
+    /// When the slices differ in length or hold more than 2³² pairs.
+    pub fn new(labels: &[bool], scores: &[f64]) -> Self {
+        assert_eq!(labels.len(), scores.len(), "labels and scores must be of the same pairs");
+        let pairs = u32::try_from(labels.len()).expect("at most 4,294,967,295 pairs");
+        let mut order: Vec<u32> = (0..pairs).collect();
+        order.par_sort_unstable_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
+        Self {
+            scores: order.iter().map(|&pair| scores[pair as usize]).collect(),
+            labels: order.iter().map(|&pair| labels[pair as usize]).collect(),
+            order,
         }
     }
-    best
-}
 
-/// The highest (TP + TN) / n over every threshold, ties to the higher one; `None` without pairs.
-pub fn best_accuracy(labels: &[bool], scores: &[f64]) -> Option<BestAccuracy> {
-    let curve = Curve::new(labels, scores);
-    let pairs = labels.len() as f64;
-    if labels.is_empty() {
-        return None;
+    /// The pair of every rank, as numbered in the input.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
-    let none_positive = BestAccuracy { accuracy: curve.negatives as f64 / pairs, threshold: f64::INFINITY };
-    Some(curve.points.iter().fold(none_positive, |best, point| {
-        let right = point.true_positives + curve.negatives - point.false_positives;
-        let accuracy = right as f64 / pairs;
-        if accuracy > best.accuracy { BestAccuracy { accuracy, threshold: point.threshold } } else { best }
-    }))
-}
 
-/// Average precision, Σ (Rₖ − Rₖ₋₁) Pₖ over the distinct scores from the highest: scikit-learn's
-/// `average_precision_score`, without interpolation. `None` without a positive.
-pub fn average_precision(labels: &[bool], scores: &[f64]) -> Option<f64> {
-    let curve = Curve::new(labels, scores);
-    let mut sum = 0.0;
-    let mut before = 0;
-    for point in &curve.points {
-        let precision = point.true_positives as f64 / (point.true_positives + point.false_positives) as f64;
-        sum += (point.true_positives - before) as f64 * precision;
-        before = point.true_positives;
+    /// Figures over all pairs.
+    pub fn figures(&self) -> PairFigures {
+        self.sum_up(|_| 1, None)
     }
-    (curve.positives > 0).then(|| sum / curve.positives as f64)
-}
 
-/// Area under the ROC curve: the probability that a positive outscores a negative, a tie counting half. `None` unless
-/// both classes occur.
-pub fn roc_auc(labels: &[bool], scores: &[f64]) -> Option<f64> {
-    let curve = Curve::new(labels, scores);
-    let mut area = 0.0;
-    let (mut positives_above, mut negatives_above) = (0, 0);
-    for point in &curve.points {
-        let negatives_here = (point.false_positives - negatives_above) as f64;
-        area += negatives_here * (positives_above + point.true_positives) as f64 / 2.0;
-        (positives_above, negatives_above) = (point.true_positives, point.false_positives);
+    /// Figures when the duplicates known are `positives`, of which only some are among the pairs: those missing count
+    /// as never found. This is how ParaphraseMiningEvaluator of sentence-transformers scores mined pairs.
+    pub fn figures_of_known(&self, positives: u64) -> PairFigures {
+        self.sum_up(|_| 1, Some(positives))
     }
-    let class_pairs = curve.positives as f64 * curve.negatives as f64;
-    (class_pairs > 0.0).then(|| area / class_pairs)
+
+    /// Figures when the pair of rank `r` counts `weight(r)` times.
+    pub fn weighted_figures(&self, weight: impl Fn(usize) -> u64) -> PairFigures {
+        self.sum_up(weight, None)
+    }
+
+    /// Decisions at `threshold` when the pair of rank `r` counts `weight(r)` times.
+    pub fn weighted_confusion(&self, threshold: f64, weight: impl Fn(usize) -> u64) -> Confusion {
+        let mut counts = Confusion::default();
+        for (rank, (&label, &score)) in self.labels.iter().zip(&self.scores).enumerate() {
+            counts.add(label, score >= threshold, weight(rank));
+        }
+        counts
+    }
+
+    fn sum_up(&self, weight: impl Fn(usize) -> u64, known: Option<u64>) -> PairFigures {
+        let (mut pairs, mut found) = (0, 0);
+        for (rank, &label) in self.labels.iter().enumerate() {
+            let times = weight(rank);
+            pairs += times;
+            found += if label { times } else { 0 };
+        }
+        let positives = known.unwrap_or(found);
+        let negatives = pairs - found;
+        let mut sweep = Sweep::new(positives, negatives);
+        let mut rank = 0;
+        while rank < self.scores.len() {
+            let score = self.scores[rank];
+            let (mut hits, mut misses) = (0, 0);
+            while rank < self.scores.len() && self.scores[rank] == score {
+                let times = weight(rank);
+                if self.labels[rank] {
+                    hits += times
+                } else {
+                    misses += times
+                }
+                rank += 1;
+            }
+            sweep.pass(score, self.scores.get(rank).copied(), hits, misses);
+        }
+        sweep.finish(pairs, self.scores.first().copied())
+    }
 }
 
-/// What one threshold predicts.
-struct Point {
-    threshold: f64,
-    true_positives: u64,
-    false_positives: u64,
-}
-
-/// Every distinct threshold from the highest down, and the size of the two classes.
-struct Curve {
-    points: Vec<Point>,
+/// Sums over thresholds from the highest down.
+struct Sweep {
     positives: u64,
     negatives: u64,
+    hits: u64,
+    misses: u64,
+    precision_sum: f64,
+    area: f64,
+    best_f1: Option<(f64, u64, u64, f64)>,
+    best_right: (u64, Option<f64>),
 }
 
-impl Curve {
-    fn new(labels: &[bool], scores: &[f64]) -> Self {
-        assert_eq!(labels.len(), scores.len(), "labels and scores must be of the same pairs");
-        let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
-        ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut positives, mut negatives) = (0, 0);
-        let mut points = Vec::new();
-        for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
-            let duplicates = tied.iter().filter(|pair| pair.1).count() as u64;
-            positives += duplicates;
-            negatives += tied.len() as u64 - duplicates;
-            points.push(Point { threshold: tied[0].0, true_positives: positives, false_positives: negatives });
-        }
-        Self { points, positives, negatives }
+impl Sweep {
+    fn new(positives: u64, negatives: u64) -> Self {
+        let best_right = (negatives, None);
+        Self { positives, negatives, hits: 0, misses: 0, precision_sum: 0.0, area: 0.0, best_f1: None, best_right }
     }
+
+    /// Lowers the threshold past pairs of one score: `hits` duplicates, `misses` others; `next` is the score below.
+    fn pass(&mut self, score: f64, next: Option<f64>, hits: u64, misses: u64) {
+        if hits + misses == 0 {
+            return;
+        }
+        self.area += misses as f64 * (self.hits + self.hits + hits) as f64 / 2.0;
+        self.hits += hits;
+        self.misses += misses;
+        let predicted = (self.hits + self.misses) as f64;
+        self.precision_sum += hits as f64 * (self.hits as f64 / predicted);
+        let f1 = 2.0 * self.hits as f64 / (predicted + self.positives as f64);
+        if self.best_f1.is_none_or(|(best, ..)| f1 > best) {
+            self.best_f1 = Some((f1, self.hits, self.misses, between(score, next)));
+        }
+        let right = self.hits + (self.negatives - self.misses);
+        if right > self.best_right.0 {
+            self.best_right = (right, Some(between(score, next)));
+        }
+    }
+
+    fn finish(self, pairs: u64, highest: Option<f64>) -> PairFigures {
+        let defined = self.positives > 0 && pairs > 0;
+        let best_f1 = self.best_f1.filter(|_| defined).map(|(f1, hits, misses, threshold)| {
+            let confusion = Confusion {
+                true_positives: hits,
+                false_positives: misses,
+                false_negatives: self.positives - hits,
+                true_negatives: self.negatives - misses,
+            };
+            BestF1 { f1, precision: confusion.precision(), recall: confusion.recall(), threshold, mcc: confusion.mcc() }
+        });
+        let best_accuracy = highest.filter(|_| pairs > 0).map(|highest| BestAccuracy {
+            accuracy: self.best_right.0 as f64 / pairs as f64,
+            threshold: self.best_right.1.unwrap_or(highest.next_up()),
+        });
+        let class_pairs = self.hits as f64 * self.negatives as f64;
+        PairFigures {
+            pairs,
+            positives: self.positives,
+            best_f1,
+            best_accuracy,
+            average_precision: defined.then(|| self.precision_sum / self.positives as f64),
+            roc_auc: (class_pairs > 0.0).then(|| self.area / class_pairs),
+        }
+    }
+}
+
+/// Halfway to the next lower score, unless rounding makes that the next score itself.
+fn between(score: f64, next: Option<f64>) -> f64 {
+    let middle = next.map_or(score, |next| (score + next) / 2.0);
+    if next == Some(middle) { score } else { middle }
+}
+
+/// Decisions at one threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Confusion {
+    pub true_positives: u64,
+    pub false_positives: u64,
+    pub false_negatives: u64,
+    pub true_negatives: u64,
+}
+
+impl Confusion {
+    /// Counts decisions; a score at or above `threshold` is a predicted duplicate.
+    pub fn at(labels: &[bool], scores: &[f64], threshold: f64) -> Self {
+        let mut counts = Self::default();
+        labels.iter().zip(scores).for_each(|(&label, &score)| counts.add(label, score >= threshold, 1));
+        counts
+    }
+
+    /// Counts a decision `times` times.
+    pub fn add(&mut self, label: bool, predicted: bool, times: u64) {
+        *match (label, predicted) {
+            (true, true) => &mut self.true_positives,
+            (false, true) => &mut self.false_positives,
+            (true, false) => &mut self.false_negatives,
+            (false, false) => &mut self.true_negatives,
+        } += times;
+    }
+
+    /// TP / (TP + FP); 1 where nothing is predicted.
+    pub fn precision(&self) -> f64 {
+        share(self.true_positives, self.true_positives + self.false_positives)
+    }
+
+    /// TP / (TP + FN); 1 where there is nothing to find.
+    pub fn recall(&self) -> f64 {
+        share(self.true_positives, self.true_positives + self.false_negatives)
+    }
+
+    /// 2 TP / (2 TP + FP + FN); 1 where there is nothing to find and nothing predicted.
+    pub fn f1(&self) -> f64 {
+        share(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
+    }
+
+    /// (TP + TN) / n.
+    pub fn accuracy(&self) -> f64 {
+        let right = self.true_positives + self.true_negatives;
+        share(right, right + self.false_positives + self.false_negatives)
+    }
+
+    /// Matthews correlation coefficient, −1 to 1; 0 where a row or column of the matrix is empty, as in scikit-learn.
+    pub fn mcc(&self) -> f64 {
+        let [tp, fp, fn_, tn] =
+            [self.true_positives, self.false_positives, self.false_negatives, self.true_negatives].map(|n| n as f64);
+        let scale = ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
+        if scale > 0.0 { (tp * tn - fp * fn_) / scale } else { 0.0 }
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+/// The best F1 over thresholds `0, step, 2 step … 1`, the lowest of equals: the sweep of the reference notebooks.
+pub fn grid_best_f1(labels: &[bool], scores: &[f64], step: f64) -> (f64, f64) {
+    let steps = (1.0 / step).round() as usize;
+    (0..=steps)
+        .map(|i| i as f64 * step)
+        .map(|t| (Confusion::at(labels, scores, t).f1(), t))
+        .fold((0.0, 0.0), |best, here| if here.0 > best.0 { here } else { best })
+}
+
+/// The highest F1 over every threshold; `None` without a positive.
+pub fn best_f1(labels: &[bool], scores: &[f64]) -> Option<BestF1> {
+    Ranking::new(labels, scores).figures().best_f1
+}
+
+/// Average precision; `None` without a positive.
+pub fn average_precision(labels: &[bool], scores: &[f64]) -> Option<f64> {
+    Ranking::new(labels, scores).figures().average_precision
 }
 
 #[cfg(test)]
@@ -125,6 +285,10 @@ mod tests {
     use serde_json::Value;
 
     const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/reference/metrics.json");
+
+    fn figures(labels: &[bool], scores: &[f64]) -> PairFigures {
+        Ranking::new(labels, scores).figures()
+    }
 
     #[test]
     fn equals_the_saved_reference() {
@@ -138,11 +302,10 @@ mod tests {
             let best = best_f1(&labels, &scores).unwrap();
             for (key, ours) in [
                 ("best_f1", best.f1),
-                ("best_f1_threshold", best.threshold),
                 ("best_f1_precision", best.precision),
                 ("best_f1_recall", best.recall),
                 ("average_precision", average_precision(&labels, &scores).unwrap()),
-                ("roc_auc", roc_auc(&labels, &scores).unwrap()),
+                ("roc_auc", figures(&labels, &scores).roc_auc.unwrap()),
             ] {
                 assert!((ours - figure(key)).abs() < 1e-9, "{name} {key}: {ours}, scikit-learn has {}", figure(key));
             }
@@ -152,27 +315,27 @@ mod tests {
     #[test]
     fn undefined_figures_are_none() {
         assert_eq!(best_f1(&[], &[]), None);
-        assert_eq!(best_accuracy(&[], &[]), None);
+        assert_eq!(figures(&[], &[]).best_accuracy, None);
         assert_eq!(average_precision(&[], &[]), None);
-        assert_eq!(roc_auc(&[], &[]), None);
+        assert_eq!(figures(&[], &[]).roc_auc, None);
         assert_eq!(best_f1(&[false], &[0.5]), None);
         assert_eq!(average_precision(&[false], &[0.5]), None);
-        assert_eq!(roc_auc(&[true, true], &[0.5, 0.6]), None);
+        assert_eq!(figures(&[true, true], &[0.5, 0.6]).roc_auc, None);
     }
 
     #[test]
     fn calling_nothing_a_duplicate_can_be_the_most_accurate() {
-        let best = best_accuracy(&[false, false, true], &[0.9, 0.8, 0.1]).unwrap();
-        assert_eq!(best, BestAccuracy { accuracy: 2.0 / 3.0, threshold: f64::INFINITY });
+        let best = figures(&[false, false, true], &[0.9, 0.8, 0.1]).best_accuracy.unwrap();
+        assert_eq!(best, BestAccuracy { accuracy: 2.0 / 3.0, threshold: 0.9_f64.next_up() });
     }
 
     #[test]
     fn ties_take_the_higher_threshold() {
         let (labels, scores) = ([true, false, true], [0.9, 0.5, 0.4]);
-        assert_eq!(best_accuracy(&labels, &scores).unwrap().threshold, 0.9);
+        assert_eq!(figures(&labels, &scores).best_accuracy.unwrap().threshold, 0.7);
         // F1 is 2/3 at 0.9, 1/2 at 0.5 and 2/3 again at 0.2.
         let (labels, scores) = ([true, false, false, true], [0.9, 0.5, 0.2, 0.2]);
-        assert_eq!(best_f1(&labels, &scores).unwrap().threshold, 0.9);
+        assert_eq!(best_f1(&labels, &scores).unwrap().threshold, 0.7);
     }
 
     #[test]
@@ -180,7 +343,7 @@ mod tests {
         let best = best_f1(&[true, false], &[0.5, 0.5]).unwrap();
         assert_eq!((best.precision, best.recall), (0.5, 1.0));
         assert_eq!(average_precision(&[true, false], &[0.5, 0.5]), Some(0.5));
-        assert_eq!(roc_auc(&[true, false], &[0.5, 0.5]), Some(0.5));
+        assert_eq!(figures(&[true, false], &[0.5, 0.5]).roc_auc, Some(0.5));
     }
 
     /// Ten score levels, so that ties are common.
@@ -211,11 +374,13 @@ mod tests {
                 let here = (tp + n - positives - fp) / n;
                 if here > accuracy.0 { accuracy = (here, level); }
             }
-            let best = best_accuracy(&labels, &scores).unwrap();
-            prop_assert_eq!((best.accuracy, best.threshold), accuracy);
+            let best = figures(&labels, &scores).best_accuracy.unwrap();
+            let decisions = |threshold: f64| Confusion::at(&labels, &scores, threshold);
+            prop_assert_eq!((best.accuracy, decisions(best.threshold)), (accuracy.0, decisions(accuracy.1)));
             if positives > 0.0 {
                 let best = best_f1(&labels, &scores).unwrap();
-                prop_assert_eq!((best.f1, best.threshold), f1);
+                prop_assert_eq!((best.f1, decisions(best.threshold)), (f1.0, decisions(f1.1)));
+                prop_assert_eq!(best.mcc, decisions(best.threshold).mcc());
                 let average = average_precision(&labels, &scores).unwrap();
                 prop_assert!((average - precision_at_hits / positives).abs() < 1e-9);
             }
@@ -232,7 +397,7 @@ mod tests {
                     won += if positive > negative { 1.0 } else if positive == negative { 0.5 } else { 0.0 };
                 }
             }
-            match roc_auc(&labels, &scores) {
+            match figures(&labels, &scores).roc_auc {
                 Some(area) => prop_assert!((area - won / all).abs() < 1e-9),
                 None => prop_assert_eq!(all, 0.0),
             }

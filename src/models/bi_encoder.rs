@@ -9,6 +9,7 @@ use crate::models::dense::{Dense, normalise};
 use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::pooling::Pooling;
+use crate::models::precision::Precision;
 use crate::models::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
 use crate::models::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
@@ -37,6 +38,9 @@ pub struct BiEncoderModel {
     /// Whether the folder's last module is Normalize.
     #[module(skip)]
     pub normalises: bool,
+    /// Components that are kept of every vector.
+    #[module(skip)]
+    truncate: Option<usize>,
     /// Tokens of the prompt at the start of every row.
     #[module(skip)]
     prompt_tokens: usize,
@@ -46,7 +50,11 @@ impl BiEncoderModel {
     /// Vectors before the last normalisation, `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
         let pooled = self.pooling.forward(self.encoder.forward(batch), batch, self.prompt_tokens);
-        self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors))
+        let vectors = self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors));
+        match self.truncate {
+            Some(_) => vectors.narrow(1, 0, self.dimensions()),
+            None => vectors,
+        }
     }
 
     /// Unit vectors, `[B, D]`.
@@ -63,7 +71,8 @@ impl BiEncoderModel {
     /// D.
     pub fn dimensions(&self) -> usize {
         let pooled = self.pooling.width(self.encoder.config().hidden);
-        self.dense.last().map_or(pooled, Dense::width)
+        let width = self.dense.last().map_or(pooled, Dense::width);
+        self.truncate.map_or(width, |kept| kept.min(width))
     }
 }
 
@@ -91,9 +100,23 @@ impl BiEncoder {
             dense: layers,
             pooling: modules.pooling,
             normalises: modules.normalises,
+            truncate: settings.truncate_dim,
             prompt_tokens: tokenizer.prompt_tokens(),
         };
         Ok(Self { tokenizer, model, similarity: settings.similarity()?, source: folder.clone() })
+    }
+
+    /// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the
+    /// dot product and the Euclidean distance give the cosine's order.
+    pub fn warning(&self) -> Option<String> {
+        let made_for = match self.similarity {
+            Similarity::Dot if !self.model.normalises => "the dot product of its vectors",
+            Similarity::Euclidean if !self.model.normalises => "the Euclidean distance",
+            Similarity::Manhattan => "the Manhattan distance",
+            _ => return None,
+        };
+        let name = self.source.name();
+        Some(format!("{name} was made for {made_for}, mining compares cosines: check floor and threshold on your data"))
     }
 
     /// Width of a vector.
@@ -103,15 +126,25 @@ impl BiEncoder {
 
     /// Unit vectors, row-major `[B, D]`, of one batch of token ids.
     pub fn embed(&self, rows: &[&[u32]]) -> Result<Vec<f32>> {
-        let batch = TokenBatch::new(rows.iter().map(|&ids| (ids, [].as_slice())));
-        let pooled = self.model.forward(&batch);
-        let width = pooled.dims()[1];
-        let mut vectors: Vec<f32> = pooled.into_data().try_into_vec().context("vectors are not f32")?;
-        for vector in vectors.chunks_exact_mut(width) {
-            // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
-            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-            vector.iter_mut().for_each(|v| *v /= norm);
-        }
-        Ok(vectors)
+        read_vectors(self.model.forward(&TokenBatch::of_texts(rows)))
     }
+
+    /// The same model with an encoder that computes in another number format.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.model.encoder = precision.cast(self.model.encoder);
+        self
+    }
+}
+
+/// Reads vectors `[B, D]` from their device and normalises them, row-major.
+pub fn read_vectors(vectors: Tensor<2>) -> Result<Vec<f32>> {
+    let width = vectors.dims()[1];
+    let data = vectors.try_into_data().context("the device failed")?;
+    let mut vectors: Vec<f32> = data.try_into_vec().context("vectors are not f32")?;
+    for vector in vectors.chunks_exact_mut(width) {
+        // torch.nn.functional.normalize: x / max(‖x‖, 1e-12)
+        let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+        vector.iter_mut().for_each(|v| *v /= norm);
+    }
+    Ok(vectors)
 }

@@ -1,9 +1,15 @@
 //! `dupmine.json`: what was measured of a model and belongs to it. Other tools ignore the file.
 
-use anyhow::Result;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Calibrator;
+use crate::error::hint;
 use crate::models::folder::ModelFolder;
+use crate::tables::write::{folder_of, publish, temporary_in};
 
 /// File name inside a model folder.
 pub const FILE: &str = "dupmine.json";
@@ -12,12 +18,18 @@ pub const FILE: &str = "dupmine.json";
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
+    /// Fingerprint of the model that was measured: figures of another model are worth nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Of a bi-encoder: cosines that matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cosine: Option<CosineCalibration>,
     /// Of a cross-encoder: the probability from which a pair is a duplicate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability_threshold: Option<f32>,
+    /// Of a cross-encoder: its log-odds to probabilities; without one the plain sigmoid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrator: Option<Calibrator>,
     /// What the figures were measured on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_on: Option<String>,
@@ -33,7 +45,30 @@ pub struct CosineCalibration {
     pub floor: f32,
 }
 
-/// Reads the folder's calibration; empty when it has none.
+/// Reads the folder's calibration; empty when it has none. Refuses one that was measured on another model.
 pub fn read(folder: &ModelFolder) -> Result<Calibration> {
-    Ok(folder.json(FILE)?.unwrap_or_default())
+    let calibration: Calibration = folder.json(FILE)?.unwrap_or_default();
+    let at = || folder.path(FILE).display().to_string();
+    if let Some(calibrator) = &calibration.calibrator {
+        calibrator.check().map_err(|e| anyhow!("{}: calibrator: {e}", at()))?;
+    }
+    if let Some(measured) = &calibration.model {
+        let found = folder.fingerprint().with_context(at)?;
+        if *measured != found {
+            return Err(hint(
+                format!("{}: it was measured on model {measured}, and this is model {found}", at()),
+                "measure this model with mine calibrate, or remove the file",
+            ));
+        }
+    }
+    Ok(calibration)
+}
+
+/// Writes a calibration, complete or not at all.
+pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let mut file = temporary_in(folder_of(path)).with_context(failed)?;
+    serde_json::to_writer_pretty(&mut file, calibration).with_context(failed)?;
+    writeln!(file).with_context(failed)?;
+    publish(file, path)
 }

@@ -11,6 +11,7 @@ use crate::models::encoder::Encoder;
 use crate::models::family::TokenTypes;
 use crate::models::folder::ModelFolder;
 use crate::models::head::Head;
+use crate::models::precision::Precision;
 use crate::models::sentence_config::{SentenceConfig, TextLimits};
 use crate::models::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
@@ -59,7 +60,7 @@ impl CrossEncoder {
 
     /// Loads the encoder of any folder under a new head, to be trained.
     pub fn with_new_head(folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
-        Self::with_head(folder, device, |config, _| Ok(Head::new(config, seed, device)))
+        Self::with_head(folder, device, |config, weights| Head::begin(config, weights, seed, device))
     }
 
     fn with_head(
@@ -87,12 +88,22 @@ impl CrossEncoder {
 
     /// One logit per pair.
     pub fn logits(&self, pairs: &[&TokenizedPair]) -> Result<Vec<f32>> {
-        let batch = TokenBatch::new(pairs.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())));
-        let logits = self.model.forward(&batch);
-        let logits: Vec<f32> = logits.into_data().try_into_vec().context("logits are not f32")?;
-        ensure!(logits.iter().all(|logit| logit.is_finite()), "the cross-encoder gave a logit that is not a number");
-        Ok(logits)
+        read_logits(self.model.forward(&TokenBatch::of_pairs(pairs)))
     }
+
+    /// The same model with an encoder that computes in another number format.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.model.encoder = precision.cast(self.model.encoder);
+        self
+    }
+}
+
+/// Reads logits from their device.
+pub fn read_logits(logits: Tensor<1>) -> Result<Vec<f32>> {
+    let data = logits.try_into_data().context("the device failed")?;
+    let logits: Vec<f32> = data.try_into_vec().context("logits are not f32")?;
+    ensure!(logits.iter().all(|logit| logit.is_finite()), "the cross-encoder gave a logit that is not a number");
+    Ok(logits)
 }
 
 /// The activation, from the key of version 4, of those before, or of 5.4 and later; sigmoid without any.

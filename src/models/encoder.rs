@@ -6,7 +6,7 @@
 use anyhow::Result;
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::models::config::EncoderConfig;
 use crate::models::dropout::Dropout;
@@ -94,13 +94,18 @@ impl Encoder {
         self.words.weight.device()
     }
 
-    /// Hidden states of the last layer, `[R, H]`. Rows of padding hold no meaning.
+    /// Hidden states of the last layer in f32, `[R, H]`. Rows of padding hold no meaning.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
+        self.hidden_states(batch).cast(FloatDType::F32)
+    }
+
+    /// Hidden states in the format of the weights.
+    fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
         let device = self.device();
         let [rows, tokens] = batch.dims();
         let select = |table: &Embedding, values: Vec<i32>| {
             let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(values, [rows * tokens]), &device);
-            table.weight.val().select(0, indices)
+            table.weight.val().select(0, indices).cast(FloatDType::F32)
         };
         let mut embedded =
             select(&self.words, batch.ids().to_vec()) + select(&self.positions, batch.positions(self.config.padding));
@@ -109,16 +114,16 @@ impl Encoder {
             embedded = embedded + select(types, if zero { vec![0; rows * tokens] } else { batch.type_ids().to_vec() });
         }
         let relative = self.relative.as_ref().map(|relative| relative.forward(tokens));
-        let sequences = Sequences::new(batch, relative, &device);
-        let embedded = self.dropout.forward(self.norm.forward(embedded));
+        let embedded = self.dropout.forward(self.norm.forward(embedded)).cast(self.words.weight.val().dtype());
+        let sequences = Sequences::new(batch, relative, &embedded);
         self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences))
     }
 
-    /// The first token's hidden state of every row, `[B, H]`.
+    /// The first token's hidden state of every row in f32, `[B, H]`.
     pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
         let [rows, tokens] = batch.dims();
-        let hidden = self.forward(batch);
+        let hidden = self.hidden_states(batch);
         let width = hidden.dims()[1];
-        hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width])
+        hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width]).cast(FloatDType::F32)
     }
 }

@@ -4,12 +4,14 @@
 //! products themselves (its `erf` is scalar, every elementwise step is a pass over memory), so there each becomes one
 //! fused loop over the tensor's own buffer, compiled for the widest vectors the machine has.
 //!
+//! In bf16 and f16 the products are in that format; norms and softmax widen to f32.
+//!
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::{gelu, softmax};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::device::is_plain_cpu;
 use crate::models::dropout::Dropout;
@@ -18,7 +20,7 @@ use crate::models::token_batch::TokenBatch;
 
 /// `gelu(x W + b)` with the exact (erf) GELU: `[R, H] → [R, d_out]`.
 pub fn linear_gelu(x: Tensor<2>, linear: &Linear) -> Tensor<2> {
-    if !is_plain_cpu(&x.device()) {
+    if !is_plain(&x) {
         return gelu(linear.forward(x));
     }
     let bias = bias_values(linear);
@@ -39,13 +41,14 @@ pub struct ResidualNorm {
 impl ResidualNorm {
     /// `[R, d_in], [R, H] → [R, H]`.
     pub fn forward(&self, x: Tensor<2>, residual: Tensor<2>) -> Tensor<2> {
-        let (true, Some(beta)) = (is_plain_cpu(&x.device()), &self.norm.beta) else {
+        let (true, Some(beta)) = (is_plain(&x), &self.norm.beta) else {
             let product = self.linear.forward(x);
             let product = match &self.dropout {
                 Some(dropout) => dropout.forward(product),
                 None => product,
             };
-            return self.norm.forward(product + residual);
+            let dtype = product.dtype();
+            return self.norm.forward((product + residual).cast(FloatDType::F32)).cast(dtype);
         };
         let bias = bias_values(&self.linear);
         let (gamma, beta) = (values(self.norm.gamma.val()), values(beta.val()));
@@ -68,9 +71,10 @@ pub struct Sequences<'a> {
 }
 
 impl<'a> Sequences<'a> {
-    /// `relative` is the bias of every head and distance, `[N, 2T − 1]`.
-    pub fn new(batch: &'a TokenBatch, relative: Option<Tensor<2>>, device: &Device) -> Self {
-        if is_plain_cpu(device) {
+    /// `relative` is the bias of every head and distance, `[N, 2T − 1]`; `hidden` the states that enter the layers.
+    pub fn new(batch: &'a TokenBatch, relative: Option<Tensor<2>>, hidden: &Tensor<2>) -> Self {
+        let device = &hidden.device();
+        if is_plain(hidden) {
             return Self { batch, padding: None, bias: None, distances: relative.map(values) };
         }
         let [rows, tokens] = batch.dims();
@@ -101,7 +105,7 @@ pub fn attention(
     let [rows, hidden] = q.dims();
     let [batch, tokens] = sequences.batch.dims();
     let width = hidden / heads;
-    if is_plain_cpu(&q.device()) {
+    if is_plain(&q) {
         let device = q.device();
         let biases = [bias_values(q_layer), bias_values(k_layer), bias_values(v_layer)];
         let (q, k, v) = (q.into_data(), k.into_data(), v.into_data());
@@ -116,14 +120,20 @@ pub fn attention(
     };
     let split = |x: Tensor<2>| x.reshape([batch, tokens, heads, width]).swap_dims(1, 2);
     let (q, k, v) = (split(biased(q, q_layer)), split(biased(k, k_layer)), split(biased(v, v_layer)));
-    let mut scores: Tensor<4> = q.matmul(k.swap_dims(2, 3)) / (width as f64).sqrt();
+    let dtype = q.dtype();
+    let mut scores: Tensor<4> = q.matmul(k.swap_dims(2, 3)).cast(FloatDType::F32) / (width as f64).sqrt();
     if let Some(bias) = &sequences.bias {
-        scores = scores + bias.clone();
+        scores = scores + bias.clone().cast(FloatDType::F32);
     }
     if let Some(padding) = &sequences.padding {
         scores = scores.mask_fill(padding.clone().expand([batch, heads, tokens, tokens]), f32::MIN);
     }
-    dropout.forward(softmax(scores, 3)).matmul(v).swap_dims(1, 2).reshape([rows, hidden])
+    dropout.forward(softmax(scores, 3)).cast(dtype).matmul(v).swap_dims(1, 2).reshape([rows, hidden])
+}
+
+/// Whether the fused loops can work on this tensor.
+fn is_plain(x: &Tensor<2>) -> bool {
+    is_plain_cpu(&x.device()) && x.dtype() == DType::F32
 }
 
 fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {

@@ -1,5 +1,8 @@
 //! One padded batch of token ids: what an encoder takes.
 
+use crate::text::batch::Cut;
+use crate::text::tokenizer::TokenizedPair;
+
 /// Rows of token ids, padded at the end to the longest. B rows, T tokens.
 pub struct TokenBatch {
     ids: Vec<i32>,
@@ -22,6 +25,38 @@ impl TokenBatch {
                 *to = from as i32;
             }
         }
+        Self { ids, type_ids, lengths, tokens }
+    }
+
+    /// A batch of texts.
+    pub fn of_texts(texts: &[&[u32]]) -> Self {
+        Self::new(texts.iter().map(|&ids| (ids, [].as_slice())))
+    }
+
+    /// A batch of pairs.
+    pub fn of_pairs(pairs: &[&TokenizedPair]) -> Self {
+        Self::new(pairs.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())))
+    }
+
+    /// The same rows in the shape that the device wants, of at most `limit` tokens. Rows that only fill the shape come
+    /// last and hold one token each, so that none is all padding.
+    pub fn cut_to(self, cut: Cut, limit: usize) -> Self {
+        let [old_rows, old_tokens] = self.dims();
+        let tokens = cut.padded(old_tokens).min(limit.max(old_tokens));
+        let rows = cut.padded_rows(old_rows, tokens);
+        if [rows, tokens] == [old_rows, old_tokens] {
+            return self;
+        }
+        let wider = |values: &[i32]| {
+            let mut padded = vec![0; rows * tokens];
+            for (to, from) in padded.chunks_exact_mut(tokens).zip(values.chunks_exact(old_tokens)) {
+                to[..old_tokens].copy_from_slice(from);
+            }
+            padded
+        };
+        let (ids, type_ids) = (wider(&self.ids), wider(&self.type_ids));
+        let mut lengths = self.lengths;
+        lengths.resize(rows, 1);
         Self { ids, type_ids, lengths, tokens }
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::error::usage;
+use crate::models::precision::Precision;
 use crate::search::hnsw::HnswConfig;
 use crate::stages::candidates::Engine;
 
@@ -38,11 +39,11 @@ pub struct RawOptions {
     /// Nearest neighbours taken per question [default: 100]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
-    /// A sentence-transformers folder, or `built-in`
-    #[arg(long, value_name = "DIR")]
+    /// A sentence-transformers folder, a name on the hub (organisation/model[@revision]), or `built-in`
+    #[arg(long, value_name = "DIR|NAME")]
     pub bi_encoder: Option<String>,
-    /// A cross-encoder folder, or `none` to decide by cosine alone
-    #[arg(long, value_name = "DIR")]
+    /// A cross-encoder's folder or name on the hub, or `none` to decide by cosine alone
+    #[arg(long, value_name = "DIR|NAME")]
     pub cross_encoder: Option<String>,
     /// How neighbours are found [default: auto]
     #[arg(long)]
@@ -80,9 +81,15 @@ pub struct RawOptions {
     /// Also write embeddings.parquet
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub write_embeddings: Option<bool>,
-    /// Where models run [default: auto]
-    #[arg(long)]
+    /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N [default: auto]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
+    /// Most tokens of a batch, padding included; the results do not depend on it [default: what suits the device]
+    #[arg(long, value_name = "TOKENS")]
+    pub batch_tokens: Option<usize>,
+    /// Number format of the encoders [default: f32]
+    #[arg(long)]
+    pub precision: Option<Precision>,
     /// Worker threads; the results do not depend on it [default: one a core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -151,8 +158,9 @@ pub struct Options {
     pub id_column: Option<String>,
     pub output: PathBuf,
     pub top_k: usize,
-    pub bi_encoder: Option<PathBuf>,
-    pub cross_encoder: Option<PathBuf>,
+    /// Folder or hub name; `None` is the built-in model.
+    pub bi_encoder: Option<String>,
+    pub cross_encoder: Option<String>,
     pub engine: Engine,
     pub min_cosine: Option<f32>,
     pub threshold: Option<f32>,
@@ -163,6 +171,8 @@ pub struct Options {
     pub clustering: Algorithm,
     pub write_embeddings: bool,
     pub device: DeviceChoice,
+    pub batch_tokens: Option<usize>,
+    pub precision: Precision,
     pub threads: usize,
     pub seed: u64,
 }
@@ -232,11 +242,7 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: 
 /// Checks merged options.
 pub fn check(raw: &RawOptions) -> Result<Options> {
     let input = raw.input.clone().ok_or_else(|| usage("--input is missing: which questions?"))?;
-    let folder = |written: &Option<String>, absent: &str| match written.as_deref() {
-        None => None,
-        Some(name) if name == absent => None,
-        Some(path) => Some(PathBuf::from(path)),
-    };
+    let model = |written: &Option<String>, absent: &str| written.clone().filter(|name| name != absent);
     let links = within("hnsw-links", raw.hnsw_links.unwrap_or(16), 2, 256)?;
     Ok(Options {
         input,
@@ -244,8 +250,8 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         id_column: raw.id_column.clone(),
         output: raw.output.clone().unwrap_or_else(|| "mined".into()),
         top_k: within("top-k", raw.top_k.unwrap_or(100), 1, 100_000)?,
-        bi_encoder: folder(&raw.bi_encoder, "built-in"),
-        cross_encoder: folder(&raw.cross_encoder, "none"),
+        bi_encoder: model(&raw.bi_encoder, "built-in"),
+        cross_encoder: model(&raw.cross_encoder, "none"),
         engine: raw.index.unwrap_or(Engine::Auto),
         min_cosine: raw.min_cosine.map(|value| within("min-cosine", value, -1.0, 1.0)).transpose()?,
         threshold: raw.threshold.map(|value| within("threshold", value, 0.0, 1.0)).transpose()?,
@@ -261,6 +267,8 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
         write_embeddings: raw.write_embeddings.unwrap_or(false),
         device: raw.device.unwrap_or(DeviceChoice::Auto),
+        batch_tokens: raw.batch_tokens.map(|tokens| within("batch-tokens", tokens, 1, 1 << 24)).transpose()?,
+        precision: raw.precision.unwrap_or(Precision::F32),
         threads: within("threads", raw.threads.unwrap_or(0), 0, 4096)?,
         seed: raw.seed.unwrap_or(42),
     })

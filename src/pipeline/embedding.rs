@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::device::Devices;
 use crate::models::bi_encoder::BiEncoder;
+use crate::models::replicas::Replicas;
 use crate::pipeline::artifact::Workspace;
 use crate::pipeline::plan::Plan;
 use crate::progress::Progress;
@@ -37,7 +38,7 @@ pub fn run(
     workspace: &Workspace,
     plan: &Plan,
     texts: &Texts,
-    device: &Device,
+    devices: &Devices,
     progress: &Progress,
 ) -> Result<Embedded> {
     let started = Instant::now();
@@ -59,20 +60,21 @@ pub fn run(
         return Ok(Embedded { values, width: record.width, record, seconds: 0.0, cached: true });
     }
     progress.say(&format!("loading {}", plan.bi_encoder.name()));
-    let model = BiEncoder::load(&plan.bi_encoder, device)?;
+    let models = Replicas::load(devices, |device| {
+        Ok(BiEncoder::load(&plan.bi_encoder, device)?.in_precision(plan.options.precision))
+    })?;
+    let model = models.first();
+    model.warning().into_iter().for_each(|line| progress.warn(line));
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
-    let shard_texts = embed::shards(&tokenized.lengths());
     let task = progress.task("embed", "questions", texts.len());
-    let resumed: usize =
-        (0..count).filter(|index| !missing.contains(index)).map(|index| shard_texts[index].len()).sum();
-    task.resume(resumed);
-    for index in missing {
-        let rows = &shard_texts[index];
-        let vectors = embed::embed(&model, &tokenized, rows, &task)?;
-        place(&mut values, texts.len(), rows, &vectors, model.dimensions())?;
-        let vectors = ShardColumn::Vectors { width: model.dimensions(), values: vectors };
-        shards::write(&folder, index, &vec![("text", ShardColumn::U32(rows.clone())), ("vector", vectors)])?;
-    }
+    let (missing, there): (Vec<_>, Vec<_>) = (embed::shards(&tokenized.lengths()).into_iter().enumerate())
+        .partition(|(index, _)| missing.binary_search(index).is_ok());
+    task.resume(there.iter().map(|(_, rows)| rows.len()).sum());
+    embed::embed(&models, &tokenized, &missing, &task, |index, rows, vectors| {
+        place(&mut values, texts.len(), rows, vectors, model.dimensions())?;
+        let vectors = ShardColumn::Vectors { width: model.dimensions(), values: vectors.to_vec() };
+        shards::write(&folder, index, &vec![("text", ShardColumn::U32(rows.to_vec())), ("vector", vectors)])
+    })?;
     drop(task);
     if tokenized.truncated > 0 {
         progress.warn(format!(

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::models::folder::ModelFolder;
+use crate::models::hub_cache;
+use crate::pipeline::config::{self, DEFAULT_PIPELINE, Options, RawOptions};
 use crate::pipeline::plan::Plan;
 
 /// File name in the output folder.
@@ -62,7 +65,7 @@ impl Manifest {
             started: started.to_string(),
             seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
             inputs: serde_json::json!(plan.inputs),
-            options: options(plan),
+            options: options(&plan.options, plan.floor, plan.threshold),
             models: models(plan),
             device: device.into(),
             threads: rayon::current_num_threads(),
@@ -73,21 +76,20 @@ impl Manifest {
 
     /// Whether the run had the options and models of `plan`, whatever its input held.
     pub fn has_options_of(&self, plan: &Plan) -> bool {
-        self.options == options(plan) && self.models == models(plan)
+        self.options == options(&plan.options, plan.floor, plan.threshold) && self.models == models(plan)
     }
 }
 
 /// Every option that the results depend on, as it was decided.
-fn options(plan: &Plan) -> Value {
-    let options = &plan.options;
+fn options(options: &Options, floor: f32, threshold: f32) -> Value {
     serde_json::json!({
         "input": options.input,
         "text-column": options.text_column,
         "id-column": options.id_column,
         "top-k": options.top_k,
         "index": options.engine.name(),
-        "min-cosine": decimal(plan.floor),
-        "threshold": decimal(plan.threshold),
+        "min-cosine": decimal(floor),
+        "threshold": decimal(threshold),
         "deterministic": options.hnsw.deterministic,
         "hnsw-links": options.hnsw.links,
         "hnsw-ef-construction": options.hnsw.ef_construction,
@@ -96,8 +98,17 @@ fn options(plan: &Plan) -> Value {
         "second-order-margin": decimal(options.second_order_margin),
         "clustering": format!("{:?}", options.clustering).to_lowercase(),
         "write-embeddings": options.write_embeddings,
+        "precision": options.precision.name(),
         "seed": options.seed,
     })
+}
+
+/// The options of a run without flags. `input`, `min-cosine` and `threshold` have no default: the user or the model
+/// decides them, and here they mean nothing.
+pub fn default_options() -> Result<Value> {
+    let input = RawOptions { input: Some(String::new()), ..RawOptions::default() };
+    let defaults = config::overlay(&config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?, &input)?;
+    Ok(options(&config::check(&defaults)?, 0.0, 0.0))
 }
 
 /// The shortest decimal that is this number: 0.6, where widening its bits would give 0.6000000238418579.
@@ -106,7 +117,15 @@ fn decimal(number: f32) -> f64 {
 }
 
 fn models(plan: &Plan) -> Value {
-    let describe = |folder: &ModelFolder, hash: &str| serde_json::json!({ "name": folder.name(), "hash": hash });
+    let describe = |folder: &ModelFolder, hash: &str| match folder {
+        ModelFolder::Hub { name, commit, path } => {
+            let sha256 = hub_cache::sha256(path).unwrap_or_default();
+            serde_json::json!({ "name": name, "hash": hash, "revision": commit, "sha256": sha256 })
+        }
+        ModelFolder::OnDisk(_) | ModelFolder::BuiltIn { .. } => {
+            serde_json::json!({ "name": folder.name(), "hash": hash })
+        }
+    };
     serde_json::json!({
         "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
         "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),

@@ -7,12 +7,15 @@
 pub mod artifact;
 pub mod config;
 mod embedding;
+pub mod finished;
 mod input;
 mod log;
-mod manifest;
+pub mod manifest;
 mod outputs;
 pub mod plan;
+mod reporting;
 mod reranking;
+pub mod rescoring;
 mod searching;
 mod summary;
 
@@ -35,10 +38,12 @@ use crate::tables::questions::{self, Columns, Questions, SkipReason};
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     outputs::check_folder(plan, force)?;
+    let mut devices = plan.options.device.open(progress)?;
+    devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
+    plan.options.precision.check(&devices)?;
     let workspace = Workspace::open(&plan.options.output)?;
     // again under the lock: another run may have ended in between
     outputs::check_folder(plan, force)?;
-    let (device, device_name) = plan.options.device.open();
     let mut log = Log::default();
 
     let questions = read(plan, progress, &mut log)?;
@@ -55,16 +60,17 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     progress.check()?;
 
     let Searched { candidates, embedded } =
-        searching::run(&workspace, plan, &unique.texts, &device, &mut log, progress)?;
+        searching::run(&workspace, plan, &unique.texts, &devices, &mut log, progress)?;
 
     let since = Instant::now();
-    let scores = reranking::run(&workspace, plan, &unique.texts, &candidates, &device, progress)?;
+    let scores = reranking::run(&workspace, plan, &unique.texts, &candidates, &devices, progress)?;
     if plan.cross_encoder.is_some() {
         reranking::log(&mut log, since, candidates.len(), &scores, progress);
     }
     let since = Instant::now();
     let reranked = plan.cross_encoder.is_some();
-    let scored: Vec<Scored> = outputs::decide(&candidates, &scores.scores, reranked, plan.threshold);
+    let scored: Vec<Scored> =
+        outputs::decide(&candidates, &scores.scores, reranked.then_some(&plan.calibrator), plan.threshold);
     let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, pair.probability));
     let (edges, clustering) =
         cluster::run(unique.texts.iter(), decided, plan.threshold, reranked, plan.options.clustering);
@@ -76,7 +82,8 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let since = Instant::now();
     let staging = outputs::write(&workspace, plan, &questions, &unique, &tables, embedded.as_ref(), &log.metrics)?;
     log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
-    let manifest = Manifest::new(plan, log.records, started, device_name, progress.warnings());
+    let manifest = Manifest::new(plan, log.records, started, &devices.name, progress.warnings());
+    reporting::write(&staging, &questions, &tables, &log.metrics, &manifest)?;
     outputs::publish(&staging, &workspace, plan, &manifest)?;
     workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
     let stages = &plan.stages;

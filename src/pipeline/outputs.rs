@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::calibration::Calibrator;
 use crate::clustering::stats::{ClusterStats, stats};
 use crate::clustering::{Clustering, Edge};
 use crate::error::hint;
@@ -13,6 +14,7 @@ use crate::pipeline::embedding::Embedded;
 use crate::pipeline::log::Log;
 use crate::pipeline::manifest::{self, Manifest};
 use crate::pipeline::plan::Plan;
+use crate::report;
 use crate::stages::candidates::Candidate;
 use crate::stages::collapse::{Copy, UniqueTexts};
 use crate::stages::rerank::Scores;
@@ -20,13 +22,14 @@ use crate::tables::questions::Questions;
 use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "pairs.parquet",
     "clusters.parquet",
     "cluster_stats.parquet",
     "skipped.parquet",
     "embeddings.parquet",
     "metrics.parquet",
+    report::FILE,
 ];
 
 /// A candidate with its decision.
@@ -45,13 +48,22 @@ pub struct Tables {
     pub stats: Vec<ClusterStatsRow>,
 }
 
-/// Probability and decision of every candidate: the cross-encoder's, or without one the cosine itself.
-pub fn decide(candidates: &[Candidate], scores: &[Scores], reranked: bool, threshold: f32) -> Vec<Scored> {
+/// Probability and decision of every candidate: the cross-encoder's by its `calibrator`, or without a cross-encoder the
+/// cosine itself.
+pub fn decide(
+    candidates: &[Candidate],
+    scores: &[Scores],
+    calibrator: Option<&Calibrator>,
+    threshold: f32,
+) -> Vec<Scored> {
     candidates
         .iter()
         .zip(scores)
         .map(|(&candidate, &scores)| {
-            let probability = if reranked { scores.probability() } else { Some(candidate.cosine.clamp(0.0, 1.0)) };
+            let probability = match calibrator {
+                Some(calibrator) => scores.logit().map(|logit| calibrator.probability(f64::from(logit)) as f32),
+                None => Some(candidate.cosine.clamp(0.0, 1.0)),
+            };
             Scored { candidate, scores, probability, is_duplicate: probability.map(|p| p >= threshold) }
         })
         .collect()

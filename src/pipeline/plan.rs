@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 
+use crate::calibration::Calibrator;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
+use crate::models::hub;
 use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Options;
 use crate::pipeline::input::{self, InputFile};
@@ -32,6 +34,8 @@ pub struct Plan {
     pub floor: f32,
     /// Of the probability; of the cosine when there is no cross-encoder.
     pub threshold: f32,
+    /// The cross-encoder's log-odds to probabilities.
+    pub calibrator: Calibrator,
     pub stages: Stages,
 }
 
@@ -50,23 +54,32 @@ impl Plan {
     /// Reads and hashes what the options name. Warns of thresholds that nobody measured.
     pub fn new(options: Options, progress: &Progress) -> Result<Self> {
         let inputs = input::hash(&input::resolve(&options.input)?)?;
+        Self::of_inputs(options, inputs, progress)
+    }
+
+    /// The plan for inputs that are hashed already; without any it still tells models, floor and threshold.
+    pub fn of_inputs(options: Options, inputs: Vec<InputFile>, progress: &Progress) -> Result<Self> {
         let bi_encoder = match &options.bi_encoder {
-            Some(path) => ModelFolder::open(path)?,
+            Some(written) => hub::open(written, progress)?,
             None => built_in::BI_ENCODER,
         };
         let bi_encoder_hash = bi_encoder.fingerprint()?;
         let cross_encoder = match &options.cross_encoder {
-            Some(path) => {
-                let folder = ModelFolder::open(path)?;
+            Some(written) => {
+                let folder = hub::open(written, progress)?;
                 let hash = folder.fingerprint()?;
                 Some((folder, hash))
             }
             None => None,
         };
         let (floor, threshold) = thresholds(&options, &bi_encoder, cross_encoder.as_ref().map(|(f, _)| f), progress)?;
+        let calibrator = match &cross_encoder {
+            Some((folder, _)) => calibration::read(folder)?.calibrator.unwrap_or_default(),
+            None => Calibrator::default(),
+        };
         let cross_hash = cross_encoder.as_ref().map(|(_, hash)| hash.clone());
-        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, threshold);
-        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, stages })
+        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, (threshold, &calibrator));
+        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, calibrator, stages })
     }
 
     /// Identifies the results: the same run id, the same bytes (save that a time budget depends on the machine).
@@ -164,7 +177,7 @@ fn stages(
     bi_encoder: &str,
     cross_encoder: Option<String>,
     floor: f32,
-    threshold: f32,
+    (threshold, calibrator): (f32, &Calibrator),
 ) -> Stages {
     let input = inputs.iter().map(|file| file.blake3.as_str()).collect::<Vec<_>>().join(",");
     let column = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -178,7 +191,7 @@ fn stages(
             ("reading", questions::VERSION.to_string()),
             ("normaliser", normalise::VERSION.to_string()),
             ("bi-encoder", bi_encoder.to_string()),
-            ("precision", "f32".into()),
+            ("precision", options.precision.name().into()),
         ],
     );
     let hnsw = if options.engine == Engine::Exact { String::new() } else { format!("{:?}", options.hnsw) };
@@ -195,8 +208,15 @@ fn stages(
         ],
     );
     let model = cross_encoder.unwrap_or_else(|| "none".into());
-    let rerank_ab =
-        Stage::new("rerank-ab", rerank::VERSION, [("candidates", candidates.fingerprint()), ("cross-encoder", model)]);
+    let rerank_ab = Stage::new(
+        "rerank-ab",
+        rerank::VERSION,
+        [
+            ("candidates", candidates.fingerprint()),
+            ("cross-encoder", model),
+            ("precision", options.precision.name().into()),
+        ],
+    );
     let rerank_ba = Stage::new("rerank-ba", rerank::VERSION, [("rerank-ab", rerank_ab.fingerprint())]);
     let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
     let rerank = Stage::new(
@@ -205,6 +225,7 @@ fn stages(
         [
             ("rerank-ba", rerank_ba.fingerprint()),
             ("threshold", threshold.to_string()),
+            ("calibrator", format!("{calibrator:?}")),
             ("second-order-margin", options.second_order_margin.to_string()),
             ("rerank-budget", budget),
         ],
@@ -215,6 +236,7 @@ fn stages(
         [
             ("rerank", rerank.fingerprint()),
             ("threshold", threshold.to_string()),
+            ("calibrator", format!("{calibrator:?}")),
             ("clustering", format!("{:?}", options.clustering)),
         ],
     );

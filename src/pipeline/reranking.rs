@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::device::Devices;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::replicas::Replicas;
 use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Budget;
 use crate::pipeline::log::Log;
@@ -42,7 +43,7 @@ pub fn run(
     plan: &Plan,
     texts: &Texts,
     candidates: &[Candidate],
-    device: &Device,
+    devices: &Devices,
     progress: &Progress,
 ) -> Result<Reranked> {
     let mut scores = vec![Scores::default(); candidates.len()];
@@ -50,6 +51,7 @@ pub fn run(
         return Ok(Reranked { scores, record: Record::default(), cached: false });
     };
     let order = rerank::promising_first(candidates);
+    let threshold = plan.calibrator.score(f64::from(plan.threshold)) as f32;
     let done: Option<Record> = workspace.done(&plan.stages.rerank);
     let started = Instant::now();
     let most = match (done, plan.options.rerank_budget) {
@@ -60,7 +62,8 @@ pub fn run(
     };
     let pairs = most.min(order.len());
     let task = progress.task("rerank", "pairs", pairs);
-    let mut scorer = Scorer { workspace, folder, device, texts, task: &task, progress, model: None, truncated: 0 };
+    let mut scorer =
+        Scorer { workspace, plan, folder, devices, texts, task: &task, progress, models: None, truncated: 0 };
     let mut record = Record::default();
     for (index, shard) in order[..pairs].chunks(SHARD_PAIRS).enumerate() {
         if done.is_none()
@@ -77,7 +80,7 @@ pub fn run(
         let open: Vec<u32> = shard
             .iter()
             .zip(&first)
-            .filter(|&(_, &logit)| rerank::is_open(logit, plan.threshold, plan.options.second_order_margin))
+            .filter(|&(_, &logit)| rerank::is_open(logit, threshold, plan.options.second_order_margin))
             .map(|(&at, _)| at)
             .collect();
         let second = scorer.logits(&plan.stages.rerank_ba, index, &of(&open), Order::Ba)?;
@@ -95,15 +98,16 @@ pub fn run(
     Ok(Reranked { scores, record, cached: done.is_some() })
 }
 
-/// Reads or computes the logits of shards; the model is loaded when the first is missing.
+/// Reads or computes the logits of shards; the models are loaded when the first is missing.
 struct Scorer<'a> {
     workspace: &'a Workspace,
+    plan: &'a Plan,
     folder: &'a crate::models::folder::ModelFolder,
-    device: &'a Device,
+    devices: &'a Devices,
     texts: &'a Texts,
     task: &'a Task,
     progress: &'a Progress,
-    model: Option<CrossEncoder>,
+    models: Option<Replicas<CrossEncoder>>,
     truncated: usize,
 }
 
@@ -117,12 +121,14 @@ impl Scorer<'_> {
         let missing: Vec<Candidate> =
             candidates.iter().filter(|pair| !known.contains_key(&of(pair))).copied().collect();
         if !missing.is_empty() {
-            if self.model.is_none() {
+            if self.models.is_none() {
                 self.progress.say(&format!("loading {}", self.folder.name()));
-                self.model = Some(CrossEncoder::load(self.folder, self.device)?);
+                self.models = Some(Replicas::load(self.devices, |device| {
+                    Ok(CrossEncoder::load(self.folder, device)?.in_precision(self.plan.options.precision))
+                })?);
             }
-            let model = self.model.as_ref().context("the cross-encoder is loaded")?;
-            let (logits, truncated) = rerank::score(model, self.texts, &missing, order, self.task)?;
+            let models = self.models.as_ref().context("the cross-encoder is loaded")?;
+            let (logits, truncated) = rerank::score(models, self.texts, &missing, order, self.task)?;
             known.extend(missing.iter().map(of).zip(logits.into_iter().zip(truncated)));
             let columns = vec![
                 ("a", ShardColumn::U32(known.keys().map(|&(a, _)| a).collect())),

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::device::Devices;
 use crate::pipeline::artifact::Workspace;
 use crate::pipeline::embedding::{self, Embedded};
 use crate::pipeline::log::Log;
@@ -28,7 +28,7 @@ pub fn run(
     workspace: &Workspace,
     plan: &Plan,
     texts: &Texts,
-    device: &Device,
+    devices: &Devices,
     log: &mut Log,
     progress: &Progress,
 ) -> Result<Searched> {
@@ -37,8 +37,8 @@ pub fn run(
     let (embedding, embedded, found) = match stored {
         Some((embedding, found)) => (embedding, None, found),
         None => {
-            let embedded = embedding::run(workspace, plan, texts, device, progress)?;
-            let found = find(workspace, plan, &embedded, device, progress)?;
+            let embedded = embedding::run(workspace, plan, texts, devices, progress)?;
+            let found = find(workspace, plan, &embedded, devices, progress)?;
             (embedded.record, Some(embedded), found)
         }
     };
@@ -90,7 +90,7 @@ fn find(
     workspace: &Workspace,
     plan: &Plan,
     embedded: &Embedded,
-    device: &Device,
+    devices: &Devices,
     progress: &Progress,
 ) -> Result<Found> {
     let stage = &plan.stages.candidates;
@@ -100,7 +100,7 @@ fn find(
         return Ok(Found { candidates, record, cached: true });
     }
     let vectors = Vectors { values: &embedded.values, width: embedded.width };
-    let found = candidates::find(vectors, &plan.candidates_config(), device, progress)?;
+    let found = candidates::find(vectors, &plan.candidates_config(), &devices.for_search(), progress)?;
     let Recall { at_k, above_floor } = found.recall;
     let record = Record {
         unusable_vectors: found.unusable_vectors,

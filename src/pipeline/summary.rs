@@ -7,6 +7,7 @@ use crate::pipeline::outputs::Tables;
 use crate::pipeline::plan::Plan;
 use crate::progress::{Progress, readable};
 use crate::tables::questions::Questions;
+use crate::text::visible::visible;
 
 const CLUSTERS_SHOWN: usize = 5;
 const TEXT_CHARACTERS: usize = 90;
@@ -47,7 +48,7 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
     }
     for stats in biggest {
         let text = text_of.get(&stats.representative).map_or("", |&at| questions.texts.get(at));
-        progress.say(&format!("{:>9}  {}", stats.size, printable(text)));
+        progress.say(&format!("{:>9}  {}", stats.size, visible(text, TEXT_CHARACTERS)));
     }
     let seconds: Vec<String> = manifest
         .stages
@@ -59,17 +60,4 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         .collect();
     progress.say(&format!("seconds    {:.1} in all: {}", manifest.seconds, seconds.join(", ")));
     progress.say(&format!("results    {}", plan.options.output.display()));
-}
-
-/// A text on one line, without what could move the cursor or turn the line around.
-fn printable(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut line: String =
-        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| !hidden(c)).collect();
-    if line.chars().count() > TEXT_CHARACTERS {
-        line = line.chars().take(TEXT_CHARACTERS).chain(['…']).collect();
-    }
-    line
 }

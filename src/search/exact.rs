@@ -4,15 +4,13 @@
 //! values at or above what its rows still accept, and only those are scored again by [`dot`] and kept. On a CPU this
 //! beats an HNSW index of equal recall up to some 10⁶ rows (see BENCHMARKS.md).
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::progress::Task;
 use crate::search::dot::dot;
+use crate::search::lists::Lists;
 use crate::search::top_k::TopK;
 use crate::search::{Neighbour, Query, Vectors};
 
@@ -35,58 +33,33 @@ pub fn search(
     let rows = vectors.rows();
     let blocks = rows.div_ceil(BLOCK);
     let tensors: Vec<Tensor<2>> = (0..blocks).map(|block| block_tensor(vectors, block, device)).collect();
-    let bars: Vec<AtomicU32> = usable
-        .iter()
-        .map(|&usable| AtomicU32::new(if usable { query.floor } else { f32::INFINITY }.to_bits()))
-        .collect();
-    let bar = |row: usize| f32::from_bits(bars[row].load(Ordering::Relaxed));
-    let kept: Vec<Mutex<Vec<TopK>>> =
-        (0..blocks).map(|block| Mutex::new(vec![TopK::default(); block_rows(rows, block).len()])).collect();
-    let offer = |block: usize, hits: &mut dyn Iterator<Item = (usize, Neighbour)>| -> Result<()> {
-        let mut lists = kept[block].lock().ok().context("a search worker failed")?;
-        for (row, neighbour) in hits {
-            if let Some(raised) = lists[row - block * BLOCK].push(neighbour, query) {
-                bars[row].store(raised.to_bits(), Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    };
+    let lists = Lists::new(usable, BLOCK, query);
     for left in 0..blocks {
         (left..blocks).into_par_iter().with_max_len(1).try_for_each(|right| -> Result<()> {
             task.check()?;
             let product = tensors[left].clone().matmul(tensors[right].clone().transpose()).into_data();
             let tile: &[f32] = product.as_slice().ok().context("tiles are f32")?;
-            let right_rows = block_rows(rows, right);
-            let lowest = right_rows.clone().map(bar).fold(f32::INFINITY, f32::min);
+            let right_rows = lists.rows(right);
+            let lowest = lists.lowest(right_rows.clone());
             let mut hits: Vec<(usize, usize, f32)> = Vec::new();
-            for (a, scores) in block_rows(rows, left).zip(tile.chunks_exact(right_rows.len())) {
-                let a_bar = bar(a);
+            for (a, scores) in lists.rows(left).zip(tile.chunks_exact(right_rows.len())) {
+                let a_bar = lists.bar(a);
                 // an unusable row has an infinite bar but may still be under the other side's
                 if !usable[a] {
                     continue;
                 }
                 scan(scores, a_bar.min(lowest) - ROUNDING, |at, score| {
                     let b = right_rows.start + at;
-                    if b > a && usable[b] && score >= a_bar.min(bar(b)) - ROUNDING {
+                    if b > a && usable[b] && score >= a_bar.min(lists.bar(b)) - ROUNDING {
                         hits.push((a, b, dot(vectors.row(a), vectors.row(b))));
                     }
                 });
             }
-            offer(left, &mut hits.iter().map(|&(a, b, cosine)| (a, Neighbour { row: b as u32, cosine })))?;
-            offer(right, &mut hits.iter().map(|&(a, b, cosine)| (b, Neighbour { row: a as u32, cosine })))
+            lists.offer(left, right, &hits)
         })?;
-        task.advance(block_rows(rows, left).len())?;
+        task.advance(lists.rows(left).len())?;
     }
-    let mut full_lists = 0;
-    let mut lists = Vec::with_capacity(rows);
-    for block in kept {
-        for top in block.into_inner().ok().context("a search worker failed")? {
-            let (list, cut) = top.finish(query);
-            full_lists += usize::from(cut);
-            lists.push(list);
-        }
-    }
-    Ok((lists, full_lists))
+    lists.finish()
 }
 
 /// Neighbours of some rows among all, each pair scored by [`dot`] directly: the referee of the other engines.

@@ -1,12 +1,14 @@
 //! Nearest neighbours of every vector among all others: exactly, or through an HNSW index.
 //!
-//! Both engines return the same thing and score it with the same [`dot::dot`], so a cosine does not depend on the
+//! All engines return the same thing and score it with the same [`dot::dot`], so a cosine does not depend on the
 //! engine, on tile shapes or on threads. Vectors are unit rows of one row-major matrix.
 
 pub mod audit;
 pub mod dot;
 pub mod exact;
+pub mod gpu;
 pub mod hnsw;
+mod lists;
 mod top_k;
 
 /// Unit vectors, row-major `[rows, width]`.

@@ -4,10 +4,11 @@ use anyhow::Result;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::device::is_plain_cpu;
 use crate::progress::{Progress, Task};
 use crate::search::audit::{Recall, recall};
 use crate::search::hnsw::{HnswConfig, HnswIndex};
-use crate::search::{Neighbour, Query, Vectors, exact};
+use crate::search::{Neighbour, Query, Vectors, exact, gpu};
 
 /// Part of the stage's fingerprint; raise it when the candidates of some vectors change.
 pub const VERSION: u32 = 1;
@@ -79,7 +80,7 @@ pub struct Candidates {
     pub recall: Recall,
 }
 
-/// Finds candidates and audits the engine.
+/// Finds candidates and audits the engine. The exact engine runs on `device`, a GPU or the plain processor.
 pub fn find(vectors: Vectors, config: &CandidatesConfig, device: &Device, progress: &Progress) -> Result<Candidates> {
     let rows = vectors.rows();
     let usable: Vec<bool> = (0..rows).map(|row| is_usable(vectors.row(row))).collect();
@@ -92,7 +93,8 @@ pub fn find(vectors: Vectors, config: &CandidatesConfig, device: &Device, progre
     let (lists, full_lists, audited) = match config.engine.resolve(rows) {
         Engine::Exact | Engine::Auto => {
             let task = progress.task("search", "texts", rows);
-            let (lists, full) = exact::search(vectors, &usable, query, device, &task)?;
+            let search = if is_plain_cpu(device) { exact::search } else { gpu::search };
+            let (lists, full) = search(vectors, &usable, query, device, &task)?;
             let audited = sample.iter().map(|&row| lists[row as usize].clone()).collect::<Vec<_>>();
             (lists, Some(full), audited)
         }

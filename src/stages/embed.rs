@@ -1,9 +1,12 @@
 //! Unique texts to unit vectors, shard by shard.
 
-use anyhow::Result;
-use rayon::prelude::*;
+use std::ops::Range;
 
-use crate::models::bi_encoder::BiEncoder;
+use anyhow::Result;
+
+use crate::models::bi_encoder::{self, BiEncoder};
+use crate::models::replicas::Replicas;
+use crate::models::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::text::batch;
 use crate::text::tokenizer::TokenizedTexts;
@@ -16,9 +19,6 @@ pub const SHARD_TEXTS: usize = 4096;
 
 /// Neighbours in length that stay together, so that batches inside a shard need little padding.
 const GROUP_TEXTS: usize = 64;
-
-/// Tokens of a batch. Small enough that a batch's hidden states stay in a core's cache.
-const BATCH_TOKENS: usize = 1024;
 
 /// Splits texts into shards that each hold the whole range of lengths, so that progress is even. The split depends on
 /// the token counts alone.
@@ -33,25 +33,69 @@ pub fn shards(lengths: &[u32]) -> Vec<Vec<u32>> {
     shards
 }
 
-/// Vectors of one shard's texts, row-major `[texts, D]` in the shard's order. One batch a worker at a time: on a CPU
-/// independent batches use the cores better than one batch split among them.
-pub fn embed(model: &BiEncoder, tokenized: &TokenizedTexts, texts: &[u32], task: &Task) -> Result<Vec<f32>> {
-    let width = model.dimensions();
-    let lengths: Vec<u32> = texts.iter().map(|&text| tokenized.ids(text as usize).len() as u32).collect();
-    let plan = batch::plan(&lengths, BATCH_TOKENS);
-    let embed_batch = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
-        let rows: Vec<&[u32]> =
-            plan.order[range.clone()].iter().map(|&at| tokenized.ids(texts[at as usize] as usize)).collect();
-        let vectors = model.embed(&rows)?;
-        task.advance(rows.len())?;
-        Ok(vectors)
-    };
-    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(embed_batch).collect::<Result<_>>()?;
-    let mut vectors = vec![0.0; texts.len() * width];
-    for (&at, vector) in plan.order.iter().zip(batches.iter().flat_map(|batch| batch.chunks_exact(width))) {
-        vectors[at as usize * width..(at as usize + 1) * width].copy_from_slice(vector);
+/// Shards that are batched together, and where their vectors gather.
+struct Group<'a> {
+    shards: &'a [(usize, Vec<u32>)],
+    /// Texts of all shards, in their order.
+    texts: Vec<u32>,
+    /// Numbers into `texts`, in the order of the batches.
+    order: Vec<u32>,
+    batches_left: usize,
+    vectors: Vec<f32>,
+}
+
+/// Computes shards (their numbers and texts) and hands each to `finished` when it is complete: its number, its texts,
+/// and their vectors, row-major `[texts, D]` in the same order.
+pub fn embed(
+    models: &Replicas<BiEncoder>,
+    tokenized: &TokenizedTexts,
+    shards: &[(usize, Vec<u32>)],
+    task: &Task,
+    mut finished: impl FnMut(usize, &[u32], &[f32]) -> Result<()>,
+) -> Result<()> {
+    let (width, cut) = (models.first().dimensions(), models.cut);
+    let limit = models.first().tokenizer.max_tokens();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut jobs: Vec<(usize, Range<usize>)> = Vec::new();
+    for shards in shards.chunks(cut.shards) {
+        let texts: Vec<u32> = shards.iter().flat_map(|(_, texts)| texts).copied().collect();
+        let lengths: Vec<u32> = texts.iter().map(|&text| tokenized.ids(text as usize).len() as u32).collect();
+        let plan = batch::plan(&lengths, cut);
+        jobs.extend(plan.batches.iter().map(|range| (groups.len(), range.clone())));
+        groups.push(Group { shards, texts, order: plan.order, batches_left: plan.batches.len(), vectors: Vec::new() });
     }
-    Ok(vectors)
+    let rows: Vec<Vec<&[u32]>> = jobs
+        .iter()
+        .map(|(group, range)| (&groups[*group], range.clone()))
+        .map(|(group, range)| group.order[range].iter().map(|&at| group.texts[at as usize]).collect::<Vec<u32>>())
+        .map(|texts| texts.into_iter().map(|text| tokenized.ids(text as usize)).collect())
+        .collect();
+    models.run(
+        jobs.len(),
+        |job| TokenBatch::of_texts(&rows[job]).cut_to(cut, limit),
+        |encoder, batch| encoder.model.forward(batch),
+        |_, _, vectors| bi_encoder::read_vectors(vectors),
+        |job, vectors| {
+            let (group, range) = (&mut groups[jobs[job].0], jobs[job].1.clone());
+            task.advance(range.len())?;
+            group.vectors.resize(group.texts.len() * width, 0.0);
+            // rows that only fill a batch's shape come last, and have no place
+            for (&at, vector) in group.order[range].iter().zip(vectors.chunks_exact(width)) {
+                group.vectors[at as usize * width..(at as usize + 1) * width].copy_from_slice(vector);
+            }
+            group.batches_left -= 1;
+            if group.batches_left > 0 {
+                return Ok(());
+            }
+            let mut rest = std::mem::take(&mut group.vectors);
+            for (number, texts) in group.shards {
+                let after = rest.split_off(texts.len() * width);
+                finished(*number, texts, &rest)?;
+                rest = after;
+            }
+            Ok(())
+        },
+    )
 }
 
 #[cfg(test)]

@@ -6,4 +6,6 @@ pub mod cluster;
 pub mod collapse;
 pub mod embed;
 pub mod rerank;
+pub mod sample;
+pub mod score_pairs;
 pub mod split;

@@ -5,9 +5,10 @@
 //! most promising down, so that a budget is spent where the duplicates are.
 
 use anyhow::Result;
-use rayon::prelude::*;
 
-use crate::models::cross_encoder::CrossEncoder;
+use crate::models::cross_encoder::{self, CrossEncoder};
+use crate::models::replicas::Replicas;
+use crate::models::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::stages::candidates::Candidate;
 use crate::tables::questions::Texts;
@@ -18,9 +19,6 @@ pub const VERSION: u32 = 1;
 
 /// Pairs of a shard: what an interruption costs at most.
 pub const SHARD_PAIRS: usize = 2048;
-
-/// Tokens of a batch.
-const BATCH_TOKENS: usize = 1024;
 
 /// Logits of one candidate; `None` where the cross-encoder was not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -37,21 +35,6 @@ impl Scores {
             (one, other) => one.or(other),
         }
     }
-
-    /// Sigmoid of the mean logit.
-    pub fn probability(self) -> Option<f32> {
-        self.logit().map(sigmoid)
-    }
-}
-
-/// `1 / (1 + e^−x)`.
-pub fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-/// Log-odds of a probability.
-pub fn logit(p: f32) -> f32 {
-    (p / (1.0 - p)).ln()
 }
 
 /// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
@@ -61,9 +44,9 @@ pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
     order
 }
 
-/// Whether the first order's logit leaves the decision open: within `margin` of the threshold's.
+/// Whether the first order's logit leaves the decision open: within `margin` of the logit that decides.
 pub fn is_open(logit_ab: f32, threshold: f32, margin: f32) -> bool {
-    (logit_ab - logit(threshold)).abs() <= margin
+    (logit_ab - threshold).abs() <= margin
 }
 
 /// Which text comes first.
@@ -75,7 +58,7 @@ pub enum Order {
 
 /// One logit per candidate, in their order, and which pairs were cut at the model's length.
 pub fn score(
-    model: &CrossEncoder,
+    models: &Replicas<CrossEncoder>,
     texts: &Texts,
     candidates: &[Candidate],
     order: Order,
@@ -86,21 +69,27 @@ pub fn score(
         .map(|pair| (texts.get(pair.a as usize), texts.get(pair.b as usize)))
         .map(|(a, b)| if order == Order::Ab { (a, b) } else { (b, a) })
         .collect();
-    let tokenized = model.tokenizer.tokenize_pairs(&pairs)?;
+    let tokenized = models.first().tokenizer.tokenize_pairs(&pairs)?;
     let truncated = tokenized.iter().map(|pair| pair.truncated).collect();
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, BATCH_TOKENS);
-    let score_batch = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
-        let rows: Vec<_> = plan.order[range.clone()].iter().map(|&at| &tokenized[at as usize]).collect();
-        let logits = model.logits(&rows)?;
-        task.check()?;
-        Ok(logits)
-    };
-    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(score_batch).collect::<Result<_>>()?;
+    let plan = batch::plan(&lengths, models.cut);
+    let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
     let mut logits = vec![0.0; candidates.len()];
-    for (&at, logit) in plan.order.iter().zip(batches.concat()) {
-        logits[at as usize] = logit;
-    }
+    models.run(
+        plan.batches.len(),
+        |batch| {
+            let pairs: Vec<_> = texts_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
+            TokenBatch::of_pairs(&pairs).cut_to(models.cut, models.first().tokenizer.max_tokens())
+        },
+        |encoder, batch| encoder.model.forward(batch),
+        |_, _, logits| cross_encoder::read_logits(logits),
+        |batch, computed| {
+            for (&at, logit) in texts_of(batch).iter().zip(computed) {
+                logits[at as usize] = logit;
+            }
+            task.check()
+        },
+    )?;
     Ok((logits, truncated))
 }
 
@@ -117,7 +106,6 @@ mod tests {
 
     #[test]
     fn the_decision_is_open_around_the_threshold_only() {
-        assert!(is_open(0.5, 0.5, 1.0) && !is_open(1.5, 0.5, 1.0) && !is_open(-1.5, 0.5, 1.0));
-        assert!((sigmoid(logit(0.3)) - 0.3).abs() < 1e-6);
+        assert!(is_open(0.5, 0.2, 1.0) && !is_open(1.5, 0.2, 1.0) && !is_open(-1.5, 0.2, 1.0));
     }
 }

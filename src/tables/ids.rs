@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
+use serde_json::{Number, Value};
 
 /// One id a row, in input order.
 #[derive(Debug, Clone)]
@@ -57,6 +58,15 @@ impl Ids {
     /// The id of a row as text, for messages.
     pub fn display(&self, row: usize) -> String {
         arrow::util::display::array_value_to_string(&self.0, row).unwrap_or_default()
+    }
+
+    /// The id of a row for JSON: a number where ids are integers.
+    pub fn json(&self, row: usize) -> Value {
+        let text = self.display(row);
+        match text.parse::<Number>() {
+            Ok(number) if self.0.data_type().is_integer() => Value::Number(number),
+            _ => Value::String(text),
+        }
     }
 
     /// The first id that occurs twice, if any. Ids are not null: the readers refuse that.

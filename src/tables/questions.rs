@@ -103,6 +103,13 @@ pub struct Questions {
     pub skipped: Vec<(u32, SkipReason)>,
 }
 
+impl Questions {
+    /// The text of an input row, `None` for one without a question.
+    pub fn text_of_row(&self, row: u32) -> Option<&str> {
+        self.rows.binary_search(&row).ok().map(|at| self.texts.get(at))
+    }
+}
+
 /// Rows of one file as they come, before all files are joined.
 #[derive(Default)]
 pub(super) struct Rows {

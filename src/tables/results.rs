@@ -31,10 +31,15 @@ impl PairKind {
             Self::Semantic => "semantic",
         }
     }
+
+    /// The inverse of [`PairKind::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Exact, Self::Normalised, Self::Semantic].into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// One row of `pairs.parquet`; `a` and `b` are input rows, a < b.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairRow {
     pub a: u32,
     pub b: u32,
@@ -47,7 +52,7 @@ pub struct PairRow {
 }
 
 /// One row of `clusters.parquet`; `question` and `cluster` are input rows (the cluster's is its first member's).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClusterRow {
     pub question: u32,
     pub cluster: u32,
@@ -57,7 +62,7 @@ pub struct ClusterRow {
 }
 
 /// One row of `cluster_stats.parquet`; `cluster` and `representative` are input rows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClusterStatsRow {
     pub cluster: u32,
     pub size: u32,

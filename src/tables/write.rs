@@ -51,8 +51,7 @@ fn write_tables(
     metadata: &[(String, String)],
 ) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().context("an output file has a folder")?;
-    let file = temporary_in(folder).with_context(failed)?;
+    let file = temporary_in(folder_of(path)).with_context(failed)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_created_by(concat!("dupmine ", env!("CARGO_PKG_VERSION")).to_string())
@@ -86,6 +85,11 @@ pub fn write(path: &Path, columns: Vec<Column>) -> Result<()> {
 
 /// What names of unfinished files start with: a killed run leaves them, the next one removes them.
 pub const TEMPORARY_PREFIX: &str = ".mine-tmp-";
+
+/// The folder that a file is to lie in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// A temporary file beside its final place, with the permissions of any other new file.
 pub fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {

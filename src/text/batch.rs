@@ -6,6 +6,43 @@
 
 use std::ops::Range;
 
+/// How batches are cut for a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Most tokens of a batch, padding included.
+    pub tokens: usize,
+    /// Whether every batch has one of few shapes: a GPU compiles and tunes its kernels for each shape it meets.
+    pub few_shapes: bool,
+    /// Shards whose texts are batched together.
+    pub shards: usize,
+}
+
+impl Cut {
+    /// A batch's hidden states stay in a core's cache.
+    pub const CPU: Self = Self { tokens: 1024, few_shapes: false, shards: 1 };
+    /// Enough for libtorch to share a product among all cores.
+    pub const TCH: Self = Self { tokens: 4096, few_shapes: false, shards: 1 };
+    /// Enough to fill a large card.
+    pub const GPU: Self = Self { tokens: 65_536, few_shapes: true, shards: 16 };
+
+    /// The padded length of a text of `length` tokens.
+    pub fn padded(self, length: usize) -> usize {
+        match (self.few_shapes, length) {
+            (false, _) => length,
+            (true, ..=64) => length.next_multiple_of(8),
+            (true, _) => length.next_multiple_of(64),
+        }
+    }
+
+    /// The padded number of rows of a batch of `rows` texts, each padded to `length` tokens.
+    pub fn padded_rows(self, rows: usize, length: usize) -> usize {
+        match self.few_shapes {
+            false => rows,
+            true => rows.next_power_of_two().min((self.tokens / length.max(1)).max(rows)),
+        }
+    }
+}
+
 /// The order in which texts are batched and where each batch ends.
 #[derive(Debug, PartialEq)]
 pub struct BatchPlan {
@@ -15,16 +52,19 @@ pub struct BatchPlan {
     pub batches: Vec<Range<usize>>,
 }
 
-/// Plans batches over `lengths` (tokens per text, special tokens included): `rows × longest row ≤ token_budget`,
-/// save that a text longer than the budget has a batch of its own.
-pub fn plan(lengths: &[u32], token_budget: usize) -> BatchPlan {
+/// Plans batches over `lengths` (tokens per text, special tokens included): `rows × longest row ≤ cut.tokens` with
+/// the longest padded, save that a text longer than the budget has a batch of its own. Where shapes are to be few, all
+/// rows of a batch have the same padded length.
+pub fn plan(lengths: &[u32], cut: Cut) -> BatchPlan {
     let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
     order.sort_unstable_by_key(|&i| (lengths[i as usize], i));
     let mut batches = Vec::new();
     let mut start = 0;
     for (at, &text) in order.iter().enumerate() {
-        let longest = lengths[text as usize] as usize;
-        if at > start && (at - start + 1) * longest > token_budget {
+        let padded = |text: u32| cut.padded(lengths[text as usize] as usize);
+        let longest = padded(text);
+        let other_shape = cut.few_shapes && at > start && padded(order[at - 1]) != longest;
+        if at > start && (other_shape || (at - start + 1) * longest > cut.tokens) {
             batches.push(start..at);
             start = at;
         }
@@ -42,8 +82,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn covers_every_text_once_within_the_budget(lengths in prop::collection::vec(1u32..300, 0..400), budget in 1usize..5000) {
-            let plan = plan(&lengths, budget);
+        fn covers_every_text_once_within_the_budget(
+            lengths in prop::collection::vec(1u32..300, 0..400),
+            tokens in 1usize..5000,
+            few_shapes in prop::bool::ANY,
+        ) {
+            let cut = Cut { tokens, few_shapes, shards: 1 };
+            let plan = plan(&lengths, cut);
             let mut seen = plan.order.clone();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len() as u32).collect::<Vec<_>>());
@@ -51,8 +96,12 @@ mod tests {
             for batch in &plan.batches {
                 prop_assert_eq!(batch.start, next);
                 next = batch.end;
-                let longest = lengths[plan.order[batch.end - 1] as usize] as usize;
-                prop_assert!(batch.len() == 1 || batch.len() * longest <= budget);
+                let padded = |at: usize| cut.padded(lengths[plan.order[at] as usize] as usize);
+                let longest = padded(batch.end - 1);
+                prop_assert!(batch.len() == 1 || batch.len() * longest <= tokens);
+                prop_assert!(!few_shapes || padded(batch.start) == longest);
+                let rows = cut.padded_rows(batch.len(), longest);
+                prop_assert!(rows >= batch.len() && (rows == batch.len() || rows * longest <= tokens));
             }
             prop_assert_eq!(next, lengths.len());
         }

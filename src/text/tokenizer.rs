@@ -153,6 +153,12 @@ impl Tokenizer {
         Ok(out)
     }
 
+    /// The tokens of one text as the model sees them, special tokens included.
+    pub fn tokens(&self, text: &str) -> Result<Vec<String>> {
+        let encoding = self.inner.encode(text, true).map_err(|e| anyhow!("cannot tokenize {text:?}: {e}"))?;
+        Ok(encoding.get_tokens().to_vec())
+    }
+
     /// Tokenizes pairs on all threads, in order.
     pub fn tokenize_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<TokenizedPair>> {
         let one = |&(a, b): &(&str, &str)| {

@@ -40,6 +40,7 @@ pub struct TrainOptions {
     pub max_norm: f64,
     pub dropout: Option<f64>,
     pub swap_orders: bool,
+    pub freeze_encoder: bool,
     pub hard_negatives: Option<MiningConfig>,
     pub negatives_from: Option<PathBuf>,
     pub mined_pairs: Option<usize>,
@@ -70,14 +71,21 @@ fn model(name: &Option<String>) -> Option<PathBuf> {
 impl RawTrainOptions {
     /// Checks merged options.
     pub fn check(&self) -> Result<TrainOptions> {
-        let kind = required(&self.kind, "kind", "bi or cross?")?;
+        let kind = required(&self.kind, "kind", "bi, cross or siamese?")?;
         let output = required(&self.output, "output", "where does the new model go?")?;
-        let default_loss = if kind == Kind::Cross { "binary-cross-entropy" } else { "ranking" };
+        let default_loss = match kind {
+            Kind::Bi => "ranking",
+            Kind::Cross => "binary-cross-entropy",
+            Kind::Siamese => "negative-log-likelihood",
+        };
         let loss = match &self.loss {
             Some(loss) => loss.clone(),
             None => default_loss.parse().map_err(usage)?,
         };
         check_loss(&loss, kind, self)?;
+        if self.freeze_encoder == Some(true) && kind != Kind::Siamese {
+            return Err(usage("--freeze-encoder: only a siamese classifier has a head that learns alone"));
+        }
         let seed = self.seed.unwrap_or(42);
         let column = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.into());
         let run = || {
@@ -91,7 +99,11 @@ impl RawTrainOptions {
             (false, true) => Grouping::Lengths,
             (false, false) => Grouping::Shuffled,
         };
-        let default_batch = if kind == Kind::Cross { 16 } else { 64 };
+        let default_batch = match kind {
+            Kind::Bi => 64,
+            Kind::Cross => 16,
+            Kind::Siamese => 128,
+        };
         Ok(TrainOptions {
             kind,
             from: model(&self.from),
@@ -113,6 +125,7 @@ impl RawTrainOptions {
             max_norm: within("max-norm", self.max_norm.unwrap_or(1.0), 1e-12, f64::MAX)?,
             dropout: self.dropout.map(|p| within("dropout", p, 0.0, 0.9)).transpose()?,
             swap_orders: self.swap_orders.unwrap_or(false),
+            freeze_encoder: self.freeze_encoder.unwrap_or(false),
             hard_negatives: self.mining(seed)?,
             negatives_from: model(
                 &self.negatives_from.clone().or_else(|| self.from.clone().filter(|_| kind == Kind::Bi)),
@@ -194,7 +207,11 @@ fn minutes(minutes: f64) -> Result<Duration> {
 fn check_loss(loss: &Mix, kind: Kind, raw: &RawTrainOptions) -> Result<()> {
     for one in loss.losses() {
         if one.kind() != kind {
-            let wanted = if kind == Kind::Cross { "a cross-encoder" } else { "a bi-encoder" };
+            let wanted = match kind {
+                Kind::Bi => "a bi-encoder",
+                Kind::Cross => "a cross-encoder",
+                Kind::Siamese => "a siamese classifier",
+            };
             return Err(usage(format!("--loss {}: not a loss for {wanted}", one.name())));
         }
         if one.needs_teacher() && raw.teacher.is_none() {

@@ -45,7 +45,7 @@ pub fn prepare(options: &TrainOptions, device: &Device, progress: &Progress) -> 
     };
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
         let miner = BiEncoder::load(&folder(&options.negatives_from)?, device)?;
-        mine(&mut dataset, options, &miner, cross_teacher.as_ref(), device, progress)?;
+        mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
     }
     if let Some(model) = &cross_teacher {
         teacher::score(&mut dataset, &options.loss, model, progress)?;
@@ -134,11 +134,10 @@ fn mine(
     options: &TrainOptions,
     miner: &BiEncoder,
     cross_teacher: Option<&CrossEncoder>,
-    device: &Device,
     progress: &Progress,
 ) -> Result<()> {
     if let Some(config) = &options.hard_negatives {
-        let mined = hard_negatives::mine(dataset, miner, cross_teacher, config, device, progress)?;
+        let mined = hard_negatives::mine(dataset, miner, cross_teacher, config, progress)?;
         progress.say(&format!(
             "{} hard negatives mined, {} dropped as duplicates by the teacher, {} drawn by chance for want of near ones",
             readable(mined.negatives),
@@ -148,7 +147,7 @@ fn mine(
     }
     if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
         let (vectors, width) = hard_negatives::embed_texts(miner, &dataset.texts, progress)?;
-        let near = hard_negatives::neighbours((&vectors, width), MINED_DEPTH, device, progress)?;
+        let near = hard_negatives::neighbours((&vectors, width), MINED_DEPTH, progress)?;
         let added = teacher::add_mined_pairs(dataset, &near, count, teacher, progress)?;
         progress.say(&format!("{} mined pairs labelled by the teacher", readable(added)));
     }

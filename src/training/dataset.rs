@@ -125,6 +125,7 @@ impl<'a> Inputs<'a> {
         let examples: Vec<&Example> = numbers.iter().map(|&number| &self.dataset.examples[number as usize]).collect();
         let items = match self.kind {
             Kind::Cross => numbers.iter().map(|&number| self.cross_item(number, epoch)).collect(),
+            Kind::Siamese => examples.iter().map(|example| self.siamese_item(example)).collect(),
             Kind::Bi => self.columns(&examples).map(|text| Item::of_text(self.texts.ids(text as usize))).collect(),
         };
         let vectors = self.dataset.teacher.as_ref().map(|(vectors, width)| {
@@ -151,6 +152,11 @@ impl<'a> Inputs<'a> {
     fn cross_item(&self, number: u32, epoch: usize) -> Item {
         let swap = (number as usize + epoch) % 2 == 1 && !self.pairs[1].is_empty();
         let pair = &self.pairs[usize::from(swap)][number as usize];
-        Item { ids: pair.ids.clone(), type_ids: pair.type_ids.clone() }
+        Item { ids: pair.ids.clone(), type_ids: pair.type_ids.clone(), second: Vec::new() }
+    }
+
+    fn siamese_item(&self, example: &Example) -> Item {
+        let ids = |text: u32| self.texts.ids(text as usize).to_vec();
+        Item { ids: ids(example.question), type_ids: Vec::new(), second: ids(example.other) }
     }
 }

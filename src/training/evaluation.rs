@@ -6,18 +6,15 @@ use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::pairs as metrics;
+use crate::calibration::sigmoid;
+use crate::metrics::pairs::Ranking;
 use crate::models::calibration::{Calibration, CosineCalibration};
 use crate::progress::Progress;
-use crate::stages::rerank::sigmoid;
 use crate::tables::pairs::LabelledPair;
-use crate::text::batch;
+use crate::text::batch::{self, Cut};
 use crate::text::normalise::normalise;
 use crate::text::tokenizer::Tokenizer;
 use crate::training::network::{Item, Kind, Network};
-
-/// Tokens of a batch.
-const BATCH_TOKENS: usize = 1024;
 
 /// Share of the dev duplicates that the candidate floor keeps.
 const KEPT_BY_FLOOR: f64 = 0.99;
@@ -66,16 +63,17 @@ impl Figures {
     fn new(labels: &[bool], scores: &[f64]) -> Result<Self> {
         ensure!(scores.iter().all(|score| score.is_finite()), "the model gives dev pairs scores that are not numbers");
         let one_class = "the dev pairs are all of one label: nothing can be measured on them";
-        let best = metrics::best_f1(labels, scores).context(one_class)?;
+        let figures = Ranking::new(labels, scores).figures();
+        let best = figures.best_f1.context(one_class)?;
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
         let quantile = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
         Ok(Self {
-            average_precision: metrics::average_precision(labels, scores).context(one_class)?,
+            average_precision: figures.average_precision.context(one_class)?,
             f1: best.f1,
             threshold: best.threshold,
-            accuracy: metrics::best_accuracy(labels, scores).context(one_class)?.accuracy,
-            roc_auc: metrics::roc_auc(labels, scores).context(one_class)?,
+            accuracy: figures.best_accuracy.context(one_class)?.accuracy,
+            roc_auc: figures.roc_auc.context(one_class)?,
             band: quantile(0.95) - quantile(0.05),
         })
     }
@@ -86,7 +84,7 @@ pub struct DevSet {
     kind: Kind,
     labels: Vec<bool>,
     items: Vec<Item>,
-    /// Of a bi-encoder: the items of each pair. Of a cross-encoder: the pair in both orders.
+    /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
     pairs: Vec<(u32, u32)>,
 }
 
@@ -103,9 +101,11 @@ impl DevSet {
         let (mut items, mut numbered) = (Vec::new(), Vec::new());
         if kind == Kind::Cross {
             let both: Vec<(&str, &str)> = texts.iter().flat_map(|[a, b]| [(&**a, &**b), (&**b, &**a)]).collect();
-            items.extend(
-                tokenizer.tokenize_pairs(&both)?.into_iter().map(|p| Item { ids: p.ids, type_ids: p.type_ids }),
-            );
+            items.extend(tokenizer.tokenize_pairs(&both)?.into_iter().map(|p| Item {
+                ids: p.ids,
+                type_ids: p.type_ids,
+                second: Vec::new(),
+            }));
             numbered.extend((0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)));
         } else {
             let (mut known, mut unique) = (HashMap::<&str, u32>::new(), Vec::<&str>::new());
@@ -119,6 +119,13 @@ impl DevSet {
                 numbered.push((a, b));
             }
             let tokens = tokenizer.tokenize(&unique)?;
+            if kind == Kind::Siamese {
+                let ids = |text: u32| tokens.ids(text as usize).to_vec();
+                let pair = |first, second| Item { ids: ids(first), type_ids: Vec::new(), second: ids(second) };
+                items.extend(numbered.iter().flat_map(|&(a, b)| [pair(a, b), pair(b, a)]));
+                let pairs = (0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect();
+                return Ok(Self { kind, labels, items, pairs });
+            }
             items.extend((0..unique.len()).map(|text| Item::of_text(tokens.ids(text))));
         }
         Ok(Self { kind, labels, items, pairs: numbered })
@@ -143,7 +150,7 @@ impl DevSet {
         let scores = self.scores(network, true, progress)?;
         let threshold = Figures::new(&self.labels, &scores)?.threshold as f32;
         let measured_on = Some(measured_on);
-        if self.kind == Kind::Cross {
+        if self.kind != Kind::Bi {
             return Ok(Calibration { probability_threshold: Some(threshold), measured_on, ..Calibration::default() });
         }
         let labelled = scores.iter().zip(&self.labels);
@@ -157,11 +164,11 @@ impl DevSet {
     }
 
     fn scores(&self, network: &Network, both_orders: bool, progress: &Progress) -> Result<Vec<f64>> {
-        let cross = self.kind == Kind::Cross;
+        let reads_pairs = self.kind != Kind::Bi;
         let wanted: Vec<u32> =
-            (0..self.items.len() as u32).step_by(if cross && !both_orders { 2 } else { 1 }).collect();
+            (0..self.items.len() as u32).step_by(if reads_pairs && !both_orders { 2 } else { 1 }).collect();
         let lengths: Vec<u32> = wanted.iter().map(|&item| self.items[item as usize].ids.len() as u32).collect();
-        let plan = batch::plan(&lengths, BATCH_TOKENS);
+        let plan = batch::plan(&lengths, Cut::CPU);
         let forward = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
             progress.check()?;
             let items: Vec<&Item> =
@@ -176,10 +183,12 @@ impl DevSet {
             outputs[item * width..(item + 1) * width].copy_from_slice(row);
         }
         let row = |item: u32| &outputs[item as usize * width..(item as usize + 1) * width];
-        let score = |&(a, b): &(u32, u32)| match (cross, both_orders) {
-            (true, true) => f64::from(sigmoid((row(a)[0] + row(b)[0]) / 2.0)),
-            (true, false) => f64::from(sigmoid(row(a)[0])),
-            (false, _) => cosine(row(a), row(b)),
+        let score = |&(a, b): &(u32, u32)| match (self.kind, both_orders) {
+            (Kind::Cross, true) => sigmoid(f64::from(row(a)[0] + row(b)[0]) / 2.0),
+            (Kind::Cross, false) => sigmoid(f64::from(row(a)[0])),
+            // the second class's log-probability; the classifier is used in one order
+            (Kind::Siamese, _) => f64::from(row(a)[1]).exp(),
+            (Kind::Bi, _) => cosine(row(a), row(b)),
         };
         Ok(self.pairs.iter().map(score).collect())
     }

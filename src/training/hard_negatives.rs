@@ -5,16 +5,18 @@
 //! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they teach the opposite.
 
 use anyhow::Result;
-use burn::tensor::Device;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::sigmoid;
+use crate::device::plain_cpu;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Query, Vectors, exact};
-use crate::stages::embed;
+use crate::text::batch::{self, Cut};
 use crate::training::dataset::Dataset;
 use crate::training::teacher;
 
@@ -30,7 +32,7 @@ pub struct MiningConfig {
     /// A negative's cosine is at least this far below the duplicate's.
     pub margin: f32,
     /// Probability of the cross-encoder from which a text is no negative.
-    pub most_probability: f32,
+    pub most_probability: f64,
     pub seed: u64,
 }
 
@@ -48,23 +50,30 @@ pub struct Mined {
 pub fn embed_texts(model: &BiEncoder, texts: &[String], progress: &Progress) -> Result<(Vec<f32>, usize)> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let tokens = model.tokenizer.tokenize(&texts)?;
-    let all: Vec<u32> = (0..texts.len() as u32).collect();
+    let plan = batch::plan(&tokens.lengths(), Cut::CPU);
     let task = progress.task("embed", "texts", texts.len());
-    Ok((embed::embed(model, &tokens, &all, &task)?, model.dimensions()))
+    let embed = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
+        let rows: Vec<&[u32]> = plan.order[range.clone()].iter().map(|&text| tokens.ids(text as usize)).collect();
+        let vectors = model.embed(&rows)?;
+        task.advance(rows.len())?;
+        Ok(vectors)
+    };
+    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(embed).collect::<Result<_>>()?;
+    let width = model.dimensions();
+    let mut vectors = vec![0.0; texts.len() * width];
+    for (&text, vector) in plan.order.iter().zip(batches.iter().flat_map(|batch| batch.chunks_exact(width))) {
+        vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
+    }
+    Ok((vectors, width))
 }
 
 /// Nearest texts of every text, the nearest first.
-pub fn neighbours(
-    (vectors, width): (&[f32], usize),
-    depth: usize,
-    device: &Device,
-    progress: &Progress,
-) -> Result<Vec<Vec<Neighbour>>> {
+pub fn neighbours((vectors, width): (&[f32], usize), depth: usize, progress: &Progress) -> Result<Vec<Vec<Neighbour>>> {
     let vectors = Vectors { values: vectors, width };
     let usable = vec![true; vectors.rows()];
     let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
     let task = progress.task("search", "texts", vectors.rows());
-    Ok(exact::search(vectors, &usable, query, device, &task)?.0)
+    Ok(exact::search(vectors, &usable, query, &plain_cpu(), &task)?.0)
 }
 
 /// Gives every duplicate example its negatives.
@@ -73,11 +82,10 @@ pub fn mine(
     bi_encoder: &BiEncoder,
     cross_encoder: Option<&CrossEncoder>,
     config: &MiningConfig,
-    device: &Device,
     progress: &Progress,
 ) -> Result<Mined> {
     let (vectors, width) = embed_texts(bi_encoder, &dataset.texts, progress)?;
-    let neighbours = neighbours((&vectors, width), config.depth, device, progress)?;
+    let neighbours = neighbours((&vectors, width), config.depth, progress)?;
     let row = |text: u32| &vectors[text as usize * width..(text as usize + 1) * width];
     let cosine = |a: u32, b: u32| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
     let clusters = &dataset.clusters;
@@ -134,8 +142,7 @@ fn drop_duplicates(
     let mut dropped = 0;
     for negatives in chosen {
         negatives.retain(|_| {
-            let keep =
-                logits.next().is_some_and(|logit| crate::stages::rerank::sigmoid(logit) < config.most_probability);
+            let keep = logits.next().is_some_and(|logit| sigmoid(f64::from(logit)) < config.most_probability);
             dropped += usize::from(!keep);
             keep
         });

@@ -9,6 +9,7 @@ use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
 use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
+use crate::models::siamese::{HeadConfig, SiameseClassifier, SiameseModel};
 use crate::models::token_batch::TokenBatch;
 use crate::text::tokenizer::Tokenizer;
 
@@ -20,6 +21,8 @@ pub enum Kind {
     Bi,
     /// A cross-encoder: both texts in one sequence to a logit
     Cross,
+    /// A siamese classifier: each text alone to a vector, both vectors to a class
+    Siamese,
 }
 
 /// What one row of the outputs is made from.
@@ -28,29 +31,42 @@ pub struct Item {
     pub ids: Vec<u32>,
     /// Empty stands for zeros.
     pub type_ids: Vec<u32>,
+    /// Of a siamese classifier: the second text.
+    pub second: Vec<u32>,
 }
 
 impl Item {
     /// A text alone.
     pub fn of_text(ids: &[u32]) -> Self {
-        Self { ids: ids.to_vec(), type_ids: Vec::new() }
+        Self { ids: ids.to_vec(), type_ids: Vec::new(), second: Vec::new() }
+    }
+
+    /// Tokens of all its texts.
+    pub fn tokens(&self) -> usize {
+        self.ids.len() + self.second.len()
     }
 }
 
-/// The trainable part of a model of either kind.
+/// The trainable part of a model of any kind.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a training holds one of them")]
 pub enum Network {
     Bi(BiEncoderModel),
     Cross(CrossEncoderModel),
+    Siamese(SiameseModel),
 }
 
 impl Network {
-    /// `[R, D]` vectors or `[R, 1]` logits of R items.
+    /// `[R, D]` vectors, `[R, 1]` logits or `[R, 2]` log-probabilities of R items.
     pub fn forward(&self, items: &[&Item]) -> Tensor<2> {
         let batch = TokenBatch::new(items.iter().map(|item| (item.ids.as_slice(), item.type_ids.as_slice())));
         match self {
             Self::Bi(model) => model.forward(&batch),
             Self::Cross(model) => model.forward(&batch).unsqueeze_dim(1),
+            Self::Siamese(model) => {
+                let second = TokenBatch::new(items.iter().map(|item| (item.second.as_slice(), [].as_slice())));
+                model.forward(&batch, &second)
+            }
         }
     }
 
@@ -59,6 +75,15 @@ impl Network {
         match self {
             Self::Bi(model) => Self::Bi(model.with_dropout(p)),
             Self::Cross(model) => Self::Cross(model.with_dropout(p)),
+            Self::Siamese(model) => Self::Siamese(model.with_dropout(p)),
+        }
+    }
+
+    /// The network with its encoder left as it is: the head alone is trained.
+    pub fn with_frozen_encoder(self) -> Self {
+        match self {
+            Self::Siamese(model) => Self::Siamese(SiameseModel { encoder: model.encoder.freeze(), ..model }),
+            other => other,
         }
     }
 
@@ -67,6 +92,7 @@ impl Network {
         match self {
             Self::Bi(model) => model.encoder.config().padding,
             Self::Cross(model) => model.encoder.config().padding,
+            Self::Siamese(model) => model.encoder.encoder.config().padding,
         }
     }
 
@@ -110,19 +136,27 @@ impl ModuleMapper for TokenRows {
 }
 
 /// A model under training: network, tokenizer and the folder whose files go into the new one.
+#[expect(clippy::large_enum_variant, reason = "a training holds one of them")]
 pub enum Trainee {
     Bi(BiEncoder),
     Cross(CrossEncoder),
+    Siamese(SiameseClassifier),
 }
 
 impl Trainee {
     /// Loads the model to start from. A cross-encoder from a folder without a classification head gets a new one, drawn
-    /// from `seed`.
+    /// from `seed`; so does a siamese classifier.
     pub fn load(kind: Kind, folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
         Ok(match kind {
             Kind::Bi => Self::Bi(BiEncoder::load(folder, device)?),
             Kind::Cross if has_head(folder)? => Self::Cross(CrossEncoder::load(folder, device)?),
             Kind::Cross => Self::Cross(CrossEncoder::with_new_head(folder, seed, device)?),
+            Kind::Siamese if SiameseClassifier::is_in(folder) => {
+                Self::Siamese(SiameseClassifier::load(folder, device)?)
+            }
+            Kind::Siamese => {
+                Self::Siamese(SiameseClassifier::with_new_head(folder, HeadConfig::default(), seed, device)?)
+            }
         })
     }
 
@@ -130,6 +164,7 @@ impl Trainee {
         match self {
             Self::Bi(model) => &model.tokenizer,
             Self::Cross(model) => &model.tokenizer,
+            Self::Siamese(model) => &model.bi_encoder.tokenizer,
         }
     }
 
@@ -138,15 +173,17 @@ impl Trainee {
         match self {
             Self::Bi(model) => Network::Bi(model.model.clone()),
             Self::Cross(model) => Network::Cross(model.model.clone()),
+            Self::Siamese(model) => Network::Siamese(model.model()),
         }
     }
 
-    /// Takes trained weights.
-    pub fn set(&mut self, network: Network) {
+    /// The same model with trained weights; a network of another kind changes nothing.
+    pub fn with(self, network: Network) -> Self {
         match (self, network) {
-            (Self::Bi(model), Network::Bi(trained)) => model.model = trained,
-            (Self::Cross(model), Network::Cross(trained)) => model.model = trained,
-            (Self::Bi(_), Network::Cross(_)) | (Self::Cross(_), Network::Bi(_)) => {}
+            (Self::Bi(model), Network::Bi(trained)) => Self::Bi(BiEncoder { model: trained, ..model }),
+            (Self::Cross(model), Network::Cross(trained)) => Self::Cross(CrossEncoder { model: trained, ..model }),
+            (Self::Siamese(model), Network::Siamese(trained)) => Self::Siamese(model.with_model(trained)),
+            (model, _) => model,
         }
     }
 
@@ -155,6 +192,7 @@ impl Trainee {
         match self {
             Self::Bi(model) => model.write(writer),
             Self::Cross(model) => model.write(writer),
+            Self::Siamese(model) => model.write(writer),
         }
     }
 }

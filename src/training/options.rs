@@ -63,7 +63,7 @@ pub struct RawTrainOptions {
     /// Folder of checkpoints, metrics and curves [default: --output with `.run` behind it]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// A loss, or several with weights: contrastive=1,ranking=0.5 [default: ranking, or binary-cross-entropy]
+    /// A loss, or several with weights: contrastive=1,ranking=0.5 [default: ranking, binary-cross-entropy, negative-log-likelihood]
     #[arg(long, value_name = "LOSS")]
     pub loss: Option<Mix>,
     /// Distance beyond which contrastive losses leave pairs alone [default: 0.5]
@@ -87,7 +87,7 @@ pub struct RawTrainOptions {
     /// Passes over the pairs [default: 1]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Pairs of a batch [default: 64, or 16 for a cross-encoder]
+    /// Pairs of a batch [default: 64 for bi, 16 for cross, 128 for siamese]
     #[arg(long, value_name = "PAIRS")]
     pub batch_size: Option<usize>,
     /// Batches whose mean gradient makes one step [default: 1]
@@ -114,6 +114,9 @@ pub struct RawTrainOptions {
     /// A cross-encoder reads pairs in the other order every second time [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub swap_orders: Option<bool>,
+    /// Train the head of a siamese classifier alone [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub freeze_encoder: Option<bool>,
     /// Pairs of like length share a batch; ranking never does it [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub group_lengths: Option<bool>,
@@ -134,7 +137,7 @@ pub struct RawTrainOptions {
     pub negatives_margin: Option<f32>,
     /// Probability of the teacher from which a mined text is no negative [default: 0.3]
     #[arg(long, value_name = "P")]
-    pub negatives_probability: Option<f32>,
+    pub negatives_probability: Option<f64>,
     /// Add this many mined pairs with the teacher's probability as label (augmented SBERT)
     #[arg(long, value_name = "PAIRS")]
     pub mined_pairs: Option<usize>,

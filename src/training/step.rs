@@ -141,10 +141,15 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
 /// is kept, so that padding keeps its own number.
 fn used_rows(items: &[Item], padding: Option<usize>) -> (Vec<u32>, Vec<Item>) {
     let first = 0..=padding.unwrap_or(0) as u32;
-    let used: BTreeSet<u32> = items.iter().flat_map(|item| item.ids.iter().copied()).chain(first).collect();
+    let used: BTreeSet<u32> =
+        items.iter().flat_map(|item| item.ids.iter().chain(&item.second).copied()).chain(first).collect();
     let rows: Vec<u32> = used.into_iter().collect();
     let place = |id: &u32| rows.binary_search(id).unwrap_or(0) as u32;
-    let renumbered = |item: &Item| Item { ids: item.ids.iter().map(place).collect(), type_ids: item.type_ids.clone() };
+    let renumbered = |item: &Item| Item {
+        ids: item.ids.iter().map(place).collect(),
+        type_ids: item.type_ids.clone(),
+        second: item.second.iter().map(place).collect(),
+    };
     let items = items.iter().map(renumbered).collect();
     (rows, items)
 }
@@ -152,14 +157,14 @@ fn used_rows(items: &[Item], padding: Option<usize>) -> (Vec<u32>, Vec<Item>) {
 /// Items from the shortest up, and the ranges of that order which are micro-batches.
 fn plan(items: &[Item]) -> (Vec<usize>, Vec<Range<usize>>) {
     let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(|&item| items[item].ids.len());
-    let tokens: usize = items.iter().map(|item| item.ids.len()).sum();
+    order.sort_by_key(|&item| items[item].tokens());
+    let tokens: usize = items.iter().map(|item| item.tokens()).sum();
     let parts = tokens.div_ceil(MICRO_BATCH_TOKENS).max(LEAST_MICRO_BATCHES).min(items.len());
     // equal shares of the tokens, so that no core waits long for another
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let (mut start, mut seen) = (0, 0);
     for (at, &item) in order.iter().enumerate() {
-        seen += items[item].ids.len();
+        seen += items[item].tokens();
         let left = items.len() - at - 1;
         let due = seen * parts >= tokens * (ranges.len() + 1);
         if (due && left + ranges.len() + 1 >= parts) || left == 0 {
@@ -197,7 +202,7 @@ mod tests {
     proptest! {
         #[test]
         fn micro_batches_cover_all_items(lengths in prop::collection::vec(3usize..60, 1..200)) {
-            let items: Vec<Item> = lengths.iter().map(|&n| Item { ids: vec![7; n], type_ids: vec![] }).collect();
+            let items: Vec<Item> = lengths.iter().map(|&n| Item { ids: vec![7; n], type_ids: vec![], second: vec![] }).collect();
             let (order, ranges) = plan(&items);
             prop_assert_eq!(inverse(&inverse(&order)), order.clone());
             let covered: Vec<usize> = ranges.iter().flat_map(Clone::clone).collect();
@@ -208,7 +213,7 @@ mod tests {
 
         #[test]
         fn renumbered_ids_name_the_same_rows(ids in prop::collection::vec(0u32..500, 1..60), padding in 0usize..4) {
-            let item = Item { ids: ids.clone(), type_ids: vec![] };
+            let item = Item { ids: ids.clone(), type_ids: vec![], second: vec![] };
             let (rows, items) = used_rows(&[item], Some(padding));
             let named: Vec<u32> = items[0].ids.iter().map(|&place| rows[place as usize]).collect();
             prop_assert_eq!(named, ids);

@@ -3,19 +3,16 @@
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
+use crate::calibration::sigmoid;
 use crate::losses::mix::{Loss, Mix};
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
 use crate::search::Neighbour;
-use crate::stages::rerank::sigmoid;
-use crate::text::batch;
+use crate::text::batch::{self, Cut};
 use crate::text::tokenizer::TokenizedPair;
 use crate::training::dataset::{Dataset, Example};
 use crate::training::hard_negatives;
-
-/// Tokens of a batch.
-const BATCH_TOKENS: usize = 1024;
 
 /// The cross-encoder's logits of pairs of texts, in their order.
 pub fn logits(model: &CrossEncoder, dataset: &Dataset, pairs: &[(u32, u32)], progress: &Progress) -> Result<Vec<f32>> {
@@ -23,7 +20,7 @@ pub fn logits(model: &CrossEncoder, dataset: &Dataset, pairs: &[(u32, u32)], pro
     let texts: Vec<(&str, &str)> = pairs.iter().map(|&(a, b)| (text(a), text(b))).collect();
     let tokenized = model.tokenizer.tokenize_pairs(&texts)?;
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, BATCH_TOKENS);
+    let plan = batch::plan(&lengths, Cut::CPU);
     let task = progress.task("teacher", "pairs", pairs.len());
     let score = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
         let rows: Vec<&TokenizedPair> = plan.order[range.clone()].iter().map(|&at| &tokenized[at as usize]).collect();
@@ -65,7 +62,7 @@ pub fn add_mined_pairs(
     ensure!(negatives == 0, "--mined-pairs and --hard-negatives do not go together: train in two runs");
     for (&(question, other), logit) in pairs.iter().zip(logits) {
         let cluster = dataset.clusters[question as usize];
-        dataset.examples.push(Example { question, other, target: sigmoid(logit), cluster, ..Example::default() });
+        dataset.examples.push(Example { question, other, target: probability(logit), cluster, ..Example::default() });
     }
     Ok(pairs.len())
 }
@@ -82,7 +79,7 @@ pub fn score(dataset: &mut Dataset, loss: &Mix, teacher: &CrossEncoder, progress
         let mut of_negatives = logits(teacher, dataset, &asked, progress)?.into_iter();
         for (example, &logit) in dataset.examples.iter_mut().zip(&of_pairs) {
             let own = of_negatives.by_ref().take(example.negatives.len());
-            example.margins = own.map(|negative| sigmoid(logit) - sigmoid(negative)).collect();
+            example.margins = own.map(|negative| probability(logit) - probability(negative)).collect();
         }
     }
     if loss.any(|loss| loss == Loss::ScoreDistillation) {
@@ -95,4 +92,8 @@ pub fn score(dataset: &mut Dataset, loss: &Mix, teacher: &CrossEncoder, progress
 pub fn vectors(dataset: &mut Dataset, teacher: &BiEncoder, progress: &Progress) -> Result<()> {
     dataset.teacher = Some(hard_negatives::embed_texts(teacher, &dataset.texts, progress)?);
     Ok(())
+}
+
+fn probability(logit: f32) -> f32 {
+    sigmoid(f64::from(logit)) as f32
 }

@@ -95,10 +95,7 @@ pub fn train(
     progress: &Progress,
 ) -> Result<Trained> {
     let mut learner = Learner { network: start, optimizer: AdamW::new(config.adamw), config: step_config.clone() };
-    let mut history = match checkpoint::resume(run, &mut learner)? {
-        Some(history) => history,
-        None => History::default(),
-    };
+    let mut history = checkpoint::resume(run, &mut learner)?.unwrap_or_default();
     let resumed = history.steps.len();
     let task = progress.task("train", "pairs", plan.examples(0..plan.steps));
     if resumed > 0 {

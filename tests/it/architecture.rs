@@ -69,7 +69,7 @@ fn only_results_go_to_stdout_and_only_main_exits() {
             .collect::<Vec<_>>(),
         none
     );
-    assert_eq!(uses(&["stdout()"], &["cli.rs"]), none);
+    assert_eq!(uses(&["stdout()"], &["commands/mod.rs"]), none);
     assert_eq!(uses(&["process::exit"], &["main.rs"]), none);
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int8Type;
-use dupmine::device::DeviceChoice;
+use dupmine::device::plain_cpu;
 use dupmine::metrics::pairs::best_f1;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::built_in::BI_ENCODER;
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::support::{folder, mine, mine_fails, read, repo, shared, text};
 
 fn embed(folder: &ModelFolder, texts: &[&str]) -> Vec<Vec<f32>> {
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     let model = BiEncoder::load(folder, &device).unwrap();
     let tokenized = model.tokenizer.tokenize(texts).unwrap();
     let rows: Vec<usize> = (0..texts.len()).collect();

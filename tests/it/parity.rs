@@ -1,6 +1,6 @@
 //! Our numbers against those of the Python originals, every component.
 
-use dupmine::device::DeviceChoice;
+use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::folder::ModelFolder;
@@ -35,7 +35,7 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
 
 fn bi_encoder_matches(model: &str) {
     let expected: Embeddings = reference("tiny-bert.json");
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     let model = BiEncoder::load(&ModelFolder::open(&repo("fixtures/models").join(model)).unwrap(), &device).unwrap();
     let texts: Vec<&str> = expected.texts.iter().map(String::as_str).collect();
     let tokenized = model.tokenizer.tokenize(&texts).unwrap();
@@ -64,7 +64,7 @@ fn bi_encoder_of_the_new_layout_matches_python() {
 #[test]
 fn cross_encoder_matches_python() {
     let expected: Logits = reference("tiny-bert-cross.json");
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     let folder = ModelFolder::open(&repo("fixtures/models/tiny-bert-cross")).unwrap();
     let model = CrossEncoder::load(&folder, &device).unwrap();
     let pairs: Vec<(&str, &str)> = expected.pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
-use dupmine::device::DeviceChoice;
+use dupmine::device::plain_cpu;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::folder::ModelFolder;
 use dupmine::text::normalise::normalise;
@@ -37,7 +37,7 @@ fn scores_are_the_models_and_the_mean_logit_decides() {
     let questions = read(&repo("fixtures/questions.parquet"));
     let by_id: std::collections::HashMap<i64, String> =
         i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     let model = CrossEncoder::load(&ModelFolder::open(&cross_encoder()).unwrap(), &device).unwrap();
     let score = |a: i64, b: i64| {
         let tokenized = model.tokenizer.tokenize_pairs(&[(&normalise(&by_id[&a]), &normalise(&by_id[&b]))]).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use dupmine::device::DeviceChoice;
+use dupmine::device::plain_cpu;
 use dupmine::progress::Progress;
 use dupmine::search::hnsw::HnswConfig;
 use dupmine::search::{Query, Vectors};
@@ -20,7 +20,7 @@ fn config(engine: Engine, top_k: usize, floor: f32) -> CandidatesConfig {
 }
 
 fn search(values: &[f32], width: usize, config: &CandidatesConfig) -> Candidates {
-    let (device, _) = DeviceChoice::Cpu.open();
+    let device = plain_cpu();
     find(Vectors { values, width }, config, &device, &progress()).unwrap()
 }
 

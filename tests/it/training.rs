@@ -133,3 +133,171 @@ fn checkpoints(run: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+#[test]
+fn a_trained_folder_is_complete_and_python_could_open_it() {
+    let work = folder();
+    for (kind, from) in [("bi", TINY), ("cross", TINY_CROSS), ("siamese", TINY)] {
+        let output = work.path().join(kind);
+        let more: &[&str] = if kind == "siamese" { &["--freeze-encoder", "--epochs", "2"] } else { &["--epochs", "2"] };
+        mine_ok(&arguments(kind, from, text(&output), more));
+        for file in ["config.json", "tokenizer.json", "model.safetensors", "dupmine.json", "training.json"] {
+            assert!(output.join(file).exists(), "{kind}: {file} is missing");
+        }
+        // the same command again finds its work done; another is refused
+        mine_ok(&arguments(kind, from, text(&output), more));
+        let refused = mine_fails(&arguments(kind, from, text(&output), &["--seed", "7"]), 1);
+        assert!(refused.contains("exists already") && refused.contains("--force"), "{refused}");
+        mine_ok(&arguments(kind, from, text(&output), &["--seed", "7", "--force", "--max-steps", "2"]));
+    }
+    let mined = work.path().join("mined");
+    let questions = repo("fixtures/questions.parquet");
+    let (bi, cross) = (work.path().join("bi"), work.path().join("cross"));
+    mine_ok(&[
+        "--input",
+        text(&questions),
+        "--output",
+        text(&mined),
+        "--bi-encoder",
+        text(&bi),
+        "--cross-encoder",
+        text(&cross),
+    ]);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let work = folder();
+    let of = |threads: &str| {
+        let output = work.path().join(threads);
+        mine_ok(&arguments("bi", TINY, text(&output), &["--epochs", "2", "--threads", threads]));
+        weights(&output)
+    };
+    assert!(of("1") == of("3"));
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_reason() {
+    let work = folder();
+    let output = work.path().join("model");
+    let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
+    let cases: [(&[&str], &str); 7] = [
+        (&["--loss", "rankin"], "the nearest known one is \"ranking\""),
+        (&["--loss", "binary-cross-entropy"], "not a loss for a bi-encoder"),
+        (&["--loss", "cosine-distillation"], "--teacher"),
+        (&["--loss", "margin-mse", "--teacher", TINY_CROSS], "--hard-negatives"),
+        (&["--epochs", "0"], "--epochs is 0"),
+        (&["--freeze-encoder"], "siamese"),
+        (&["--mined-pairs", "5"], "--teacher"),
+    ];
+    for (more, reason) in cases {
+        let error = fails(more, 2);
+        assert!(error.contains(reason), "{more:?}: {error}");
+    }
+    // dev questions among the training pairs
+    let error = fails(&["--dev", PAIRS], 1);
+    assert!(error.contains("learnt by heart") && error.contains("--allow-shared-questions"), "{error}");
+
+    let one_label = work.path().join("one.csv");
+    std::fs::write(&one_label, "question1,question2,is_duplicate\na,b,0\nc,d,0\ne,f,2\ng,h,0\n").unwrap();
+    let model = text(&output);
+    let train = |loss: &str| {
+        let pairs = text(&one_label);
+        let dev = ["--dev", PAIRS, "--loss", loss];
+        mine_fails(
+            &[&["train", "--kind", "bi", "--from", TINY, "--pairs", pairs, "--output", model], &dev[..]].concat(),
+            1,
+        )
+    };
+    let error = train("ranking");
+    assert!(error.contains("0 duplicates, but ranking learns from duplicates"), "{error}");
+    assert!(error.contains("1 row left out") && error.contains("expected 0 or 1"), "{error}");
+    assert!(train("contrastive").contains("needs both kinds"));
+    let error = fails(&["--learning-rate", "1", "--epochs", "50", "--max-norm", "1e30"], 1);
+    assert!(error.contains("the learning rate is too high"), "{error}");
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_model_is_refreshed_only_by_a_better_one() {
+    let work = folder();
+    let model = work.path().join("model");
+    mine_ok(&arguments("bi", TINY, text(&model), &["--epochs", "4"]));
+    let before = weights(&model);
+    // a rate at which nothing is learnt
+    let nothing = ["--learning-rate", "1e-12", "--run", text(&work.path().join("none"))].map(String::from);
+    let nothing: Vec<&str> = nothing.iter().map(String::as_str).collect();
+    let mut refresh = arguments("bi", text(&model), text(&model), &["--epochs", "1"]);
+    let at = refresh.iter().position(|flag| *flag == "--learning-rate").unwrap();
+    refresh.drain(at..at + 2);
+    let error = mine_fails(&[&refresh[..], &nothing].concat(), 1);
+    assert!(error.contains("stays as it was") && error.contains("--force"), "{error}");
+    assert!(weights(&model) == before);
+    mine_ok(&[&refresh[..], &nothing, &["--force"]].concat());
+}
+
+#[test]
+fn negatives_and_teachers_work_end_to_end() {
+    let work = folder();
+    let train = |name: &str, kind: &str, from: &str, more: &[&str]| {
+        let output = work.path().join(name);
+        let stderr = {
+            let all = arguments(kind, from, text(&output), &[&["--epochs", "1"], more].concat());
+            let all: Vec<&str> = all.into_iter().filter(|flag| *flag != "--quiet").collect();
+            mine_ok(&all)
+        };
+        assert!(output.join("model.safetensors").exists());
+        stderr
+    };
+    let said = train("negatives", "bi", TINY, &["--hard-negatives", "2", "--teacher", TINY_CROSS]);
+    assert!(said.contains("hard negatives mined"), "{said}");
+    train("margin", "bi", TINY, &["--loss", "margin-mse", "--hard-negatives", "2", "--teacher", TINY_CROSS]);
+    train("imitate", "bi", TINY, &["--loss", "cosine-distillation", "--teacher", TINY]);
+    let said = train(
+        "augmented",
+        "bi",
+        TINY,
+        &["--loss", "cosine-similarity", "--mined-pairs", "20", "--teacher", TINY_CROSS],
+    );
+    assert!(said.contains("20 mined pairs labelled"), "{said}");
+    train(
+        "distilled",
+        "cross",
+        TINY_CROSS,
+        &["--loss", "score-distillation", "--teacher", TINY_CROSS, "--swap-orders"],
+    );
+    train("mix", "bi", TINY, &["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"]);
+}
+
+#[test]
+fn a_pipeline_file_trains_what_is_not_trained_yet() {
+    let work = folder();
+    let output = work.path().join("model");
+    let file = work.path().join("train.toml");
+    let table = format!("[[train]]\nkind = \"bi\"\nfrom = {TINY:?}\npairs = {PAIRS:?}\noutput = {:?}\n", text(&output));
+    std::fs::write(&file, format!("{table}max-steps = 2\n")).unwrap();
+    mine_ok(&["run", text(&file)]);
+    assert!(mine_ok(&["run", text(&file)]).contains("trained already"));
+    std::fs::write(&file, format!("{table}max-stepz = 2\n")).unwrap();
+    let error = mine_fails(&["run", text(&file)], 2);
+    assert!(error.contains("line 6: unknown key `max-stepz`; the nearest known key is `max-steps`"), "{error}");
+}
+
+#[test]
+fn splits_keep_questions_apart_and_say_how_they_were_drawn() {
+    let work = folder();
+    let output = work.path().join("split");
+    let input = work.path().join("pairs.csv");
+    let rows: String = (0..200).map(|n| format!("q{n},q{},{}\n", n + 1000, n % 3 / 2)).collect();
+    std::fs::write(&input, format!("question1,question2,is_duplicate\n{rows},x,1\n")).unwrap();
+    let split = ["split", "--input", text(&input), "--output", text(&output)];
+    let said = mine_ok(&split);
+    assert!(said.contains("1 row left out") && said.contains("train.parquet: 160 pairs"), "{said}");
+    let rows = |part: &str| read(&output.join(format!("{part}.parquet"))).num_rows();
+    assert_eq!((rows("train"), rows("dev"), rows("test"), rows("skipped")), (160, 20, 20, 1));
+    assert!(mine_fails(&split, 1).contains("exists already"));
+    let bytes = std::fs::read(output.join("dev.parquet")).unwrap();
+    mine_ok(&[&split[..], &["--force"]].concat());
+    assert!(bytes == std::fs::read(output.join("dev.parquet")).unwrap());
+    assert!(mine_fails(&[&split[..], &["--force", "--ratios", "1,2"]].concat(), 2).contains("--ratios"));
+}

@@ -1,0 +1,71 @@
+//! Isotonic regression: the rising curve nearest to the labels, by pooling neighbours that fall (Ayer et al. 1955;
+//! Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
+
+use crate::calibration::Calibrator;
+
+/// Neighbouring scores with one fitted value.
+struct Pool {
+    first: f64,
+    last: f64,
+    duplicates: f64,
+    pairs: f64,
+}
+
+impl Pool {
+    fn mean(&self) -> f64 {
+        self.duplicates / self.pairs
+    }
+}
+
+/// Minimises the squared distance to the labels among curves that never fall. `None` without pairs.
+pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
+    let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
+    ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let mut pools: Vec<Pool> = Vec::new();
+    for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
+        let score = tied[0].0;
+        let duplicates = tied.iter().filter(|pair| pair.1).count() as f64;
+        pools.push(Pool { first: score, last: score, duplicates, pairs: tied.len() as f64 });
+        while let [.., lower, upper] = pools.as_mut_slice()
+            && lower.mean() >= upper.mean()
+        {
+            lower.last = upper.last;
+            lower.duplicates += upper.duplicates;
+            lower.pairs += upper.pairs;
+            pools.pop();
+        }
+    }
+    let points = pools.iter().flat_map(|pool| {
+        let ends = if pool.first < pool.last { vec![pool.first, pool.last] } else { vec![pool.first] };
+        ends.into_iter().map(|score| (score, pool.mean()))
+    });
+    let (scores, probabilities): (Vec<f64>, Vec<f64>) = points.unzip();
+    (!scores.is_empty()).then_some(Calibrator::Isotonic { scores, probabilities })
+}
+
+/// The curve at `score`.
+pub(super) fn interpolate(scores: &[f64], probabilities: &[f64], score: f64) -> f64 {
+    let above = scores.partition_point(|&known| known < score);
+    match (above.checked_sub(1), scores.get(above)) {
+        (_, Some(&known)) if known == score => probabilities[above],
+        (Some(below), Some(&next)) => {
+            let share = (score - scores[below]) / (next - scores[below]);
+            probabilities[below] + share * (probabilities[above] - probabilities[below])
+        }
+        (Some(below), None) => probabilities[below],
+        (None, _) => probabilities[0],
+    }
+}
+
+/// The lowest score at which the curve reaches `probability`.
+pub(super) fn inverse(scores: &[f64], probabilities: &[f64], probability: f64) -> f64 {
+    let at = probabilities.partition_point(|&known| known < probability);
+    match (at.checked_sub(1), scores.get(at)) {
+        (None, _) => f64::NEG_INFINITY,
+        (_, None) => f64::INFINITY,
+        (Some(below), Some(&score)) => {
+            let share = (probability - probabilities[below]) / (probabilities[at] - probabilities[below]);
+            scores[below] + share * (score - scores[below])
+        }
+    }
+}

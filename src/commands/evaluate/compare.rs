@@ -1,0 +1,165 @@
+//! Several models on the same pairs: thresholds chosen on one file, scored on another.
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::commands::evaluate::EvaluateArgs;
+use crate::commands::evaluate::pairs::{self, Labelled};
+use crate::commands::model;
+use crate::commands::terminal::{figure_table, with_interval};
+use crate::error::usage;
+use crate::metrics::bootstrap::{Interval, interval, resample};
+use crate::metrics::pairs::{Confusion, Ranking, grid_best_f1};
+use crate::models::folder::ModelFolder;
+use crate::progress::Progress;
+use crate::tables::comparison::{ComparisonRow, write};
+
+/// Answers `mine evaluate --compare`.
+pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
+    let (Some(valid_file), Some(test_file)) = (&args.valid, &args.test) else {
+        return Err(usage("--compare needs --valid and --test"));
+    };
+    let valid = pairs::read(valid_file, args, progress)?;
+    let test = pairs::read(test_file, args, progress)?;
+    let mut compared = Vec::new();
+    for name in &args.compare {
+        progress.say(&format!("scoring with {name}"));
+        compared.push(compare(args, name, &valid, &test, progress)?);
+    }
+    let differences = differences(args, &compared, &test);
+    let rows: Vec<ComparisonRow> = compared.iter().map(|model| model.row.clone()).collect();
+    if let Some(output) = &args.output {
+        write(output, &rows)?;
+        progress.say(&format!("table written to {}", output.display()));
+    }
+    if args.json {
+        let models = rows.iter().zip(&differences).map(|(row, difference)| {
+            json!({ "model": row.model, "kind": row.kind, "loss": row.loss, "valid_f1": row.valid_f1,
+                    "threshold": row.threshold, "test_f1": row.test_f1, "test_best_f1": row.test_best_f1,
+                    "test_best_threshold": row.test_best_threshold,
+                    "test_average_precision": row.test_average_precision,
+                    "f1_difference_to_first": difference.as_ref().map(|d| json!({ "value": d.0, "interval": d.1 })) })
+        });
+        return Ok(vec![serde_json::to_string_pretty(&models.collect::<Vec<_>>())?]);
+    }
+    Ok(lines(&rows, &differences))
+}
+
+/// One model on both files.
+struct Compared {
+    row: ComparisonRow,
+    /// Scores of the test pairs.
+    scores: Vec<f64>,
+}
+
+fn compare(
+    args: &EvaluateArgs,
+    name: &str,
+    valid: &Labelled,
+    test: &Labelled,
+    progress: &Progress,
+) -> Result<Compared> {
+    let folder = model(name, progress)?;
+    let is_cross_encoder = is_cross_encoder(&folder)?;
+    let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
+        let scored = if is_cross_encoder {
+            pairs::score_cross_encoder(args, name, &labelled.questions, progress)?
+        } else {
+            let cosine = pairs::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
+            cosine.context("a bi-encoder gives a cosine")?
+        };
+        Ok(scored.scores)
+    };
+    let (valid_scores, test_scores) = (scores(valid)?, scores(test)?);
+    let no_duplicate = |which: &str| format!("no pair of the {which} file is a duplicate: there is no F1");
+    let (valid_f1, threshold) = match args.grid {
+        Some(step) => grid_best_f1(&valid.labels, &valid_scores, step),
+        None => {
+            let best = Ranking::new(&valid.labels, &valid_scores).figures().best_f1;
+            best.map(|best| (best.f1, best.threshold)).with_context(|| no_duplicate("--valid"))?
+        }
+    };
+    let figures = Ranking::new(&test.labels, &test_scores).figures();
+    let (Some(best), Some(average_precision)) = (figures.best_f1, figures.average_precision) else {
+        bail!(no_duplicate("--test"));
+    };
+    let (test_best_f1, test_best_threshold) = match args.grid {
+        Some(step) => grid_best_f1(&test.labels, &test_scores, step),
+        None => (best.f1, best.threshold),
+    };
+    let row = ComparisonRow {
+        model: folder.name(),
+        kind: if is_cross_encoder { "cross-encoder" } else { "bi-encoder" },
+        loss: loss(&folder)?,
+        valid_f1,
+        threshold,
+        test_f1: Confusion::at(&test.labels, &test_scores, threshold).f1(),
+        test_best_f1,
+        test_best_threshold,
+        test_average_precision: average_precision,
+    };
+    Ok(Compared { row, scores: test_scores })
+}
+
+/// A classification head makes a cross-encoder; a bi-encoder lists its modules.
+fn is_cross_encoder(folder: &ModelFolder) -> Result<bool> {
+    let config: serde_json::Value = folder.require_json("config.json")?;
+    let architecture = config.pointer("/architectures/0").and_then(|name| name.as_str()).unwrap_or_default();
+    Ok(architecture.ends_with("ForSequenceClassification"))
+}
+
+/// The loss that `mine train` noted in the folder.
+fn loss(folder: &ModelFolder) -> Result<Option<String>> {
+    let training: Option<serde_json::Value> = folder.json("training.json")?;
+    Ok(training.and_then(|training| training.get("loss")?.as_str().map(String::from)))
+}
+
+/// Test F1 of every model but the first, each at its own threshold, minus the first's, on the same bootstrap draws.
+fn differences(args: &EvaluateArgs, compared: &[Compared], test: &Labelled) -> Vec<Option<(f64, Option<Interval>)>> {
+    let confusion = |model: &Compared, times: Option<&[u32]>| {
+        let mut counts = Confusion::default();
+        for (pair, (&label, &score)) in test.labels.iter().zip(&model.scores).enumerate() {
+            let times = times.map_or(1, |times| u64::from(times[test.clusters.of_pair[pair] as usize]));
+            counts.add(label, score >= model.row.threshold, times);
+        }
+        counts
+    };
+    let (draws, count) = (args.draws(test.labels.len()), test.clusters.count);
+    let difference =
+        |model: &Compared, times: Option<&[u32]>| confusion(model, times).f1() - confusion(&compared[0], times).f1();
+    let of = |model: &Compared| {
+        let drawn = resample(count, draws, args.seed, |times| Some(difference(model, Some(times))));
+        (difference(model, None), interval(drawn))
+    };
+    compared.iter().enumerate().map(|(at, model)| (at > 0).then(|| of(model))).collect()
+}
+
+fn lines(rows: &[ComparisonRow], differences: &[Option<(f64, Option<Interval>)>]) -> Vec<String> {
+    let headings = [
+        "model",
+        "loss",
+        "valid F1",
+        "threshold",
+        "test F1 at it",
+        "test F1, own best",
+        "at",
+        "test AP",
+        "test F1 − first's",
+    ];
+    figure_table(
+        &headings,
+        rows.iter().zip(differences).map(|(row, difference)| {
+            vec![
+                row.model.clone(),
+                row.loss.clone().unwrap_or_else(|| "–".into()),
+                format!("{:.4}", row.valid_f1),
+                format!("{:.3}", row.threshold),
+                format!("{:.4}", row.test_f1),
+                format!("{:.4}", row.test_best_f1),
+                format!("{:.3}", row.test_best_threshold),
+                format!("{:.4}", row.test_average_precision),
+                difference.map_or_else(String::new, |(value, interval)| with_interval(Some(value), interval)),
+            ]
+        }),
+    )
+}

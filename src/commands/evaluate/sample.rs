@@ -1,0 +1,74 @@
+//! Precision and recall of a run from a sample of its pairs that a person has labelled.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::commands::evaluate::{DRAWS, EvaluateArgs};
+use crate::commands::terminal::{figure_table, with_interval};
+use crate::error::hint;
+use crate::metrics::stratified::{Estimate, Stratum, estimate};
+use crate::progress::{Progress, readable};
+use crate::tables::sample::{self, LabelledSample};
+
+/// Draws for the intervals: a stratum costs nothing, so there are more than of a bootstrap.
+const FACTOR: u64 = 10;
+
+/// Answers `mine evaluate --sample`.
+pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Result<Vec<String>> {
+    let rows = sample::read(file)?;
+    let labelled = rows.iter().filter(|row| row.is_duplicate.is_some()).count();
+    if labelled == 0 {
+        return Err(hint(
+            format!("{}: no row of {} has a label", file.display(), rows.len()),
+            "fill the column is_duplicate with 1 or 0 and save the file",
+        ));
+    }
+    let strata = strata(file, &rows, progress)?;
+    let draws = args.bootstrap.unwrap_or(DRAWS) * FACTOR;
+    let figures = estimate(&strata, draws.max(1), args.seed);
+    if args.json {
+        return Ok(vec![serde_json::to_string_pretty(&figures)?]);
+    }
+    let said = |name: &str, estimate: Option<Estimate>| {
+        vec![name.to_string(), with_interval(estimate.map(|e| e.value), estimate.map(|e| e.interval))]
+    };
+    let mut lines = figure_table(
+        &["figure", "estimate (95 % interval)"],
+        [said("precision", figures.precision), said("recall among candidates", figures.recall)],
+    );
+    if let Some(duplicates) = figures.duplicates {
+        let [value, low, high] =
+            [duplicates.value, duplicates.interval.low, duplicates.interval.high].map(|n| readable(n.round() as usize));
+        lines.push(format!("about {value} of the run's pairs are duplicates (95 % interval {low} to {high})"));
+    }
+    lines.push(format!("from {labelled} labels of {} sampled pairs in {} strata", rows.len(), strata.len()));
+    Ok(lines)
+}
+
+/// Strata with at least one label. Those without are left out, with a warning: nothing is known of their pairs.
+fn strata(file: &Path, rows: &[LabelledSample], progress: &Progress) -> Result<Vec<Stratum>> {
+    let mut strata: BTreeMap<u32, Stratum> = BTreeMap::new();
+    for row in rows {
+        let new = Stratum { pairs: row.stratum_pairs, predicted: row.predicted, labelled: 0, duplicates: 0 };
+        let stratum = strata.entry(row.stratum).or_insert(new);
+        if (stratum.pairs, stratum.predicted) != (row.stratum_pairs, row.predicted) {
+            bail!("{}: rows of stratum {} disagree about it: was it edited?", file.display(), row.stratum);
+        }
+        stratum.labelled += u64::from(row.is_duplicate.is_some());
+        stratum.duplicates += u64::from(row.is_duplicate == Some(true));
+    }
+    if let Some((number, over)) = strata.iter().find(|(_, stratum)| stratum.labelled > stratum.pairs) {
+        bail!("{}: stratum {number} has {} labels for {} pairs", file.display(), over.labelled, over.pairs);
+    }
+    let unknown: Vec<&Stratum> = strata.values().filter(|stratum| stratum.labelled == 0).collect();
+    if !unknown.is_empty() {
+        let pairs: u64 = unknown.iter().map(|stratum| stratum.pairs).sum();
+        progress.warn(format!(
+            "{} strata with {pairs} pairs have no label at all: the figures are of the others",
+            unknown.len()
+        ));
+    }
+    Ok(strata.into_values().filter(|stratum| stratum.labelled > 0).collect())
+}

@@ -1,0 +1,205 @@
+//! `mine explain`: whether a run would call two texts duplicates, and what decides.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::commands::print_lines;
+use crate::commands::terminal::{CHARACTERS, table};
+use crate::error::usage;
+use crate::models::bi_encoder::BiEncoder;
+use crate::models::cross_encoder::CrossEncoder;
+use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
+use crate::pipeline::plan::Plan;
+use crate::progress::Progress;
+use crate::search::dot::dot;
+use crate::stages::rerank::{Scores, is_open};
+use crate::text::normalise::normalise;
+use crate::text::tokenizer::Tokenizer;
+use crate::text::visible::visible;
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The first text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    a: String,
+    /// The second text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    b: String,
+    /// As in a run
+    #[arg(long, value_name = "DIR")]
+    bi_encoder: Option<String>,
+    /// As in a run
+    #[arg(long, value_name = "DIR")]
+    cross_encoder: Option<String>,
+    /// As in a run
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    min_cosine: Option<f32>,
+    /// As in a run
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    threshold: Option<f32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A text as the models see it.
+#[derive(Debug, Serialize)]
+struct Seen {
+    text: String,
+    normalised: String,
+    tokens: Vec<String>,
+    truncated: bool,
+}
+
+/// Everything that decides about one pair.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    a: Seen,
+    b: Seen,
+    /// `exact` or `normalised` when both are one text.
+    same: Option<&'static str>,
+    cosine: f32,
+    floor: f32,
+    is_candidate: bool,
+    score_ab: Option<f32>,
+    score_ba: Option<f32>,
+    /// Of the orders that a run would score.
+    probability: Option<f32>,
+    threshold: f32,
+    is_duplicate: bool,
+    why: Vec<String>,
+}
+
+/// Scores the two texts and prints the explanation.
+pub fn run(args: ExplainArgs, progress: &Progress) -> Result<()> {
+    let json = args.json;
+    let explanation = explain(args, progress)?;
+    print_lines(if json { vec![serde_json::to_string_pretty(&explanation)?] } else { lines(&explanation) })
+}
+
+fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
+    for (flag, text) in [("--a", &args.a), ("--b", &args.b)] {
+        if text.trim().is_empty() {
+            return Err(usage(format!("{flag} is blank: a run skips such a row")));
+        }
+    }
+    let typed = RawOptions {
+        input: Some(String::new()),
+        bi_encoder: args.bi_encoder,
+        cross_encoder: args.cross_encoder,
+        min_cosine: args.min_cosine,
+        threshold: args.threshold,
+        ..RawOptions::default()
+    };
+    let base = config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?;
+    let plan = Plan::of_inputs(config::check(&config::overlay(&base, &typed)?)?, Vec::new(), progress)?;
+    let device = plan.options.device.open(progress)?.list[0].clone();
+
+    let normal = [normalise(&args.a), normalise(&args.b)];
+    let [text_a, text_b] = normal.each_ref().map(AsRef::as_ref);
+    let model = BiEncoder::load(&plan.bi_encoder, &device)?;
+    let tokenized = model.tokenizer.tokenize(&[text_a, text_b])?;
+    let vectors = model.embed(&[tokenized.ids(0), tokenized.ids(1)])?;
+    let (a, b) = vectors.split_at(model.dimensions());
+    let cosine = dot(a, b);
+    ensure!(cosine.is_finite(), "{} gives no usable vector for these texts", plan.bi_encoder.name());
+    let mut scores = Scores::default();
+    if let Some((folder, _)) = &plan.cross_encoder {
+        let model = CrossEncoder::load(folder, &device)?;
+        let pairs = model.tokenizer.tokenize_pairs(&[(text_a, text_b), (text_b, text_a)])?;
+        let logit = |at: usize| -> Result<Option<f32>> { Ok(model.logits(&[&pairs[at]])?.first().copied()) };
+        scores = Scores { logit_ab: logit(0)?, logit_ba: logit(1)? };
+    }
+    let same = match (args.a == args.b, text_a == text_b) {
+        (true, _) => Some("exact"),
+        (false, true) => Some("normalised"),
+        (false, false) => None,
+    };
+    let seen = |text: &str, normalised: &str| see(&model.tokenizer, text, normalised);
+    let (a, b) = (seen(&args.a, text_a)?, seen(&args.b, text_b)?);
+    Ok(decide(&plan, a, b, same, cosine, scores))
+}
+
+fn see(tokenizer: &Tokenizer, text: &str, normalised: &str) -> Result<Seen> {
+    let tokens = tokenizer.tokens(normalised)?;
+    let truncated = tokenizer.tokenize(&[normalised])?.truncated > 0;
+    Ok(Seen { text: text.into(), normalised: normalised.into(), tokens, truncated })
+}
+
+/// What a run would say, step by step.
+fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32, scores: Scores) -> Explanation {
+    let (floor, threshold, margin) = (plan.floor, plan.threshold, plan.options.second_order_margin);
+    let is_candidate = cosine >= floor;
+    let mut why = Vec::new();
+    let mut probability = Some(cosine.clamp(0.0, 1.0));
+    if let Some(first) = scores.logit_ab {
+        let both = is_open(first, plan.calibrator.score(f64::from(threshold)) as f32, margin);
+        let logit = if both { scores.logit() } else { Some(first) };
+        probability = logit.map(|logit| plan.calibrator.probability(f64::from(logit)) as f32);
+        why.push(if both {
+            format!(
+                "the first order leaves it open (within {margin} logits of the threshold): the mean of both decides"
+            )
+        } else {
+            format!("the first order is more than {margin} logits from the threshold: a run would not score the second")
+        });
+    }
+    let p = probability.unwrap_or(0.0);
+    let is_duplicate = same.is_some() || (is_candidate && p >= threshold);
+    match (same, is_candidate) {
+        (Some("exact"), _) => {
+            why = vec!["the texts are the same bytes: a run joins them without asking a model".into()]
+        }
+        (Some(_), _) => {
+            why = vec!["the texts are the same after normalisation: a run joins them without asking a model".into()];
+        }
+        (None, false) => {
+            why.insert(0, format!("the cosine is below the floor {floor}: a run would not look at the pair"))
+        }
+        (None, true) => {
+            why.insert(0, format!("the cosine reaches the floor {floor}: a candidate, if among the k nearest"));
+            let name = if plan.cross_encoder.is_some() { "probability" } else { "cosine, which decides alone," };
+            let side = if p >= threshold { "reaches" } else { "is below" };
+            why.push(format!("the {name} {side} the threshold {threshold}"));
+        }
+    }
+    let Scores { logit_ab: score_ab, logit_ba: score_ba } = scores;
+    let probability = if same.is_some() { Some(1.0) } else { probability };
+    Explanation {
+        a,
+        b,
+        same,
+        cosine,
+        floor,
+        is_candidate,
+        score_ab,
+        score_ba,
+        probability,
+        threshold,
+        is_duplicate,
+        why,
+    }
+}
+
+fn lines(explained: &Explanation) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_string(), value]);
+    for (name, seen) in [("a", &explained.a), ("b", &explained.b)] {
+        row(name, visible(&seen.normalised, CHARACTERS));
+        let cut = if seen.truncated { ", the rest is cut" } else { "" };
+        row("", format!("{} tokens{cut}: {}", seen.tokens.len(), visible(&seen.tokens.join(" "), 2 * CHARACTERS)));
+    }
+    row("cosine", format!("{:.4}", explained.cosine));
+    if let (Some(ab), Some(ba)) = (explained.score_ab, explained.score_ba) {
+        row("cross-encoder", format!("logits {ab:.4} (a, b) and {ba:.4} (b, a)"));
+    }
+    if let Some(p) = explained.probability {
+        row("probability", format!("{p:.4}, threshold {}", explained.threshold));
+    }
+    row("verdict", if explained.is_duplicate { "duplicates" } else { "not duplicates" }.into());
+    for (at, why) in explained.why.iter().enumerate() {
+        row(if at == 0 { "why" } else { "" }, why.clone());
+    }
+    table(&[], &[], rows)
+}

@@ -1,0 +1,127 @@
+//! `mine models`: fetch models, look into them, write them for Python, compress them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::commands::print_lines;
+use crate::commands::terminal::table;
+use crate::error::{hint, usage};
+use crate::models::folder::ModelFolder;
+use crate::models::hub::{self, Hub, HubName};
+use crate::models::kind::Kind;
+use crate::models::{built_in, compress, export, hub_cache};
+use crate::progress::{Progress, readable};
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Download a model from the hub, or bring the cached one up to date
+    Pull {
+        /// As in sentence-transformers/all-MiniLM-L6-v2, with @REVISION for a branch, tag or commit
+        name: String,
+    },
+    /// List the models in the hub's cache, which Python shares
+    List {
+        /// As JSON, with everything in full
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a model holds
+    Show {
+        /// Model folder, name of a cached model, or `built-in`
+        model: String,
+    },
+    /// Write a model as a sentence-transformers folder with f32 weights
+    Export {
+        /// Model folder, name of a cached model, or `built-in`
+        #[arg(long, value_name = "DIR|NAME")]
+        input: String,
+        /// Folder to write; must not exist
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
+    /// Store a model with 8-bit weights
+    Compress {
+        /// Model folder, name of a cached model, or `built-in`
+        #[arg(long, value_name = "DIR|NAME")]
+        input: String,
+        /// Folder to write; must not exist
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
+}
+
+/// Runs one of them.
+pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
+    match command {
+        ModelsCommand::Pull { name } => pull(name, progress),
+        ModelsCommand::List { json: false } => print_lines(&overview()?),
+        ModelsCommand::List { json: true } => print_lines(&[json_list()?]),
+        ModelsCommand::Show { model } => print_lines(&compress::describe(&local(model)?)?),
+        ModelsCommand::Export { input, output } => export::export(&local(input)?, output),
+        ModelsCommand::Compress { input, output } => compress::compress(&local(input)?, output),
+    }
+}
+
+fn pull(written: &str, progress: &Progress) -> Result<()> {
+    let Some(name) = HubName::parse(written) else {
+        return Err(usage(format!(
+            "{written:?} is not a hub name, expected organisation/model or organisation/model@revision"
+        )));
+    };
+    let folder = hub::pull(&name, progress)?;
+    let config = folder.path("config.json");
+    print_lines(&[config.parent().unwrap_or(&config).display().to_string()])
+}
+
+/// A model that is here already.
+fn local(written: &str) -> Result<ModelFolder> {
+    if written == "built-in" {
+        return Ok(built_in::BI_ENCODER);
+    }
+    hub::cached(written)?.ok_or_else(|| {
+        hint(
+            format!("{written} is neither a folder nor a complete model of the hub's cache"),
+            format!("`mine models pull {written}` downloads it, `mine models list` shows what is cached"),
+        )
+    })
+}
+
+fn overview() -> Result<Vec<String>> {
+    let hub = Hub::from_env()?;
+    let models = hub_cache::list(&hub.cache)?;
+    if models.is_empty() {
+        return Ok(vec![format!("no models in {}", hub.cache.path().display())]);
+    }
+    let mut rows = Vec::new();
+    for model in &models {
+        let ModelFolder::Hub { name, commit, .. } = &model.folder else { continue };
+        let family = compress::family(&model.folder).unwrap_or_default();
+        let kind = if model.complete { Kind::of(&model.folder)?.name() } else { "incomplete, or no safetensors" };
+        let commit = commit.get(..12).unwrap_or(commit);
+        let size = readable(model.size as usize);
+        rows.push(vec![name.clone(), model.revisions.join(" "), commit.into(), size, family, kind.into()]);
+    }
+    Ok(table(&["model", "revision", "commit", "bytes", "family", "kind"], &[3], rows))
+}
+
+fn json_list() -> Result<String> {
+    let models = hub_cache::list(&Hub::from_env()?.cache)?;
+    let row = |model: &hub_cache::CachedModel| {
+        let ModelFolder::Hub { name, commit, path } = &model.folder else { return Ok(json!(null)) };
+        Ok(json!({
+            "model": name,
+            "revisions": model.revisions,
+            "commit": commit,
+            "bytes": model.size,
+            "family": compress::family(&model.folder).ok(),
+            "kind": if model.complete { Some(Kind::of(&model.folder)?.name()) } else { None },
+            "complete": model.complete,
+            "path": path,
+        }))
+    };
+    let rows: Vec<_> = models.iter().map(row).collect::<Result<_>>()?;
+    serde_json::to_string_pretty(&rows).context("a list of models is JSON")
+}

@@ -1,0 +1,59 @@
+//! `mine report`: a finished run as one page.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::pipeline::finished::FinishedRun;
+use crate::pipeline::manifest;
+use crate::progress::{Progress, readable};
+use crate::report::labels::Labels;
+use crate::report::source::Source;
+use crate::report::{self, page};
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Output folder of a finished run
+    run: PathBuf,
+    /// File to write [default: report.html in the run's folder]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Pairs labelled by a person, with columns id_a, id_b, label (0 or 1) and maybe weight; .csv, .parquet and others
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+}
+
+/// Reads the run back and writes its page.
+pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
+    let run = FinishedRun::open(&args.run)?;
+    if let Err(why) = &run.questions {
+        progress.warn(format!("{why}: the report shows ids without texts"));
+    }
+    let index = run.results.index();
+    let labels = args.labels.as_ref().map(|path| Labels::read(path, index)).transpose()?;
+    let metrics = run.results.metrics()?;
+    let source = Source {
+        manifest: &run.manifest,
+        defaults: &manifest::default_options()?,
+        metrics: &metrics,
+        ids: index.ids(),
+        questions: run.questions.as_ref().map_err(String::as_str),
+        clusters: &run.results.clusters()?,
+        stats: &run.results.cluster_stats()?,
+        labels: labels.as_ref(),
+    };
+    let kinds = ["pairs.exact", "pairs.normalised", "pairs.semantic"];
+    let task = progress.task("report", "pairs", kinds.map(|kind| source.metric(kind)).iter().sum::<f64>() as usize);
+    let counted = run.results.pairs()?.map(|batch| {
+        let batch = batch?;
+        task.advance(batch.len())?;
+        Ok(batch)
+    });
+    let page = page::render(&source, counted)?;
+    drop(task);
+    let output = args.output.clone().unwrap_or_else(|| args.run.join(report::FILE));
+    report::write(&output, &page)?;
+    progress.say(&format!("{} ({} bytes)", output.display(), readable(page.len())));
+    Ok(())
+}

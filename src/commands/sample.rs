@@ -1,0 +1,113 @@
+//! `mine sample`: pairs of a finished run for a person to label.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+
+use crate::error::{hint, usage};
+use crate::pipeline::finished::FinishedRun;
+use crate::progress::Progress;
+use crate::stages::sample;
+use crate::tables::results::{PairKind, PairRow};
+use crate::tables::sample::{SampledPair, write};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: mine sample --run mined/ --n 200 --output to-label
+Fill in the column is_duplicate of to-label.csv, then: mine evaluate --sample to-label.csv")]
+pub struct SampleArgs {
+    /// Folder of a finished run
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Pairs to draw
+    #[arg(long, default_value_t = 200, value_name = "PAIRS")]
+    n: usize,
+    /// Name of the files to write, without .csv and .parquet
+    #[arg(long, default_value = "sample", value_name = "FILE")]
+    output: PathBuf,
+    /// Of the draw
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Replace files that are there: labels in them are lost
+    #[arg(long)]
+    force: bool,
+    /// No progress; warnings and errors stay
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Draws and writes.
+pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
+    if args.n == 0 {
+        return Err(usage("--n is 0, expected at least 1"));
+    }
+    let (csv, parquet) = (with_extension(&args.output, "csv"), with_extension(&args.output, "parquet"));
+    if let Some(there) = [&csv, &parquet].into_iter().find(|path| path.exists() && !args.force) {
+        return Err(hint(
+            format!("{} exists, and may hold labels", there.display()),
+            "name another file with --output, or replace it with --force",
+        ));
+    }
+    let finished = FinishedRun::open(&args.run)?;
+    if let Err(why) = &finished.questions {
+        bail!("{}: the texts to label cannot be had: {why}", args.run.display());
+    }
+    // copies are duplicates by definition: a person has nothing to say of them
+    let mut pairs = Vec::new();
+    for batch in finished.results.pairs()? {
+        progress.check()?;
+        pairs.extend(batch?.into_iter().filter(|pair| pair.kind == PairKind::Semantic));
+    }
+    if pairs.is_empty() {
+        bail!("{}: the run has no pairs to label", args.run.display());
+    }
+    // pairs that the budget did not reach have no probability: their cosine says where they belong, below the others
+    let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 2.0);
+    let scores: Vec<f32> = pairs.iter().map(score).collect();
+    let predicted: Vec<bool> = pairs.iter().map(|pair| pair.is_duplicate == Some(true)).collect();
+    let strata = sample::draw(&scores, &predicted, args.n, args.seed);
+    if strata.iter().any(|stratum| stratum.drawn.is_empty()) {
+        return Err(usage(format!("--n is {}, expected at least {}: one pair a stratum", args.n, strata.len())));
+    }
+    let text = |row: u32| {
+        let text = finished.text(row).map(String::from);
+        text.ok_or_else(|| anyhow!("{}: row {row} of pairs.parquet holds no question", args.run.display()))
+    };
+    let mut rows = Vec::new();
+    for (stratum, drawn) in strata.iter().enumerate() {
+        for &pair in &drawn.drawn {
+            let pair = &pairs[pair];
+            rows.push(SampledPair {
+                a: pair.a,
+                b: pair.b,
+                question1: text(pair.a)?,
+                question2: text(pair.b)?,
+                cosine: pair.cosine,
+                probability: pair.probability,
+                predicted: drawn.predicted,
+                stratum: stratum as u32,
+                stratum_pairs: drawn.pairs,
+                stratum_drawn: drawn.drawn.len() as u64,
+            });
+        }
+    }
+    // a person who sees all the sure ones first labels the rest by habit: the order is that of the input
+    rows.sort_by_key(|row| (row.a, row.b));
+    write(&csv, &parquet, finished.results.index().ids(), &rows)?;
+    progress.say(&format!(
+        "{} of {} pairs from {} strata written to {} and {}: fill in the column is_duplicate",
+        rows.len(),
+        pairs.len(),
+        strata.len(),
+        csv.display(),
+        parquet.display()
+    ));
+    Ok(())
+}
+
+fn with_extension(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}

@@ -1,0 +1,142 @@
+//! Known duplicates of a corpus, and where mining lost them.
+
+use std::collections::HashSet;
+
+use crate::clustering::union_find::UnionFind;
+
+/// What is known of a corpus of questions, numbered from 0.
+#[derive(Debug)]
+pub struct Gold {
+    /// Known duplicates, each pair once with the lower number first, sorted.
+    pub duplicates: Vec<(u32, u32)>,
+    /// Question numbers that the labels mention, sorted: only of these is it known what they duplicate.
+    pub mentioned: Vec<u32>,
+    /// Known not to be duplicates, and yet connected through duplicates: contradictions in the labels.
+    pub contradictions: u64,
+}
+
+impl Gold {
+    /// From labelled pairs; with `closure` also what follows from them: a ~ b and b ~ c give a ~ c.
+    pub fn new(questions: usize, labelled: &[(u32, u32, bool)], closure: bool) -> Self {
+        let mut sets = UnionFind::new(questions);
+        let mut duplicates = HashSet::new();
+        let mut mentioned: Vec<u32> = labelled.iter().flat_map(|&(a, b, _)| [a, b]).collect();
+        mentioned.sort_unstable();
+        mentioned.dedup();
+        for &(a, b, _) in labelled.iter().filter(|pair| pair.2 && pair.0 != pair.1) {
+            sets.join(a, b);
+            duplicates.insert((a.min(b), a.max(b)));
+        }
+        if closure {
+            duplicates.extend(within(&groups(&mut sets, &mentioned)));
+        }
+        let contradicts = |&&(a, b, label): &&(u32, u32, bool)| !label && a != b && sets.find(a) == sets.find(b);
+        let contradictions = labelled.iter().filter(contradicts).count() as u64;
+        let mut duplicates: Vec<_> = duplicates.into_iter().collect();
+        duplicates.sort_unstable();
+        Self { duplicates, mentioned, contradictions }
+    }
+
+    /// Whether two questions are known duplicates.
+    pub fn has(&self, a: u32, b: u32) -> bool {
+        self.duplicates.binary_search(&(a.min(b), a.max(b))).is_ok()
+    }
+
+    /// The gold cluster of every mentioned question, as a label.
+    pub fn labels(&self, questions: usize) -> Vec<u32> {
+        let mut sets = UnionFind::new(questions);
+        self.duplicates.iter().for_each(|&(a, b)| sets.join(a, b));
+        self.mentioned.iter().map(|&question| sets.find(question)).collect()
+    }
+}
+
+fn groups(sets: &mut UnionFind, mentioned: &[u32]) -> Vec<Vec<u32>> {
+    let mut rooted: Vec<(u32, u32)> = mentioned.iter().map(|&question| (sets.find(question), question)).collect();
+    rooted.sort_unstable();
+    rooted.chunk_by(|a, b| a.0 == b.0).map(|group| group.iter().map(|&(_, question)| question).collect()).collect()
+}
+
+fn within(groups: &[Vec<u32>]) -> impl Iterator<Item = (u32, u32)> + '_ {
+    groups.iter().flat_map(|group| {
+        group.iter().enumerate().flat_map(move |(at, &a)| group[at + 1..].iter().map(move |&b| (a, b)))
+    })
+}
+
+/// What became of a known duplicate pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// In one cluster.
+    Found,
+    /// Called a duplicate, but its questions are in different clusters.
+    LostByClustering,
+    /// Scored, and below the threshold.
+    LostByScore,
+    /// A candidate that the rerank budget did not reach.
+    LostByBudget,
+    /// Its cosine is below the candidate floor.
+    LostByFloor,
+    /// Above the floor, yet no candidate: beyond the top k, or overlooked by the index.
+    LostByIndex,
+}
+
+/// Counts of fates, in the order in which a run can lose a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Funnel {
+    pub duplicates: u64,
+    pub lost_by_floor: u64,
+    pub lost_by_index: u64,
+    pub lost_by_budget: u64,
+    pub lost_by_score: u64,
+    pub lost_by_clustering: u64,
+    pub found: u64,
+    /// Of those found, pairs that only the clustering put together: lost before, mended by their neighbours.
+    pub mended_by_clustering: u64,
+}
+
+impl Funnel {
+    /// Counts a pair; `mended` says that no stage before the clustering had called it a duplicate.
+    pub fn count(&mut self, fate: Fate, mended: bool) {
+        self.duplicates += 1;
+        *match fate {
+            Fate::Found => &mut self.found,
+            Fate::LostByClustering => &mut self.lost_by_clustering,
+            Fate::LostByScore => &mut self.lost_by_score,
+            Fate::LostByBudget => &mut self.lost_by_budget,
+            Fate::LostByFloor => &mut self.lost_by_floor,
+            Fate::LostByIndex => &mut self.lost_by_index,
+        } += 1;
+        self.mended_by_clustering += u64::from(mended && fate == Fate::Found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn closure_adds_what_follows_and_counts_what_contradicts() {
+        let labelled = [(3, 1, true), (1, 5, true), (5, 3, false), (2, 4, false), (4, 4, true)];
+        let plain = Gold::new(6, &labelled, false);
+        assert_eq!((plain.duplicates.as_slice(), plain.contradictions), ([(1, 3), (1, 5)].as_slice(), 1));
+        let closed = Gold::new(6, &labelled, true);
+        assert_eq!(closed.duplicates, [(1, 3), (1, 5), (3, 5)]);
+        assert_eq!(closed.mentioned, [1, 2, 3, 4, 5]);
+        assert!(closed.has(5, 3) && !closed.has(2, 4));
+        let labels = closed.labels(6);
+        assert!(labels[0] == labels[2] && labels[2] == labels[4] && labels[1] != labels[3]);
+    }
+
+    proptest! {
+        #[test]
+        fn closure_is_an_equivalence(pairs in prop::collection::vec((0_u32..12, 0_u32..12), 0..15)) {
+            let labelled: Vec<_> = pairs.iter().map(|&(a, b)| (a, b, true)).collect();
+            let gold = Gold::new(12, &labelled, true);
+            for &(a, b) in &gold.duplicates {
+                for c in 0..12 {
+                    prop_assert!(c == a || c == b || gold.has(a, c) == gold.has(b, c));
+                }
+            }
+        }
+    }
+}

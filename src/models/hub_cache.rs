@@ -1,0 +1,242 @@
+//! The cache that Python's huggingface_hub uses too, with the same layout:
+//! `models--org--name/{refs/<revision>, blobs/<hash>, snapshots/<commit>/<file>}`.
+//!
+//! A blob has its name only when its hash is checked, and a revision points to a snapshot only when that is complete,
+//! so an interrupted download is never taken for a model.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use hf_hub::Cache;
+use serde_json::Value;
+
+use crate::error::hint;
+use crate::models::folder::ModelFolder;
+use crate::models::hub::{Hub, HubName, is_hash};
+use crate::models::hub_client::{self, Client, RemoteFile};
+use crate::progress::Progress;
+
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// A model of the cache.
+pub struct CachedModel {
+    pub folder: ModelFolder,
+    /// Names that point to it: branches and tags.
+    pub revisions: Vec<String>,
+    /// Of its files, in bytes.
+    pub size: u64,
+    /// Whether this program can use it.
+    pub complete: bool,
+}
+
+/// The model of the cache that `name` means, when it is complete.
+pub fn find(cache: &Cache, name: &HubName) -> Result<Option<ModelFolder>> {
+    let commit = match name.is_commit() {
+        true => name.revision.clone(),
+        false => match fs::read_to_string(repository(cache, name).join("refs").join(&name.revision)) {
+            Ok(commit) => commit.trim().to_string(),
+            Err(_) => return Ok(None),
+        },
+    };
+    let path = cache.repo(name.repo()).pointer_path(&commit);
+    Ok((is_hash(&commit, 40) && is_complete(&path)).then(|| ModelFolder::Hub {
+        name: name.repository.clone(),
+        commit,
+        path,
+    }))
+}
+
+/// Every model of the cache, complete or not, by name.
+pub fn list(cache: &Cache) -> Result<Vec<CachedModel>> {
+    let mut models = Vec::new();
+    for repository in entries(cache.path())? {
+        let Some(name) = file_name(&repository).strip_prefix("models--").map(|name| name.replace("--", "/")) else {
+            continue;
+        };
+        let references = references(&repository.join("refs"), "")?;
+        for path in entries(&repository.join("snapshots"))? {
+            let commit = file_name(&path);
+            let names = references.iter().filter(|(_, to)| *to == commit);
+            models.push(CachedModel {
+                revisions: names.map(|(name, _)| name.clone()).collect(),
+                size: size(&path)?,
+                complete: is_complete(&path),
+                folder: ModelFolder::Hub { name: name.clone(), commit, path },
+            });
+        }
+    }
+    models.sort_by_key(|model| model.folder.name());
+    Ok(models)
+}
+
+/// SHA-256 of the weight files of a model of the cache, by file name.
+pub fn sha256(snapshot: &Path) -> Result<BTreeMap<String, String>> {
+    let is_weights = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "safetensors");
+    let files = entries(snapshot)?.into_iter().filter(is_weights);
+    files
+        .map(|path| {
+            // a large file's blob has its SHA-256 for a name
+            let blob = fs::read_link(&path).map(|blob| file_name(&blob)).unwrap_or_default();
+            let hash = if is_hash(&blob, 64) { blob } else { hub_client::sha256(&path)? };
+            Ok((file_name(&path), hash))
+        })
+        .collect()
+}
+
+/// The files of a repository that a model is read from. Weights in any other form than safetensors are refused.
+pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
+    let has = |wanted: &str| files.iter().any(|file| file.name == wanted);
+    if !has("config.json") {
+        bail!("{name}: no config.json in the repository, so it is not a model that can be read here");
+    }
+    if !has(WEIGHTS) && !has(INDEX) {
+        let script = format!(
+            "convert it once in Python: SentenceTransformer({:?}).save_pretrained(DIR), or CrossEncoder(…) for a \
+             cross-encoder, then give DIR",
+            name.repository
+        );
+        let found = if has("pytorch_model.bin") { "pytorch_model.bin, a pickle, which can run code" } else { "others" };
+        return Err(hint(format!("{name}: no {WEIGHTS} in the repository, only {found}"), script));
+    }
+    let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors") && !has(WEIGHTS);
+    let is_wanted = |file: &str| match file.split_once('/') {
+        None => file.ends_with(".json") || file.ends_with(".txt") || file == WEIGHTS || is_shard(file),
+        // modules of sentence-transformers (1_Pooling, 2_Dense) and the head of a siamese classifier
+        Some((folder, inner)) => {
+            let is_module = folder.starts_with(|c: char| c.is_ascii_digit()) || folder == "siamese_head";
+            is_module && !folder.contains("..") && (inner == "config.json" || inner == WEIGHTS)
+        }
+    };
+    Ok(files.iter().filter(|file| is_wanted(&file.name) && !file.name.contains('\\')).cloned().collect())
+}
+
+/// Fetches the files that the cache lacks, then lets the revision point to them.
+pub fn download(
+    hub: &Hub,
+    client: &Client,
+    name: &HubName,
+    commit: &str,
+    files: &[RemoteFile],
+    progress: &Progress,
+) -> Result<()> {
+    let repository = repository(&hub.cache, name);
+    let create = |path: &Path| fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()));
+    let blobs = repository.join("blobs");
+    let locks = hub.cache.path().join(".locks").join(file_name(&repository));
+    create(&blobs)?;
+    create(&locks)?;
+    let missing: u64 = files.iter().filter(|file| !blobs.join(&file.hash).exists()).map(|file| file.size).sum();
+    if missing > 0 {
+        progress.say(&format!("downloading {name} from {} at {}", hub.endpoint, &commit[..12]));
+    }
+    let task = progress.task("download", "bytes", missing as usize);
+    for file in files {
+        let blob = blobs.join(&file.hash);
+        if !blob.exists() {
+            let path = locks.join(format!("{}.lock", file.hash));
+            let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+            // another process may have brought it while this one waited
+            if !blob.exists() {
+                let partial = blobs.join(format!("{}.incomplete", file.hash));
+                task.resume(partial.metadata().map_or(0, |metadata| metadata.len().min(file.size)) as usize);
+                client.fetch(name, commit, file, &partial, &task)?;
+                fs::rename(&partial, &blob).with_context(|| format!("cannot write {}", blob.display()))?;
+            }
+        }
+        point(&repository.join("snapshots").join(commit).join(&file.name), &blob)?;
+    }
+    drop(task);
+    if !name.is_commit() {
+        let reference = repository.join("refs").join(&name.revision);
+        let folder = reference.parent().context("a reference has a folder")?;
+        create(folder)?;
+        let written = tempfile::NamedTempFile::new_in(folder).and_then(|file| {
+            fs::write(file.path(), commit)?;
+            file.persist(&reference).map_err(|e| e.error)
+        });
+        written.with_context(|| format!("cannot write {}", reference.display()))?;
+    }
+    Ok(())
+}
+
+fn repository(cache: &Cache, name: &HubName) -> PathBuf {
+    cache.path().join(name.repo().folder_name())
+}
+
+/// Whether a snapshot holds configuration, tokenizer and all weights. Python may have fetched only some of them.
+fn is_complete(snapshot: &Path) -> bool {
+    let has = |file: &str| snapshot.join(file).is_file();
+    let json = |file: &str| -> Option<Value> { serde_json::from_slice(&fs::read(snapshot.join(file)).ok()?).ok() };
+    let weights = has(WEIGHTS)
+        || json(INDEX).is_some_and(|index| {
+            let shards = index.get("weight_map").and_then(Value::as_object);
+            shards.is_some_and(|map| map.values().all(|file| file.as_str().is_some_and(has)))
+        });
+    let tokenizer = ["tokenizer.json", "vocab.txt", "vocab.json"].into_iter().any(has);
+    let modules = json("modules.json").unwrap_or_default();
+    let paths = modules.as_array().into_iter().flatten().filter_map(|module| module.get("path")?.as_str());
+    // Normalize has a path and no file
+    let pooled = paths.filter(|path| path.ends_with("Pooling")).all(|path| has(&format!("{path}/config.json")));
+    has("config.json") && weights && tokenizer && pooled
+}
+
+/// Lets `at` stand for the blob: a relative link as Python makes it, a copy where links are not allowed.
+fn point(at: &Path, blob: &Path) -> Result<()> {
+    let failed = || format!("cannot write {}", at.display());
+    if at.exists() {
+        return Ok(());
+    }
+    let folder = at.parent().context("a snapshot's file has a folder")?;
+    fs::create_dir_all(folder).with_context(failed)?;
+    // a link whose blob was deleted
+    let _ = fs::remove_file(at);
+    #[cfg(unix)]
+    {
+        let snapshots = folder.ancestors().position(|above| above.ends_with("snapshots")).unwrap_or(1);
+        let up: PathBuf = std::iter::repeat_n("..", snapshots + 1).collect();
+        std::os::unix::fs::symlink(up.join("blobs").join(file_name(blob)), at).with_context(failed)
+    }
+    #[cfg(not(unix))]
+    fs::copy(blob, at).map(drop).with_context(failed)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What a folder holds, in order of names; nothing when there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = || format!("cannot read {}", folder.display());
+    let read = match fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.with_context(failed)?,
+    };
+    let mut entries = read.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(failed)?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// Revisions and the commits they point to; names may have slashes.
+fn references(folder: &Path, prefix: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for path in entries(folder)? {
+        let name = format!("{prefix}{}", file_name(&path));
+        if path.is_dir() {
+            found.extend(references(&path, &format!("{name}/"))?);
+        } else if let Ok(commit) = fs::read_to_string(&path) {
+            found.push((name, commit.trim().to_string()));
+        }
+    }
+    Ok(found)
+}
+
+fn size(folder: &Path) -> Result<u64> {
+    entries(folder)?
+        .into_iter()
+        .map(|path| if path.is_dir() { size(&path) } else { Ok(path.metadata().map_or(0, |metadata| metadata.len())) })
+        .sum()
+}

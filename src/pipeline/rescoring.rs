@@ -1,0 +1,40 @@
+//! Cosines of pairs that a finished run did not keep, by the model it ran with.
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::device::DeviceChoice;
+use crate::models::bi_encoder::BiEncoder;
+use crate::models::built_in;
+use crate::models::folder::ModelFolder;
+use crate::models::hub;
+use crate::models::replicas::Replicas;
+use crate::pipeline::finished::FinishedRun;
+use crate::progress::Progress;
+use crate::stages::score_pairs::{QuestionPairs, similarities};
+use crate::tables::questions::Texts;
+
+/// The cosine of each of `pairs` of `texts`. Fails when the run's bi-encoder is no longer what it was.
+pub fn cosines(finished: &FinishedRun, texts: &Texts, pairs: &[(u32, u32)], progress: &Progress) -> Result<Vec<f64>> {
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folder = bi_encoder(finished, progress)?;
+    let models = Replicas::load(&DeviceChoice::Auto.open(progress)?, |device| BiEncoder::load(&folder, device))?;
+    let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
+    let task = progress.task("embed", "questions", questions.texts.len());
+    let scores = similarities(&models, &questions, &task)?;
+    Ok(scores.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())
+}
+
+fn bi_encoder(finished: &FinishedRun, progress: &Progress) -> Result<ModelFolder> {
+    let described = |key: &str| finished.manifest.models.pointer(&format!("/bi-encoder/{key}")).and_then(Value::as_str);
+    let (name, hash) = (described("name").unwrap_or_default(), described("hash").unwrap_or_default());
+    let built_in = built_in::BI_ENCODER;
+    let written = described("revision").map_or(name.to_string(), |revision| format!("{name}@{revision}"));
+    let folder = if name == built_in.name() { built_in } else { hub::open(&written, progress)? };
+    if folder.fingerprint()? != hash {
+        bail!("{name}: not the bi-encoder of the run any more, so pairs that it did not keep cannot be scored");
+    }
+    Ok(folder)
+}

@@ -1,0 +1,222 @@
+//! The page itself: everything it shows, put together for its template.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use askama::Template;
+
+use crate::report::charts;
+use crate::report::clusters::{self, Chosen, ClusterView, PairView};
+use crate::report::format::{count, percent, score};
+use crate::report::labels::{self, Labels, Point};
+use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
+use crate::report::search;
+use crate::report::source::Source;
+use crate::report::tally::{Tally, tally};
+use crate::tables::results::{ClusterStatsRow, PairRow};
+use crate::text::visible::visible;
+
+/// A list of clusters under its heading.
+struct ClusterList {
+    title: &'static str,
+    about: &'static str,
+    clusters: Vec<ClusterView>,
+}
+
+/// A chart under its heading, with a sentence that says how to read it.
+struct Figure {
+    title: &'static str,
+    svg: String,
+    about: String,
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page {
+    nonce: String,
+    title: String,
+    started: String,
+    headline: Vec<Fact>,
+    warnings: Vec<String>,
+    no_texts: Option<String>,
+    funnel: [Vec<Step>; 2],
+    stages: Vec<StageView>,
+    figures: Vec<Figure>,
+    label_figures: Vec<Figure>,
+    label_facts: Vec<Fact>,
+    audit: Vec<Fact>,
+    lists: Vec<ClusterList>,
+    above: Vec<PairView>,
+    below: Vec<PairView>,
+    threshold: String,
+    score_name: &'static str,
+    has_cross_encoder: bool,
+    facts: Vec<Fact>,
+    options: Vec<OptionView>,
+    inputs: Vec<InputView>,
+    search_json: String,
+    search_held: String,
+    search_left_out: Option<String>,
+}
+
+/// Makes the page. `pairs` are the rows of `pairs.parquet`, in batches.
+pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>) -> Result<String> {
+    let groups = clusters::groups(source.clusters, source.stats)?;
+    let chosen = Chosen::new(source.stats);
+    let shown = chosen.all();
+    let slot_of: HashMap<u32, u32> =
+        shown.iter().zip(0..).flat_map(|(&at, slot)| groups[at].iter().map(move |row| (row.question, slot))).collect();
+    let thresholds = [source.floor(), source.threshold()];
+    let tally = tally(pairs, thresholds, (shown.len(), &slot_of), source.labels)?;
+    let views: HashMap<usize, ClusterView> = shown
+        .iter()
+        .zip(&tally.inside)
+        .map(|(&at, inside)| (at, clusters::view(source, &source.stats[at], groups[at], inside)))
+        .collect();
+    let list = |title, about, chosen: &[usize]| {
+        let clusters = chosen.iter().filter_map(|at| views.get(at)).cloned().collect();
+        ClusterList { title, about, clusters }
+    };
+    let search = search::data(source, &groups);
+    let left_out = groups.len() - search.clusters;
+    let (label_figures, label_facts) = match source.labels {
+        Some(labels) => label_section(labels, &tally, source.threshold())?,
+        None => Default::default(),
+    };
+    let inputs = run::inputs(source);
+    let title = match inputs.as_slice() {
+        [file] => file.path.rsplit(['/', '\\']).next().unwrap_or_default().to_string(),
+        files => format!("{} files", files.len()),
+    };
+    let pair = |pair: &PairRow| PairView::new(source, pair);
+    let page = Page {
+        nonce: nonce(source),
+        title: visible(&title, 120),
+        started: source.manifest.started.chars().take(16).collect::<String>().replace('T', " "),
+        headline: run::headline(source),
+        warnings: source.manifest.warnings.iter().map(|warning| visible(warning, 400)).collect(),
+        no_texts: source.questions.err().map(String::from),
+        funnel: run::funnel(source),
+        stages: run::stages(source),
+        figures: figures(source, &tally)?,
+        label_figures,
+        label_facts,
+        audit: run::audit(source),
+        lists: vec![
+            list("Biggest", "The clusters that hold the most questions.", &chosen.biggest),
+            list("Least cohesive", "The smallest share of pairs known to be duplicates.", &chosen.least_cohesive),
+            list(
+                "To review",
+                "A scored pair inside is below the threshold, or fewer than half of the pairs are known duplicates.",
+                &chosen.to_review,
+            ),
+        ],
+        above: tally.above.iter().rev().map(pair).collect(),
+        below: tally.below.iter().map(pair).collect(),
+        threshold: score(source.threshold()),
+        score_name: if source.has_cross_encoder() { "probability" } else { "cosine" },
+        has_cross_encoder: source.has_cross_encoder(),
+        facts: run::facts(source),
+        options: run::options(source),
+        inputs,
+        search_json: search.json,
+        search_held: count(search.clusters as f64),
+        search_left_out: (left_out > 0).then(|| count(left_out as f64)),
+    };
+    page.render().context("the report's template")
+}
+
+/// Allows the page's own script and style and no other. No text of the input can contain it: it is a hash over a hash
+/// of all input.
+fn nonce(source: &Source) -> String {
+    let seed = format!("report of run {}, started {}", source.manifest.run_id, source.manifest.started);
+    blake3::hash(seed.as_bytes()).to_hex()[..32].to_string()
+}
+
+fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
+    let floor = score(source.floor());
+    let mut figures = Vec::new();
+    if source.has_cross_encoder() {
+        figures.push(Figure {
+            title: "Cosine of the candidates",
+            svg: charts::histogram(&tally.cosine, None, "cosine")?,
+            about: format!("Bi-encoder similarity of every candidate pair, from the floor {floor} up."),
+        });
+        figures.push(Figure {
+            title: "Probability of a duplicate",
+            svg: charts::histogram(&tally.probability, Some(source.threshold()), "probability")?,
+            about: "The cross-encoder's verdict on every scored pair.".into(),
+        });
+    } else {
+        figures.push(Figure {
+            title: "Cosine of the candidates",
+            svg: charts::histogram(&tally.cosine, Some(source.threshold()), "cosine")?,
+            about: format!(
+                "Every candidate pair from the floor {floor} up. No cross-encoder was given: the cosine decides."
+            ),
+        });
+    }
+    figures.push(Figure {
+        title: "Cluster sizes",
+        svg: charts::sizes(&sizes(source.stats))?,
+        about: "How many clusters hold how many questions, copies counted.".into(),
+    });
+    Ok(figures)
+}
+
+/// Clusters by their number of questions.
+fn sizes(stats: &[ClusterStatsRow]) -> Vec<(String, u64)> {
+    let bounds = [2, 3, 4, 5, 10, 20, 50, 100];
+    let mut counts = vec![0; bounds.len()];
+    for cluster in stats {
+        let at = bounds.partition_point(|&bound| bound <= cluster.size);
+        counts[at.saturating_sub(1)] += 1;
+    }
+    let label = |at: usize| match bounds.get(at + 1) {
+        Some(&next) if next == bounds[at] + 1 => bounds[at].to_string(),
+        Some(next) => format!("{}–{}", bounds[at], next - 1),
+        None => format!("{}+", bounds[at]),
+    };
+    let filled = counts.iter().rposition(|&count| count > 0).unwrap_or(0).max(3);
+    counts.into_iter().enumerate().map(|(at, count)| (label(at), count)).take(filled + 1).collect()
+}
+
+fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<Figure>, Vec<Fact>)> {
+    let curve = labels::precision_recall(&tally.labelled);
+    let bins = labels::calibration(&tally.labelled);
+    let at_threshold = curve.iter().copied().take_while(|point| point.threshold >= f64::from(threshold)).last();
+    let best = curve.iter().copied().max_by(|x, y| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold)));
+    let unscored = tally.labelled.iter().filter(|pair| pair.probability.is_none()).count();
+    let fact = |name: &str, value: String| Fact { name: name.into(), value };
+    let share = |of: Option<Point>, figure: fn(Point) -> f64| of.map_or("–".into(), |point| percent(figure(point)));
+    let mut facts = vec![
+        fact("labelled pairs", count(tally.labelled.len() as f64)),
+        fact("precision at the threshold", share(at_threshold, |point| point.precision)),
+        fact("recall at the threshold", share(at_threshold, |point| point.recall)),
+        fact("average precision", format!("{:.3}", labels::average_precision(&curve))),
+        fact("best F1", best.map_or("–".into(), |p| format!("{:.3} at {:.3}", p.f1(), p.threshold))),
+        fact("expected calibration error", format!("{:.3}", labels::expected_calibration_error(&bins))),
+        fact("labelled pairs that the run did not score", count(unscored as f64)),
+    ];
+    if labels.unlabelled + labels.unknown > 0 {
+        let value = format!(
+            "{} without a label, {} with unknown ids",
+            count(labels.unlabelled as f64),
+            count(labels.unknown as f64)
+        );
+        facts.push(fact("rows left out", value));
+    }
+    let figures = vec![
+        Figure {
+            title: "Precision and recall",
+            svg: charts::precision_recall(&curve, at_threshold)?,
+            about: "Against the labels. A labelled duplicate that the run did not score counts as missed.".into(),
+        },
+        Figure {
+            title: "Calibration",
+            svg: charts::calibration(&bins)?,
+            about: "On the straight line, pairs called 0.8 are duplicates eight times in ten.".into(),
+        },
+    ];
+    Ok((figures, facts))
+}

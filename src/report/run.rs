@@ -1,0 +1,204 @@
+//! What ran: figures at the top, the funnel, the cost of every stage, options, inputs, models, index audit.
+
+use serde_json::Value;
+
+use crate::pipeline::manifest::StageRecord;
+use crate::report::format::{bytes, count, percent, seconds};
+use crate::report::source::Source;
+
+/// A label and what belongs to it.
+pub struct Fact {
+    pub name: String,
+    pub value: String,
+}
+
+impl Fact {
+    fn new(name: &str, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+}
+
+/// A step of the funnel.
+pub struct Step {
+    pub name: &'static str,
+    pub count: String,
+    /// Width of the bar, 0 to 100.
+    pub width: String,
+    pub note: String,
+}
+
+/// A stage with its cost.
+pub struct StageView {
+    pub name: String,
+    pub seconds: String,
+    pub width: String,
+    pub cached: bool,
+    pub rows_in: String,
+    pub rows_out: String,
+    pub dropped: String,
+}
+
+/// An option and whether it is what a run without flags would have.
+pub struct OptionView {
+    pub name: String,
+    pub value: String,
+    pub is_default: bool,
+    pub default: String,
+}
+
+/// An input file.
+pub struct InputView {
+    pub path: String,
+    pub bytes: String,
+    pub hash: String,
+}
+
+fn width(part: f64, whole: f64) -> String {
+    format!("{:.1}", if whole > 0.0 { 100.0 * part / whole } else { 0.0 })
+}
+
+/// The figures that a reader wants first.
+pub fn headline(source: &Source) -> Vec<Fact> {
+    let figure = |name| count(source.metric(name));
+    let (questions, clustered) = (source.metric("read.rows_out"), source.metric("cluster.questions_in_clusters"));
+    let share = if questions > 0.0 { percent(clustered / questions) } else { "–".into() };
+    vec![
+        Fact::new("questions", figure("read.rows_out")),
+        Fact::new("duplicate pairs", figure("pairs.duplicates")),
+        Fact::new("clusters", figure("cluster.clusters")),
+        Fact::new("of questions in clusters", share),
+        Fact::new("clusters to review", figure("cluster.needs_review")),
+    ]
+}
+
+/// From rows to questions in clusters, and from candidates to duplicates.
+pub fn funnel(source: &Source) -> [Vec<Step>; 2] {
+    let metric = |name: &str| source.metric(name);
+    let noted = |parts: &[(&str, &str)]| {
+        let parts = parts.iter().filter(|(name, _)| metric(name) > 0.0);
+        parts.map(|(name, what)| format!("{} {what}", count(metric(name)))).collect::<Vec<_>>().join(", ")
+    };
+    let questions = [
+        ("Rows in the input", "read.rows_in", String::new()),
+        ("Questions", "read.rows_out", noted(&[("read.null_text", "null"), ("read.blank_text", "blank")])),
+        ("Distinct texts", "collapse.rows_out", noted(&[("collapse.copies", "copies joined")])),
+        ("Questions in clusters", "cluster.questions_in_clusters", noted(&[("cluster.clusters", "clusters")])),
+    ];
+    let mut pairs = vec![(
+        "Candidate pairs",
+        "candidates.rows_out",
+        noted(&[("candidates.neighbours_below_floor", "nearest neighbours were below the floor")]),
+    )];
+    if source.has_cross_encoder() {
+        let note = noted(&[("rerank.both_orders", "in both orders"), ("rerank.not_reranked", "left by the budget")]);
+        pairs.push(("Scored by the cross-encoder", "rerank.rows_out", note));
+    }
+    let copies = format!(
+        "copies included: {} exact, {} normalised",
+        count(metric("pairs.exact")),
+        count(metric("pairs.normalised"))
+    );
+    pairs.push(("Duplicate pairs", "pairs.duplicates", copies));
+    let steps = |rows: Vec<(&'static str, &str, String)>| {
+        let most = rows.iter().map(|(_, name, _)| metric(name)).fold(0.0, f64::max);
+        let step = |(name, key, note)| Step { name, count: count(metric(key)), width: width(metric(key), most), note };
+        rows.into_iter().map(step).collect()
+    };
+    [steps(questions.to_vec()), steps(pairs)]
+}
+
+/// Every stage with its seconds.
+pub fn stages(source: &Source) -> Vec<StageView> {
+    let all = &source.manifest.stages;
+    let most = all.iter().map(|stage| stage.seconds).fold(0.0, f64::max);
+    let view = |stage: &StageRecord| {
+        let dropped = stage.dropped.iter().filter(|(_, count)| **count > 0);
+        StageView {
+            name: stage.stage.clone(),
+            seconds: seconds(stage.seconds),
+            width: width(stage.seconds, most),
+            cached: stage.cached,
+            rows_in: count(stage.rows_in as f64),
+            rows_out: count(stage.rows_out as f64),
+            dropped: dropped
+                .map(|(name, rows)| format!("{} {}", count(*rows as f64), name.replace('_', " ")))
+                .collect::<Vec<_>>()
+                .join(", "),
+        }
+    };
+    all.iter().map(view).collect()
+}
+
+/// How well the index did on the questions that were also searched exhaustively.
+pub fn audit(source: &Source) -> Vec<Fact> {
+    let share = |name: &str| source.metrics.get(name).map(|share| format!("{:.2} %", 100.0 * share));
+    let mut facts = Vec::new();
+    facts.extend(share("candidates.recall_above_floor").map(|v| Fact::new("pairs above the floor found", v)));
+    facts.extend(share("candidates.recall_at_k").map(|v| Fact::new("of all k nearest found", v)));
+    let cut = source.metrics.get("candidates.texts_with_more_than_k_above_floor");
+    facts.extend(cut.map(|&texts| Fact::new("texts with more than k neighbours above the floor", count(texts))));
+    let unusable = source.metric("candidates.unusable_vectors");
+    if unusable > 0.0 {
+        facts.push(Fact::new("texts without a usable vector", count(unusable)));
+    }
+    facts
+}
+
+fn written(value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Every option that the results depend on; those that differ from the default first.
+pub fn options(source: &Source) -> Vec<OptionView> {
+    let Value::Object(options) = &source.manifest.options else { return Vec::new() };
+    // the floor and the threshold are decided by the model where no flag does: there is no one default
+    let decided = ["input", "min-cosine", "threshold"];
+    let view = |(name, value): (&String, &Value)| {
+        let default = source.defaults.get(name).unwrap_or(&Value::Null);
+        let is_default = value == default && !decided.contains(&name.as_str());
+        let default = if decided.contains(&name.as_str()) { String::new() } else { written(default) };
+        OptionView { name: name.clone(), value: written(value), is_default, default }
+    };
+    let mut views: Vec<OptionView> = options.iter().map(view).collect();
+    views.sort_by_key(|option| option.is_default);
+    views
+}
+
+/// The files that were mined.
+pub fn inputs(source: &Source) -> Vec<InputView> {
+    let text = |file: &Value, key: &str| file.get(key).and_then(Value::as_str).unwrap_or("–").to_string();
+    let view = |file: &Value| InputView {
+        path: text(file, "path"),
+        bytes: bytes(file.get("bytes").and_then(Value::as_u64).unwrap_or(0)),
+        hash: text(file, "blake3").chars().take(16).collect(),
+    };
+    source.manifest.inputs.as_array().map(|files| files.iter().map(view).collect()).unwrap_or_default()
+}
+
+/// Version, models, device, time.
+pub fn facts(source: &Source) -> Vec<Fact> {
+    let manifest = source.manifest;
+    let model = |key: &str| match manifest.models.get(key) {
+        None | Some(Value::Null) => "none: the cosine decides".into(),
+        Some(model) => {
+            let text = |key: &str| model.get(key).and_then(Value::as_str).unwrap_or("–");
+            format!("{} ({})", text("name"), text("hash").chars().take(12).collect::<String>())
+        }
+    };
+    vec![
+        Fact::new("run", manifest.run_id.clone()),
+        Fact::new("version", format!("mine {}", manifest.version)),
+        Fact::new(
+            "started",
+            format!("{} UTC", manifest.started.chars().take(19).collect::<String>().replace('T', " ")),
+        ),
+        Fact::new("took", seconds(manifest.seconds)),
+        Fact::new("device", format!("{}, {} threads", manifest.device, manifest.threads)),
+        Fact::new("bi-encoder", model("bi-encoder")),
+        Fact::new("cross-encoder", model("cross-encoder")),
+    ]
+}

@@ -1,0 +1,70 @@
+//! What a report is made from, wherever it comes from: a run that is ending, or a folder that is read back.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::pipeline::manifest::Manifest;
+use crate::report::labels::Labels;
+use crate::tables::ids::Ids;
+use crate::tables::questions::Questions;
+use crate::tables::results::{ClusterRow, ClusterStatsRow};
+use crate::text::visible::visible;
+
+/// Characters shown of a text.
+const CHARACTERS: usize = 240;
+
+/// A run but for its pairs, which come as a stream.
+pub struct Source<'a> {
+    pub manifest: &'a Manifest,
+    /// Options of a run without flags, to tell what was chosen.
+    pub defaults: &'a Value,
+    /// Figures by `stage.metric`.
+    pub metrics: &'a BTreeMap<String, f64>,
+    pub ids: &'a Ids,
+    /// The questions, or why they are not to be had.
+    pub questions: Result<&'a Questions, &'a str>,
+    pub clusters: &'a [ClusterRow],
+    /// In the order of the clusters.
+    pub stats: &'a [ClusterStatsRow],
+    pub labels: Option<&'a Labels>,
+}
+
+/// A question as the page shows it.
+#[derive(Clone)]
+pub struct QuestionView {
+    pub id: String,
+    /// `None` when the input is gone.
+    pub text: Option<String>,
+}
+
+impl Source<'_> {
+    pub fn question(&self, row: u32) -> QuestionView {
+        let text = self.questions.ok().and_then(|questions| questions.text_of_row(row));
+        let id = visible(&self.ids.display(row as usize), CHARACTERS);
+        QuestionView { id, text: text.map(|text| visible(text, CHARACTERS)) }
+    }
+
+    /// A figure of the run, 0 when it has none of that name.
+    pub fn metric(&self, name: &str) -> f64 {
+        self.metrics.get(name).copied().unwrap_or(0.0)
+    }
+
+    fn option(&self, name: &str) -> f32 {
+        self.manifest.options.get(name).and_then(Value::as_f64).unwrap_or(0.0) as f32
+    }
+
+    /// Cosine from which a pair was a candidate.
+    pub fn floor(&self) -> f32 {
+        self.option("min-cosine")
+    }
+
+    /// Probability (without a cross-encoder: cosine) from which a pair was a duplicate.
+    pub fn threshold(&self) -> f32 {
+        self.option("threshold")
+    }
+
+    pub fn has_cross_encoder(&self) -> bool {
+        self.manifest.models.get("cross-encoder").is_some_and(|model| !model.is_null())
+    }
+}

@@ -1,0 +1,84 @@
+//! What the page needs of the pairs, in one pass over them: ten million pairs are never in memory together.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+
+use crate::report::labels::{Labelled, Labels};
+use crate::report::smallest::Smallest;
+use crate::tables::results::{PairKind, PairRow};
+
+const BINS: usize = 40;
+/// Borderline pairs on either side of the threshold.
+const BORDERLINE: usize = 15;
+/// Pairs kept of a cluster that is shown: all of a small one, the lowest of a large one.
+const INSIDE: usize = 100;
+
+/// Counts over equal bins of `from..=to`.
+pub struct Histogram {
+    pub from: f64,
+    pub to: f64,
+    pub counts: Vec<u64>,
+}
+
+impl Histogram {
+    fn new(from: f64, to: f64) -> Self {
+        Self { from, to, counts: vec![0; BINS] }
+    }
+
+    fn push(&mut self, value: f64) {
+        let at = (value - self.from) / (self.to - self.from) * BINS as f64;
+        self.counts[(at.max(0.0) as usize).min(BINS - 1)] += 1;
+    }
+}
+
+/// Everything that the pass collects.
+pub struct Tally {
+    /// Of semantic pairs.
+    pub cosine: Histogram,
+    /// Of semantic pairs that are decided.
+    pub probability: Histogram,
+    /// Nearest to the threshold from above, then from below, the nearest first.
+    pub above: Vec<PairRow>,
+    pub below: Vec<PairRow>,
+    /// By slot of the cluster: the pairs inside with the lowest probability.
+    pub inside: Vec<Vec<PairRow>>,
+    /// Labelled pairs with the probability they were given.
+    pub labelled: Vec<Labelled>,
+}
+
+/// Goes through the pairs. `slot_of` gives the slot of a row's cluster, if that cluster is shown.
+pub fn tally(
+    pairs: impl Iterator<Item = Result<Vec<PairRow>>>,
+    [floor, threshold]: [f32; 2],
+    (slots, slot_of): (usize, &HashMap<u32, u32>),
+    labels: Option<&Labels>,
+) -> Result<Tally> {
+    let mut cosine = Histogram::new(f64::from(floor).min(0.99), 1.0);
+    let mut probability = Histogram::new(0.0, 1.0);
+    let (mut above, mut below) = (Smallest::new(BORDERLINE), Smallest::new(BORDERLINE));
+    let mut inside: Vec<Smallest> = (0..slots).map(|_| Smallest::new(INSIDE)).collect();
+    let mut labelled = labels.map(Labels::unscored).unwrap_or_default();
+    for batch in pairs {
+        for pair in batch? {
+            if pair.kind == PairKind::Semantic {
+                cosine.push(pair.cosine.into());
+            }
+            if let (Some(p), PairKind::Semantic) = (pair.probability, pair.kind) {
+                probability.push(p.into());
+                let side = if p >= threshold { &mut above } else { &mut below };
+                side.push((p - threshold).abs(), pair);
+            }
+            if let Some(slot) = slot_of.get(&pair.a)
+                && slot_of.get(&pair.b) == Some(slot)
+            {
+                inside[*slot as usize].push(pair.probability.unwrap_or(f32::INFINITY), pair);
+            }
+            if let Some(at) = labels.and_then(|labels| labels.position(pair.a, pair.b)) {
+                labelled[at].probability = pair.probability.map(f64::from);
+            }
+        }
+    }
+    let inside = inside.into_iter().map(Smallest::finish).collect();
+    Ok(Tally { cosine, probability, above: above.finish(), below: below.finish(), inside, labelled })
+}

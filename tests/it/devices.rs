@@ -1,0 +1,145 @@
+//! Devices and precisions, as far as a machine without a GPU can tell: every path runs on the processor.
+
+use std::sync::Arc;
+
+use dupmine::device::{Devices, Kind, plain_cpu};
+use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::models::folder::ModelFolder;
+use dupmine::models::precision::Precision;
+use dupmine::models::replicas::Replicas;
+use dupmine::progress::{Progress, Task};
+use dupmine::stages::candidates::Candidate;
+use dupmine::stages::embed;
+use dupmine::stages::rerank::{self, Order};
+use dupmine::tables::questions::Texts;
+
+use crate::support::*;
+
+fn devices(count: usize, kind: Kind) -> Devices {
+    Devices::new(vec![plain_cpu(); count], kind, "test")
+}
+
+fn model(name: &str) -> ModelFolder {
+    ModelFolder::open(&repo("fixtures/models").join(name)).unwrap()
+}
+
+fn task() -> Task {
+    Progress::new(true, Arc::default()).task("test", "texts", 0)
+}
+
+/// Texts of many lengths.
+fn texts() -> Vec<String> {
+    (0..700).map(|i| (0..1 + i * 7 % 30).map(|word| format!("how {word} cat {}", i % 11)).collect()).collect()
+}
+
+/// Vectors of all texts in order, through the stage.
+fn embedded(devices: &Devices, precision: Precision) -> Vec<f32> {
+    let load = |device: &_| Ok(BiEncoder::load(&model("tiny-bert"), device)?.in_precision(precision));
+    let models = Replicas::load(devices, load).unwrap();
+    let texts = texts();
+    let tokenized = models.first().tokenizer.tokenize(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    // small shards, so that there are several to hand out
+    let all: Vec<u32> = embed::shards(&tokenized.lengths()).concat();
+    let shards: Vec<(usize, Vec<u32>)> = all.chunks(90).map(<[u32]>::to_vec).enumerate().collect();
+    let width = models.first().dimensions();
+    let mut values = vec![0.0; texts.len() * width];
+    let place = |number: usize, rows: &[u32], vectors: &[f32]| {
+        assert_eq!(shards[number].1, rows);
+        for (&row, vector) in rows.iter().zip(vectors.chunks_exact(width)) {
+            values[row as usize * width..(row as usize + 1) * width].copy_from_slice(vector);
+        }
+        Ok(())
+    };
+    embed::embed(&models, &tokenized, &shards, &task(), place).unwrap();
+    values
+}
+
+fn scored(devices: &Devices, precision: Precision) -> Vec<f32> {
+    let load = |device: &_| Ok(CrossEncoder::load(&model("tiny-bert-cross"), device)?.in_precision(precision));
+    let models = Replicas::load(devices, load).unwrap();
+    let mut all = Texts::default();
+    texts().iter().for_each(|text| all.push(text));
+    let pairs: Vec<Candidate> = (0..600).map(|i| Candidate { a: i, b: i * 31 % 700, cosine: 1.0 }).collect();
+    rerank::score(&models, &all, &pairs, Order::Ab, &task()).unwrap().0
+}
+
+fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
+    assert_eq!(left.len(), right.len());
+    left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn several_devices_give_the_bytes_of_one() {
+    for kind in [Kind::Cpu, Kind::Tch, Kind::Gpu] {
+        let (one, three) = (devices(1, kind), devices(3, kind));
+        assert_eq!(embedded(&one, Precision::F32), embedded(&three, Precision::F32), "{kind:?}");
+        assert_eq!(scored(&one, Precision::F32), scored(&three, Precision::F32), "{kind:?}");
+    }
+}
+
+#[test]
+fn the_shapes_of_a_gpu_change_no_result() {
+    let (cpu, gpu) = (devices(1, Kind::Cpu), devices(1, Kind::Gpu));
+    let most = largest_difference(&embedded(&cpu, Precision::F32), &embedded(&gpu, Precision::F32));
+    assert!(most < 2e-6, "{most}");
+    let most = largest_difference(&scored(&cpu, Precision::F32), &scored(&gpu, Precision::F32));
+    assert!(most < 2e-6, "{most}");
+}
+
+#[test]
+fn half_precisions_stay_close_and_are_really_used() {
+    let cpu = devices(1, Kind::Cpu);
+    let (exact, logits) = (embedded(&cpu, Precision::F32), scored(&cpu, Precision::F32));
+    for (precision, bound) in [(Precision::F16, 2e-3), (Precision::Bf16, 2e-2)] {
+        let most = largest_difference(&exact, &embedded(&cpu, precision));
+        assert!(most > 1e-6 && most < bound, "{precision:?}: {most}");
+        let most = largest_difference(&logits, &scored(&cpu, precision));
+        assert!(most > 1e-7 && most < bound, "{precision:?}: {most}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_with_what_would_help() {
+    let work = folder();
+    let input = repo("fixtures/questions.parquet");
+    let fails = |device: &str| {
+        let output = work.path().join("out");
+        let error = mine_fails(&tiny(text(&input), text(&output), &["--device", device]), 2);
+        assert!(!output.join(".mine").exists(), "refused before anything is written");
+        error
+    };
+    if !cfg!(feature = "cuda") {
+        for device in ["cuda", "cuda:1", "cuda:all"] {
+            let error = fails(device);
+            assert!(error.contains("cargo install --path . --features cuda"), "{error}");
+        }
+    }
+    if !cfg!(feature = "tch") {
+        for device in ["tch", "tch-cuda:1"] {
+            let error = fails(device);
+            assert!(error.contains("cargo install --path . --features tch"), "{error}");
+        }
+    }
+    let error = mine_fails(&["--input", "q.parquet", "--device", "gpu"], 2);
+    assert!(error.contains("expected auto, cpu, cuda"), "{error}");
+}
+
+#[test]
+fn precision_is_part_of_what_a_stage_depends_on() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    write_questions(&input, &["how do i cook rice", "how to cook rice", "what is a cat"]);
+    mine_ok(&tiny(text(&input), text(&output), &[]));
+    let plan = |precision: &str| {
+        let arguments = tiny(text(&input), text(&output), &["--plan", "--precision", precision]);
+        String::from_utf8(mine(&arguments).stdout).unwrap()
+    };
+    assert!(plan("f32").lines().all(|line| line.contains("fresh")), "{}", plan("f32"));
+    let embed = plan("bf16").lines().next().unwrap().to_string();
+    assert!(embed.starts_with("embed") && embed.contains("stale") && embed.contains("precision"), "{embed}");
+    mine_ok(&tiny(text(&input), text(&output), &["--precision", "f16", "--force"]));
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(output.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!((manifest["options"]["precision"].as_str(), manifest["device"].as_str()), (Some("f16"), Some("cpu")));
+}

@@ -1,0 +1,329 @@
+//! `mine evaluate`, `mine calibrate` and `mine sample` through the binary.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+use serde_json::Value;
+
+use crate::support::{folder, i64s, mine, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet};
+
+const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions.parquet");
+const GOLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions-gold.parquet");
+const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
+
+/// Standard output of a command that must succeed, as JSON.
+fn json(arguments: &[&str]) -> Value {
+    let output = mine(arguments);
+    assert!(output.status.success(), "mine {arguments:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("stdout is one JSON object")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// A scored file from the reference that Python made, and the case itself.
+fn reference_file(folder: &Path) -> (PathBuf, Value) {
+    let reference: Value =
+        serde_json::from_slice(&std::fs::read(repo("fixtures/reference/evaluation.json")).unwrap()).unwrap();
+    let case = reference["pairs"][1].clone();
+    let numbers = |key: &str| case[key].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect::<Vec<_>>();
+    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers("labels").iter().map(|&n| n as i64)));
+    let scores: ArrayRef = Arc::new(Float64Array::from(numbers("scores")));
+    let path = folder.join("scored.parquet");
+    write_parquet(&path, vec![("is_duplicate", labels), ("my_score", scores)], 50);
+    (path, case)
+}
+
+#[test]
+fn own_scores_get_pythons_figures() {
+    let folder = folder();
+    let (path, case) = reference_file(folder.path());
+    let arguments = ["evaluate", "--pairs", text(&path), "--score-column", "my_score", "--json"];
+    let answer = json(&arguments);
+    let ours = &answer["my_score"];
+    for key in ["f1", "f1_threshold", "precision", "recall", "mcc", "accuracy", "average_precision", "roc_auc"] {
+        assert!((number(&ours[key]) - number(&case[key])).abs() < 1e-9, "{key}: {} {}", ours[key], case[key]);
+    }
+    assert_eq!((number(&ours["pairs"]), answer.as_object().unwrap().len()), (120.0, 1));
+    for (key, interval) in ours["intervals"].as_object().unwrap() {
+        let [low, high] = [number(&interval[0]), number(&interval[1])];
+        assert!(low < number(&ours[key]) && number(&ours[key]) < high && high - low < 0.4, "{key}: {interval}");
+    }
+    assert_eq!(answer, json(&arguments), "the seed decides the intervals");
+    let other = json(&[&arguments[..], &["--seed", "7"]].concat());
+    assert_ne!(other["my_score"]["intervals"], ours["intervals"]);
+    let none = json(&[&arguments[..], &["--bootstrap", "0"]].concat());
+    assert!(none["my_score"].get("intervals").is_none());
+    let at = json(&[&arguments[..], &["--threshold", "0.5", "--grid", "0.01"]].concat());
+    let confusion = ["true_positives", "false_positives", "false_negatives", "true_negatives"]
+        .map(|key| at["my_score"]["at_threshold"][key].clone());
+    assert_eq!(Value::from(confusion.to_vec()), case["at_threshold"]["confusion"]);
+    assert!((number(&at["my_score"]["grid"]["f1"]) - number(&case["grid_f1"])).abs() < 1e-9);
+}
+
+#[test]
+fn models_are_scored_on_natural_pairs_and_bad_rows_are_told() {
+    let folder = folder();
+    let path = folder.path().join("pairs.parquet");
+    let texts = |texts: &[Option<&str>]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
+    let columns = vec![
+        ("q1", texts(&[Some("How do I cook rice?"), Some("Where is Rome?"), Some("What is 2?"), None, Some("x")])),
+        ("q2", texts(&[Some("How to cook rice?"), Some("Who is Rome?"), Some("What is two?"), Some("y"), Some("z")])),
+        ("same", Arc::new(Int64Array::from(vec![Some(1), Some(0), Some(1), Some(1), Some(3)])) as ArrayRef),
+        ("natural", Arc::new(BooleanArray::from(vec![true, true, false, true, true])) as ArrayRef),
+    ];
+    write_parquet(&path, columns, 10);
+    let names = ["--question1-column", "q1", "--question2-column", "q2", "--label-column", "same"];
+    let arguments = ["evaluate", "--pairs", text(&path), "--bi-encoder", BI, "--cross-encoder", CROSS, "--json"];
+    let arguments = [&arguments[..], &names].concat();
+    let stderr = mine_ok(&arguments);
+    assert!(stderr.contains("1 added pairs (natural is false) left out, 2 measured"), "{stderr}");
+    assert!(
+        stderr.contains("2 rows left out, the first: row 3 (\"q1\" is null), row 4 (\"same\" is 3, expected 0 or 1)")
+    );
+    let answer = json(&arguments);
+    let scorers: Vec<&String> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(scorers, ["cosine", "cross_encoder", "dot", "euclidean", "manhattan"]);
+    assert!(answer.as_object().unwrap().values().all(|figures| figures["pairs"] == 2));
+    let all = json(&[&arguments[..], &["--include-added"]].concat());
+    assert_eq!(all["cosine"]["pairs"], 3);
+    let without_names = ["evaluate", "--pairs", text(&path), "--bi-encoder", BI];
+    let stderr = mine_fails(&without_names, 1);
+    assert!(stderr.contains("no column \"question1\"") && stderr.contains("hint: name it with --question1-column"));
+}
+
+#[test]
+fn senseless_questions_are_usage_errors() {
+    let refused = |arguments: &[&str]| mine_fails(arguments, 2);
+    refused(&["evaluate"]);
+    refused(&["evaluate", "--pairs", PAIRS, "--run", "mined"]);
+    refused(&["evaluate", "--pairs", PAIRS, "--grid", "0"]);
+    refused(&["evaluate", "--pairs", PAIRS, "--score-column", "x", "--bi-encoder", BI]);
+    refused(&["evaluate", "--compare", BI, "--valid", PAIRS]);
+    refused(&["calibrate", "--pairs", PAIRS]);
+    refused(&["calibrate", "--pairs", PAIRS, "--bi-encoder", BI, "--target-precision", "1.5"]);
+    let stderr = mine_fails(&["evaluate", "--run", text(folder().path()), "--gold", GOLD], 1);
+    assert!(stderr.contains("holds no finished run"), "{stderr}");
+    let stderr = mine_fails(&["calibrate", "--pairs", PAIRS, "--bi-encoder", "built-in"], 1);
+    assert!(stderr.contains("part of the binary") && stderr.contains("hint: "), "{stderr}");
+}
+
+/// The run's funnel is counted again by hand from the files it wrote.
+#[test]
+fn a_run_is_measured_and_every_lost_duplicate_has_its_reason() {
+    let folder = folder();
+    let out = folder.path().join("mined");
+    mine_ok(&tiny(QUESTIONS, text(&out), &["--top-k", "5", "--min-cosine", "0.8", "--threshold", "0.95"]));
+    let evaluate = |more: &[&str]| json(&[&["evaluate", "--run", text(&out), "--json"], more].concat());
+    let answer = evaluate(&["--gold", GOLD]);
+    let funnel = &answer["funnel"];
+    let count = |key: &str| funnel[key].as_u64().unwrap();
+    let lost = ["lost_by_floor", "lost_by_index", "lost_by_budget", "lost_by_score", "lost_by_clustering"].map(count);
+    assert_eq!(lost.iter().sum::<u64>() + count("found"), count("duplicates"));
+    assert_eq!(answer["gold"]["duplicates"], funnel["duplicates"]);
+
+    let (pairs, gold) = (read(&out.join("pairs.parquet")), read(Path::new(GOLD)));
+    let key = |a: i64, b: i64| (a.min(b), a.max(b));
+    let gold: Vec<_> = i64s(&gold, "id_a").into_iter().zip(i64s(&gold, "id_b")).map(|(a, b)| key(a, b)).collect();
+    let mined: Vec<_> = i64s(&pairs, "id_a").into_iter().zip(i64s(&pairs, "id_b")).map(|(a, b)| key(a, b)).collect();
+    let clusters = read(&out.join("clusters.parquet"));
+    let cluster: std::collections::HashMap<i64, i64> =
+        i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
+    let together = |&(a, b): &(i64, i64)| cluster.get(&a).is_some_and(|own| cluster.get(&b) == Some(own));
+    let raw = evaluate(&["--gold", GOLD, "--no-closure"]);
+    let kinds = strings(&pairs, "kind");
+    assert!(kinds.iter().any(|kind| kind != "semantic"), "the fixture has copies, which are not counted as mined");
+    assert_eq!(raw["mining"]["pairs"], kinds.iter().filter(|kind| *kind == "semantic").count());
+    // pairs of copies of one text are one question to mining, so they are no gold pair of their own
+    let copies =
+        gold.iter().filter(|pair| mined.iter().zip(&kinds).any(|(mined, kind)| mined == *pair && kind != "semantic"));
+    let copies = copies.count() as u64;
+    assert_eq!(raw["funnel"]["duplicates"].as_u64().unwrap() + copies, gold.len() as u64);
+    let found = gold.iter().filter(|pair| together(pair)).count() as u64;
+    assert_eq!(raw["funnel"]["found"].as_u64().unwrap() + copies, found);
+
+    // the same gold as texts, and as groups, gives the same answer
+    let questions = read(Path::new(QUESTIONS));
+    let text_of: std::collections::HashMap<i64, String> =
+        i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
+    let by_text = folder.path().join("gold.csv");
+    let mut writer = csv::Writer::from_path(&by_text).unwrap();
+    writer.write_record(["question1", "question2", "is_duplicate"]).unwrap();
+    for (a, b) in &gold {
+        writer.write_record([text_of[a].as_str(), text_of[b].as_str(), "1"]).unwrap();
+    }
+    writer.flush().unwrap();
+    assert_eq!(evaluate(&["--gold", text(&by_text)]), answer);
+}
+
+#[test]
+fn floor_and_budget_are_told_apart() {
+    let folder = folder();
+    let out = folder.path().join("mined");
+    let funnel = |more: &[&str]| {
+        mine_ok(&tiny(QUESTIONS, text(&out), &[more, &["--force"]].concat()));
+        json(&["evaluate", "--run", text(&out), "--gold", GOLD, "--json", "--bootstrap", "0"])["funnel"].clone()
+    };
+    let all = |funnel: &Value, key: &str| {
+        let rest = number(&funnel["found"]) - number(&funnel["mended_by_clustering"]);
+        assert!(number(&funnel[key]) > 0.9 * (number(&funnel["duplicates"]) - rest), "{key}: {funnel}");
+    };
+    all(&funnel(&["--min-cosine", "0.9999", "--threshold", "0.99995"]), "lost_by_floor");
+    let budget = ["--min-cosine", "-1", "--top-k", "600", "--threshold", "0.5"];
+    all(&funnel(&[&budget[..], &["--cross-encoder", CROSS, "--rerank-budget", "1"]].concat()), "lost_by_budget");
+    let index = funnel(&["--min-cosine", "-1", "--top-k", "1", "--threshold", "0.99"]);
+    assert!(number(&index["lost_by_index"]) > 0.0 && number(&index["lost_by_floor"]) == 0.0, "{index}");
+}
+
+#[test]
+fn a_labelled_sample_estimates_the_run() {
+    let folder = folder();
+    let (out, sample) = (folder.path().join("mined"), folder.path().join("to label"));
+    mine_ok(&tiny(QUESTIONS, text(&out), &["--top-k", "5", "--min-cosine", "0.8", "--threshold", "0.95"]));
+    let draw = ["sample", "--run", text(&out), "--output", text(&sample), "--n"];
+    mine_ok(&[&draw[..], &["60"]].concat());
+    let csv_path = folder.path().join("to label.csv");
+    let drawn = std::fs::read(&csv_path).unwrap();
+    let stderr = mine_fails(&[&draw[..], &["60"]].concat(), 1);
+    assert!(stderr.contains("may hold labels") && stderr.contains("--force"), "{stderr}");
+    mine_ok(&[&draw[..], &["60", "--force"]].concat());
+    assert_eq!(drawn, std::fs::read(&csv_path).unwrap(), "the seed decides");
+    let parquet = read(&folder.path().join("to label.parquet"));
+    assert_eq!(parquet.num_rows(), 60);
+    let stderr = mine_fails(&["evaluate", "--sample", text(&csv_path)], 1);
+    assert!(stderr.contains("no row of 60 has a label"), "{stderr}");
+
+    // everything labelled, by a rule that anyone can check: the estimate is the count
+    mine_ok(&[&draw[..], &["1000000", "--force"]].concat());
+    let mut reader = csv::Reader::from_path(&csv_path).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let at = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let mut rows: Vec<Vec<String>> =
+        reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect();
+    let (mut predicted, mut hits, mut duplicates) = (0.0, 0.0, 0.0);
+    for row in &mut rows {
+        let label = (row[at("id_a")].parse::<i64>().unwrap() + row[at("id_b")].parse::<i64>().unwrap()) % 3 == 0;
+        row[at("is_duplicate")] = if label { "1".into() } else { "0".into() };
+        let called = row[at("predicted")] == "true";
+        predicted += f64::from(u8::from(called));
+        duplicates += f64::from(u8::from(label));
+        hits += f64::from(u8::from(called && label));
+    }
+    let labelled = folder.path().join("labelled.csv");
+    let mut writer = csv::Writer::from_path(&labelled).unwrap();
+    writer.write_record(&header).unwrap();
+    rows.iter().for_each(|row| writer.write_record(row).unwrap());
+    writer.flush().unwrap();
+    let answer = json(&["evaluate", "--sample", text(&labelled), "--json"]);
+    assert!((number(&answer["precision"]["value"]) - hits / predicted).abs() < 1e-12, "{answer}");
+    assert!((number(&answer["recall"]["value"]) - hits / duplicates).abs() < 1e-12, "{answer}");
+    // and the labelled file is a pairs file as it stands
+    assert_eq!(
+        json(&["evaluate", "--pairs", text(&labelled), "--bi-encoder", BI, "--json"])["cosine"]["pairs"],
+        rows.len()
+    );
+}
+
+fn copy_model(from: &str, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        if entry.path().is_dir() {
+            copy_model(text(&entry.path()), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_calibration_is_used_by_runs_and_refused_for_another_model() {
+    let folder = folder();
+    let (model, out) = (folder.path().join("cross"), folder.path().join("mined"));
+    copy_model(CROSS, &model);
+    let calibrate = ["calibrate", "--pairs", PAIRS, "--cross-encoder", text(&model)];
+    let answer = json(&[&calibrate[..], &["--json"]].concat());
+    let written: Value = serde_json::from_slice(&std::fs::read(model.join("dupmine.json")).unwrap()).unwrap();
+    assert_eq!(written, answer["calibration"]);
+    assert!(number(&answer["brier"]["after"]) < number(&answer["brier"]["before"]), "{answer}");
+    let run = ["--cross-encoder", text(&model), "--min-cosine", "0.9"];
+    let arguments: Vec<&str> =
+        ["--input", QUESTIONS, "--output", text(&out), "--bi-encoder", BI].into_iter().chain(run).collect();
+    let stderr = mine_ok(&arguments);
+    assert!(!stderr.contains("has no measured threshold"), "{stderr}");
+    let manifest: Value = serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
+    let threshold = number(&written["probability_threshold"]);
+    assert!((number(&manifest["options"]["threshold"]) - threshold).abs() < 1e-6);
+    // probabilities are the calibrated ones: not the sigmoid of the mean logit
+    let pairs = read(&out.join("pairs.parquet"));
+    let (logits, probabilities) =
+        (crate::support::f32s(&pairs, "score_ab"), crate::support::f32s(&pairs, "probability"));
+    let moved = logits
+        .iter()
+        .zip(&probabilities)
+        .filter_map(|(logit, p)| Some((1.0 / (1.0 + (-(*logit)?).exp()) - (*p)?).abs()));
+    assert!(moved.fold(0.0, f32::max) > 0.01, "the calibrator moves probabilities");
+
+    let config = model.join("config.json");
+    let changed = std::fs::read_to_string(&config).unwrap().replace('{', "{ ");
+    std::fs::write(&config, changed).unwrap();
+    let stderr = mine_fails(&arguments, 1);
+    assert!(stderr.contains("measured on model") && stderr.contains("hint: measure this model with mine calibrate"));
+}
+
+#[test]
+fn what_the_labels_do_not_support_is_refused() {
+    let stderr = mine_fails(
+        &["calibrate", "--pairs", PAIRS, "--bi-encoder", BI, "--target-precision", "0.99", "--output", "/dev/null/x"],
+        1,
+    );
+    assert!(
+        stderr.contains("no threshold reaches precision 0.99") || stderr.contains("too few labelled pairs"),
+        "{stderr}"
+    );
+    let folder = folder();
+    let one_kind = folder.path().join("one.csv");
+    std::fs::write(&one_kind, "question1,question2,is_duplicate\na,b,1\nc,d,1\n").unwrap();
+    let output = folder.path().join("out.json");
+    let stderr =
+        mine_fails(&["calibrate", "--pairs", text(&one_kind), "--bi-encoder", BI, "--output", text(&output)], 1);
+    assert!(stderr.contains("2 of 2 pairs are duplicates") && !output.exists(), "{stderr}");
+}
+
+#[test]
+fn models_are_compared_at_the_threshold_chosen_on_valid() {
+    let folder = folder();
+    for name in ["table.csv", "table.parquet"] {
+        let path = folder.path().join(name);
+        let arguments =
+            ["evaluate", "--compare", BI, CROSS, "--valid", PAIRS, "--test", PAIRS, "--output", text(&path)];
+        let rows = json(&[&arguments[..], &["--json"]].concat());
+        assert_eq!((rows[0]["kind"].as_str(), rows[1]["kind"].as_str()), (Some("bi-encoder"), Some("cross-encoder")));
+        for row in rows.as_array().unwrap() {
+            // one file as both: the threshold chosen on it is its own best
+            assert_eq!(row["valid_f1"], row["test_f1"]);
+            assert_eq!(row["test_best_f1"], row["test_f1"]);
+        }
+        assert!(rows[0]["f1_difference_to_first"].is_null());
+        let difference = number(&rows[1]["test_f1"]) - number(&rows[0]["test_f1"]);
+        assert!((number(&rows[1]["f1_difference_to_first"]["value"]) - difference).abs() < 1e-12);
+        assert!(path.exists());
+    }
+    let bad = folder.path().join("table.xlsx");
+    mine_fails(&["evaluate", "--compare", BI, "--valid", PAIRS, "--test", PAIRS, "--output", text(&bad)], 2);
+}
+
+#[test]
+fn the_built_in_model_keeps_its_promise_on_real_pairs() {
+    let Some(dev) = shared("data/qqp/dev.parquet") else { return };
+    let answer = json(&["evaluate", "--pairs", text(&dev), "--json", "--bootstrap", "0", "--grid", "0.01"]);
+    let cosine = &answer["cosine"];
+    assert_eq!(cosine["pairs"], 3265);
+    assert!(
+        (number(&cosine["f1"]) - 0.742).abs() < 0.002 && (number(&cosine["average_precision"]) - 0.803).abs() < 0.002
+    );
+    assert!(number(&cosine["grid"]["f1"]) <= number(&cosine["f1"]) && number(&cosine["grid"]["f1"]) > 0.735);
+}
