@@ -11,6 +11,8 @@ use crate::commands::calibrate::{self, CalibrateArgs};
 use crate::commands::evaluate::{self, EvaluateArgs};
 use crate::commands::models::{self, ModelsCommand};
 use crate::commands::sample::{self, SampleArgs};
+use crate::commands::split::{self, SplitArgs};
+use crate::commands::train::{self, TrainArgs};
 use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
 use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
@@ -55,6 +57,10 @@ enum Command {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
+    /// Split labelled pairs into train, dev and test
+    Split(SplitArgs),
+    /// Train a model on labelled pairs
+    Train(Box<TrainArgs>),
     /// Measure models, thresholds and finished runs against labels
     Evaluate(Box<EvaluateArgs>),
     /// Fit a model's probabilities and threshold to labelled pairs, for later runs to use
@@ -84,12 +90,18 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
         Some(Command::Run { pipeline, sets, run }) => {
             let text = std::fs::read_to_string(&pipeline)
                 .map_err(|e| usage(format!("cannot read pipeline {}: {e}", pipeline.display())))?;
+            if train::is_pipeline(&text) {
+                let progress = Progress::new(run.quiet, cancelled);
+                return train::run_file(&text, &pipeline, &sets, run.force, &progress);
+            }
             let mut base = config::parse(&text, &pipeline)?;
             for set in &sets {
                 base = config::overlay(&base, &config::parse_set(set)?)?;
             }
             mine(base, *run, cancelled)
         }
+        Some(Command::Split(args)) => split::run(&args, &Progress::new(args.quiet, cancelled)),
+        Some(Command::Train(args)) => train::run(&args, &Progress::new(args.quiet, cancelled)),
         Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancelled))?),
         Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancelled))?),
         Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),

@@ -84,6 +84,7 @@ impl Progress {
             skipped: AtomicU64::new(0),
             started,
             last: Mutex::new(started),
+            note: Mutex::default(),
         }
     }
 }
@@ -98,6 +99,7 @@ pub struct Task {
     skipped: AtomicU64,
     started: Instant,
     last: Mutex<Instant>,
+    note: Mutex<String>,
 }
 
 impl Task {
@@ -117,6 +119,14 @@ impl Task {
         self.progress.bar.reset_eta();
     }
 
+    /// Shows how the work goes beside how much is done.
+    pub fn note(&self, note: &str) {
+        self.progress.bar.set_message(format!("{}, {note}", self.unit));
+        if let Ok(mut last) = self.note.lock() {
+            *last = note.to_string();
+        }
+    }
+
     /// Fails when the user asked to stop.
     pub fn check(&self) -> Result<()> {
         self.progress.check()
@@ -134,15 +144,17 @@ impl Task {
         let fresh = done.saturating_sub(self.skipped.load(Ordering::Relaxed));
         let rate = fresh as f64 / self.started.elapsed().as_secs_f64();
         let left = Duration::from_secs_f64((self.total as f64 - done as f64).max(0.0) / rate.max(1e-9));
+        let note = self.note.lock().map(|note| note.clone()).unwrap_or_default();
         eprintln!(
-            "{}: {} of {} {} ({:.0} %), {:.0} a second, {} left",
+            "{}: {} of {} {} ({:.0} %), {:.0} a second, {} left{}{note}",
             self.name,
             HumanCount(done),
             HumanCount(self.total as u64),
             self.unit,
             100.0 * done as f64 / self.total.max(1) as f64,
             rate,
-            HumanDuration(left)
+            HumanDuration(left),
+            if note.is_empty() { "" } else { ", " }
         );
     }
 }

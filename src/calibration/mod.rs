@@ -87,7 +87,7 @@ impl Calibrator {
 }
 
 /// `1 / (1 + e^−x)`.
-fn sigmoid(x: f64) -> f64 {
+pub fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 

@@ -1,5 +1,6 @@
 //! Disjoint sets with union by size and path halving: near-constant time an operation (Tarjan 1975).
 
+/// A partition of numbers that only grows coarser.
 pub struct UnionFind {
     parent: Vec<u32>,
     size: Vec<u32>,

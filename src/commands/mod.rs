@@ -12,7 +12,9 @@ pub mod sample;
 pub mod show;
 mod show_cluster;
 mod show_question;
+pub mod split;
 mod terminal;
+pub mod train;
 
 use anyhow::{Context, Result};
 

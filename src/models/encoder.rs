@@ -5,10 +5,11 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm};
+use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::models::config::EncoderConfig;
+use crate::models::dropout::Dropout;
 use crate::models::family::TokenTypes;
 use crate::models::layer::TransformerLayer;
 use crate::models::mpnet::RelativeBias;
@@ -47,7 +48,7 @@ impl Encoder {
             positions: weights.embedding(POSITIONS, config.positions, hidden)?,
             types: types.then(|| weights.embedding(TYPES, config.types, hidden)).transpose()?,
             norm: weights.layer_norm(NORM, hidden, config.epsilon)?,
-            dropout: DropoutConfig::new(config.dropout).init(),
+            dropout: Dropout::new(config.dropout),
             layers: (0..config.layers)
                 .map(|number| TransformerLayer::load(config, &layer(number), weights))
                 .collect::<Result<_>>()?,

@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::activation::{relu, tanh};
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use crate::models::config::EncoderConfig;
+use crate::models::dropout::Dropout;
 use crate::models::family::{HeadActivation, HeadNames};
 use crate::models::initial;
 use crate::models::named_tensors::NamedTensors;
@@ -34,7 +35,7 @@ impl Head {
         Ok(Self {
             dense: weights.linear(names.dense, hidden, hidden, true)?,
             out: weights.linear(names.out, hidden, 1, true)?,
-            dropout: DropoutConfig::new(config.classifier_dropout).init(),
+            dropout: Dropout::new(config.classifier_dropout),
             names,
         })
     }
@@ -51,7 +52,7 @@ impl Head {
         Ok(Self {
             dense: if is_pooler { weights.linear(names.dense, hidden, hidden, true)? } else { dense },
             out,
-            dropout: DropoutConfig::new(config.classifier_dropout).init(),
+            dropout: Dropout::new(config.classifier_dropout),
             names,
         })
     }

@@ -5,10 +5,11 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use crate::models::config::EncoderConfig;
+use crate::models::dropout::Dropout;
 use crate::models::family::LayerNames;
 use crate::models::named_tensors::NamedTensors;
 use crate::models::ops::{self, ResidualNorm, Sequences};
@@ -37,7 +38,7 @@ impl TransformerLayer {
         let residual_norm = |linear: Linear, part: &str, drops: bool| -> Result<ResidualNorm> {
             Ok(ResidualNorm {
                 linear,
-                dropout: drops.then(|| DropoutConfig::new(config.dropout).init()),
+                dropout: drops.then(|| Dropout::new(config.dropout)),
                 norm: weights.layer_norm(&format!("{name}.{part}"), hidden, config.epsilon)?,
                 epsilon: config.epsilon,
             })
@@ -46,7 +47,7 @@ impl TransformerLayer {
             query: linear(names.query, hidden, hidden)?,
             key: linear(names.key, hidden, hidden)?,
             value: linear(names.value, hidden, hidden)?,
-            attention_dropout: DropoutConfig::new(config.attention_dropout).init(),
+            attention_dropout: Dropout::new(config.attention_dropout),
             attention_output: residual_norm(
                 linear(names.attention_output, hidden, hidden)?,
                 names.attention_norm,

@@ -9,6 +9,7 @@ pub mod config;
 pub mod cross_encoder;
 pub mod dense;
 mod distilbert;
+pub mod dropout;
 pub mod encoder;
 pub mod export;
 pub mod family;

@@ -9,12 +9,13 @@
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
 use burn::module::Module;
-use burn::nn::{Dropout, LayerNorm, Linear};
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::device::{is_plain_cpu, is_plain_tch};
+use crate::models::dropout::Dropout;
 use crate::models::kernels;
 use crate::models::token_batch::TokenBatch;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Linear, PRelu, PReluConfig};
+use burn::nn::{Linear, PRelu, PReluConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -16,6 +16,7 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::dropout::Dropout;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::initial;
@@ -109,7 +110,7 @@ impl SiameseHead {
         };
         let linears = config.widths(dimensions).into_iter().map(layer).collect();
         let slopes = config.hidden_sizes.iter().map(|_| PReluConfig::new().init(device)).collect();
-        Ok(Self { linears, slopes, dropout: DropoutConfig::new(config.dropout).init(), config })
+        Ok(Self { linears, slopes, dropout: Dropout::new(config.dropout), config })
     }
 
     fn load(folder: &ModelFolder, dimensions: usize, device: &Device) -> Result<Self> {
@@ -125,7 +126,7 @@ impl SiameseHead {
             Ok(PRelu { alpha, ..PReluConfig::new().init(device) })
         };
         let slopes = (0..config.hidden_sizes.len()).map(slope).collect::<Result<_>>()?;
-        Ok(Self { linears, slopes, dropout: DropoutConfig::new(config.dropout).init(), config })
+        Ok(Self { linears, slopes, dropout: Dropout::new(config.dropout), config })
     }
 
     fn write(&self, writer: &FolderWriter) -> Result<()> {

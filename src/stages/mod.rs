@@ -8,3 +8,4 @@ pub mod embed;
 pub mod rerank;
 pub mod sample;
 pub mod score_pairs;
+pub mod split;

@@ -16,4 +16,7 @@ pub mod read_results;
 pub mod results;
 pub mod sample;
 pub mod shards;
+pub mod splits;
+pub mod training_metrics;
+
 pub mod write;

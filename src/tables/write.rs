@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 /// A column of an output file: its values, what they mean, and their unit (`""` when they have none).
@@ -40,12 +41,21 @@ impl Column {
 }
 
 /// Writes tables of the same columns one after the other as one zstd Parquet file, then gives it its name.
-pub fn write_all(path: &Path, mut tables: impl Iterator<Item = Result<Vec<Column>>>) -> Result<()> {
+pub fn write_all(path: &Path, tables: impl Iterator<Item = Result<Vec<Column>>>) -> Result<()> {
+    write_tables(path, tables, &[])
+}
+
+fn write_tables(
+    path: &Path,
+    mut tables: impl Iterator<Item = Result<Vec<Column>>>,
+    metadata: &[(String, String)],
+) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let file = temporary_in(folder_of(path)).with_context(failed)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_created_by(concat!("dupmine ", env!("CARGO_PKG_VERSION")).to_string())
+        .set_key_value_metadata(key_values(metadata))
         .build();
     let first = tables.next().context("a file has at least one table")??;
     let schema = Arc::new(Schema::new(first.iter().map(Column::field).collect::<Vec<_>>()));
@@ -56,6 +66,16 @@ pub fn write_all(path: &Path, mut tables: impl Iterator<Item = Result<Vec<Column
     }
     writer.close().with_context(failed)?;
     publish(file, path)
+}
+
+fn key_values(metadata: &[(String, String)]) -> Option<Vec<KeyValue>> {
+    let entries = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    (!metadata.is_empty()).then(|| entries.collect())
+}
+
+/// Writes one table with keys and values in the file's footer.
+pub fn write_with_metadata(path: &Path, columns: Vec<Column>, metadata: &[(String, String)]) -> Result<()> {
+    write_tables(path, std::iter::once(Ok(columns)), metadata)
 }
 
 /// Writes one table.

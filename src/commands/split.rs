@@ -1,0 +1,132 @@
+//! `mine split`: labelled pairs into train, dev and test.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::error::{hint, usage};
+use crate::progress::{Progress, readable};
+use crate::stages::split::{self, Augmented, Protocol};
+use crate::tables::pairs::{self, LabelledPair, PairColumns};
+use crate::tables::splits;
+
+/// Splits labelled pairs into train.parquet, dev.parquet and test.parquet.
+#[derive(Debug, clap::Args)]
+pub struct SplitArgs {
+    /// Labelled pairs: .csv, .tsv, .parquet or .jsonl
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Folder of the parts
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    #[command(flatten)]
+    columns: PairColumns,
+    /// What stays together
+    #[arg(long, default_value = "questions")]
+    by: Protocol,
+    /// Shares of train, dev and test
+    #[arg(long, value_name = "TRAIN,DEV,TEST", default_value = "80,10,10", value_delimiter = ',')]
+    ratios: Vec<f64>,
+    /// Take this many pairs, both labels in their shares
+    #[arg(long, value_name = "PAIRS")]
+    subset: Option<usize>,
+    /// Add to train what its labels imply: a ~ b and b ~ c give a ~ c, a ~ b and b !~ c give a !~ c
+    #[arg(long)]
+    augment: bool,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// Replace the parts that --output holds
+    #[arg(long)]
+    force: bool,
+    /// No summary; warnings and errors stay
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Reads, splits, writes, and says how many went where.
+pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
+    let shares = shares(&args.ratios)?;
+    let path = |part: &str| args.output.join(format!("{part}.parquet"));
+    if let (Some(taken), false) = (["train", "dev", "test"].map(path).iter().find(|path| path.exists()), args.force) {
+        return Err(hint(format!("{} exists already", taken.display()), "choose another --output, or add --force"));
+    }
+    let read = pairs::read(&args.input, &args.columns)?;
+    if let Some(warning) = read.warning() {
+        progress.warn(warning);
+    }
+    let all = &read.pairs;
+    let chosen = match args.subset {
+        Some(count) if count > all.len() => {
+            return Err(usage(format!("--subset is {count}, but {} has {} pairs", args.input.display(), all.len())));
+        }
+        Some(count) => split::subset(all, count, args.seed),
+        None => (0..all.len() as u32).collect(),
+    };
+    let parts = split::split(all, &chosen, args.by, shares, args.seed);
+    let of = |part: &[u32]| part.iter().map(|&pair| all[pair as usize].clone()).collect::<Vec<_>>();
+    let mut train = of(&parts.train);
+    if args.augment {
+        let augmented = split::augment(&train);
+        report(&augmented, progress);
+        train = augmented.pairs;
+    }
+    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    for (part, pairs) in [("train", train), ("dev", of(&parts.dev)), ("test", of(&parts.test))] {
+        splits::write_pairs(&path(part), &pairs, &metadata(args, part, shares))?;
+        say(&path(part), &pairs, progress);
+    }
+    if !read.bad.is_empty() {
+        let list = args.output.join("skipped.parquet");
+        splits::write_bad_rows(&list, &read.bad)?;
+        progress.say(&format!("{} rows without a labelled pair: {}", readable(read.bad.len()), list.display()));
+    }
+    Ok(())
+}
+
+fn shares(ratios: &[f64]) -> Result<[f64; 3]> {
+    let wrong = || usage(format!("--ratios is {ratios:?}, expected three numbers from 0 with train above 0"));
+    let &[train, dev, test] = ratios else { return Err(wrong()) };
+    let sum = train + dev + test;
+    if train > 0.0 && dev >= 0.0 && test >= 0.0 && sum.is_finite() {
+        Ok([train / sum, dev / sum, test / sum])
+    } else {
+        Err(wrong())
+    }
+}
+
+fn metadata(args: &SplitArgs, part: &str, shares: [f64; 3]) -> Vec<(String, String)> {
+    let drawn = json!({
+        "part": part, "by": args.by, "shares": shares, "subset": args.subset, "augment": args.augment && part == "train",
+        "seed": args.seed, "input": args.input.display().to_string(),
+    });
+    vec![("dupmine.split".into(), drawn.to_string())]
+}
+
+fn report(augmented: &Augmented, progress: &Progress) {
+    progress.say(&format!(
+        "augmented: {} more duplicates and {} more others follow from the labels of train",
+        readable(augmented.implied_duplicates),
+        readable(augmented.implied_others)
+    ));
+    if let Some(first) = augmented.contradictions.first() {
+        progress.warn(format!(
+            "{} pairs labelled 0 are left out of train: a chain of duplicates connects their questions, the first: {:?} \
+             and {:?}",
+            readable(augmented.contradictions.len()),
+            first.question1,
+            first.question2
+        ));
+    }
+}
+
+fn say(path: &Path, pairs: &[LabelledPair], progress: &Progress) {
+    let duplicates = pairs.iter().filter(|pair| pair.is_duplicate).count();
+    progress.say(&format!(
+        "{}: {} pairs, {:.1} % duplicates",
+        path.display(),
+        readable(pairs.len()),
+        100.0 * duplicates as f64 / pairs.len().max(1) as f64
+    ));
+}

@@ -1,0 +1,78 @@
+//! What training minimises: one loss a file, each with its formula, shapes, requirements and source.
+//!
+//! A loss is a plain function of the model's outputs and never sees the model: the trainer differentiates it with
+//! respect to the outputs and carries that gradient back through the model a few rows at a time (GradCache, see
+//! [`cached_ranking`]), so every loss works with batches larger than memory.
+//!
+//! Shapes: B examples of the batch, C text columns of an example (two questions, then hard negatives), D width of a
+//! vector. A bi-encoder's outputs are `[C·B, D]`, column after column; a cross-encoder's `[B, 1]` logits; a siamese
+//! classifier's `[B, 2]` log-probabilities.
+//!
+//! | loss | outputs | examples need |
+//! |---|---|---|
+//! | [`cosine_similarity`] | vectors | labels 0 and 1, or a teacher's probabilities |
+//! | [`contrastive`], [`online_contrastive`] | vectors | labels 0 and 1, both kinds |
+//! | [`multiple_negatives_ranking`], [`cached_ranking`] | vectors | duplicates; hard negatives help; no two of a cluster in a batch |
+//! | [`margin_mse`] | vectors | hard negatives and a teacher's margins |
+//! | [`cosine_distillation`] | vectors | a teacher's vectors |
+//! | [`binary_cross_entropy`] | logits | labels 0 and 1 |
+//! | [`score_distillation`] | logits | a teacher's logits |
+//! | [`negative_log_likelihood`] | log-probabilities | labels 0 and 1 |
+//!
+//! [`mix`] is any weighted sum of losses over the same outputs.
+
+pub mod binary_cross_entropy;
+pub mod cached_ranking;
+pub mod contrastive;
+pub mod cosine_distillation;
+pub mod cosine_similarity;
+pub mod margin_mse;
+pub mod mix;
+pub mod multiple_negatives_ranking;
+pub mod negative_log_likelihood;
+pub mod online_contrastive;
+pub mod score_distillation;
+mod similarity;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// What a batch's examples are to be compared with. `B` examples, `N` hard negatives each.
+#[derive(Debug, Clone, Default)]
+pub struct Targets {
+    /// `[B]`: 1 for duplicates, 0 for others; the first of the teacher's scores where a loss distils them.
+    pub labels: Vec<f32>,
+    /// `[B · N]`: of each example the teacher's score of the pair minus that of (first question, negative).
+    pub margins: Vec<f32>,
+    /// `[C·B, D]` row-major: the teacher's vectors of the same texts, and D.
+    pub vectors: Option<(Vec<f32>, usize)>,
+}
+
+impl Targets {
+    /// Of labels alone.
+    pub fn of_labels(labels: Vec<f32>) -> Self {
+        Self { labels, ..Self::default() }
+    }
+
+    /// Examples B.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    fn labels_on(&self, device: &Device) -> Tensor<1> {
+        Tensor::from_data(TensorData::new(self.labels.clone(), [self.labels.len()]), device)
+    }
+}
+
+/// Column `column` of outputs `[C·B, D]`: `[B, D]`.
+fn column(outputs: &Tensor<2>, column: usize, examples: usize) -> Tensor<2> {
+    outputs.clone().narrow(0, column * examples, examples)
+}
+
+/// Text columns C of outputs `[C·B, D]`.
+fn columns(outputs: &Tensor<2>, examples: usize) -> usize {
+    outputs.dims()[0] / examples
+}

@@ -1,0 +1,49 @@
+//! Online contrastive: contrastive over the hard pairs of the batch alone.
+//!
+//! With cosine distance `d = 1 − cos(u, v)`: a duplicate is hard when it is further apart than the nearest of the
+//! others, another pair when it is nearer than the furthest duplicate. `L = Σ_hard duplicates d² + Σ_hard others
+//! max(0, m − d)²`, margin `m` = 0.5. In a batch of one kind alone its mean distance takes the place of the other
+//! kind's nearest or furthest.
+//!
+//! - Outputs: `[2·B, D]` vectors; further columns are not looked at.
+//! - Requirements: labels 0 and 1. A sum, not a mean: the learning rate that suits depends on the batch size. Known to
+//!   collapse (all cosines in a narrow band) in the reference runs; the trainer warns when it does.
+//! - Source: sentence-transformers `OnlineContrastiveLoss` with `COSINE_DISTANCE`.
+
+use burn::tensor::activation::relu;
+use burn::tensor::{Tensor, TensorData};
+
+use crate::losses::similarity::cosine;
+use crate::losses::{Targets, column};
+
+/// Scalar `[1]`.
+pub fn loss(outputs: &Tensor<2>, targets: &Targets, margin: f64) -> Tensor<1> {
+    let (examples, device) = (targets.len(), outputs.device());
+    let distance = cosine(column(outputs, 0, examples), column(outputs, 1, examples)).neg() + 1.0;
+    let (drawn, pushed) = hard_pairs(&values(&distance), &targets.labels);
+    let mask = |chosen: Vec<f32>| Tensor::<1>::from_data(TensorData::new(chosen, [examples]), &device);
+    let together = mask(drawn) * distance.clone().powf_scalar(2.0);
+    let apart = mask(pushed) * relu(distance.neg() + margin).powf_scalar(2.0);
+    (together + apart).sum()
+}
+
+fn values(distance: &Tensor<1>) -> Vec<f32> {
+    distance.clone().inner().into_data().iter::<f32>().collect()
+}
+
+/// 1 at the hard duplicates, and 1 at the hard others.
+fn hard_pairs(distances: &[f32], labels: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let of = |label: f32| {
+        let of_label = distances.iter().zip(labels).filter(move |(_, l)| **l == label).map(|(d, _)| *d);
+        of_label.collect::<Vec<f32>>()
+    };
+    let (others, duplicates) = (of(0.0), of(1.0));
+    let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+    let nearest_other = others.iter().copied().reduce(f32::min).unwrap_or_else(|| mean(&duplicates));
+    let furthest_duplicate = duplicates.iter().copied().reduce(f32::max).unwrap_or_else(|| mean(&others));
+    let choose = |label: f32, is_hard: &dyn Fn(f32) -> bool| {
+        let chosen = distances.iter().zip(labels).map(|(&d, &l)| f32::from(l == label && is_hard(d)));
+        chosen.collect::<Vec<f32>>()
+    };
+    (choose(1.0, &|d| d > nearest_other), choose(0.0, &|d| d < furthest_duplicate))
+}

@@ -1,0 +1,233 @@
+//! What `mine train` was told, checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::device::DeviceChoice;
+use crate::error::usage;
+use crate::losses::mix::{Loss, LossNumbers, Mix};
+use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
+use crate::tables::pairs::PairColumns;
+use crate::training::batches::Grouping;
+use crate::training::evaluation::Metric;
+use crate::training::hard_negatives::MiningConfig;
+use crate::training::network::Kind;
+use crate::training::optimizer::AdamWConfig;
+use crate::training::options::{Directions, RawTrainOptions};
+use crate::training::schedule::Decay;
+use crate::training::trainer::TrainerConfig;
+
+/// Checked options.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    pub kind: Kind,
+    /// `None`: the built-in model.
+    pub from: Option<PathBuf>,
+    pub pairs: PathBuf,
+    pub dev: Option<PathBuf>,
+    pub columns: PairColumns,
+    pub natural_only: bool,
+    pub allow_shared_questions: bool,
+    pub output: PathBuf,
+    pub run: PathBuf,
+    pub loss: Mix,
+    pub numbers: LossNumbers,
+    pub learning_rate: f64,
+    pub warmup_steps: Option<usize>,
+    pub decay: Decay,
+    pub max_norm: f64,
+    pub dropout: Option<f64>,
+    pub swap_orders: bool,
+    pub freeze_encoder: bool,
+    pub hard_negatives: Option<MiningConfig>,
+    pub negatives_from: Option<PathBuf>,
+    pub mined_pairs: Option<usize>,
+    pub teacher: Option<PathBuf>,
+    pub trainer: TrainerConfig,
+    pub device: DeviceChoice,
+    pub threads: usize,
+    /// Everything that the weights depend on and that is written in no file, as text.
+    pub identity: String,
+}
+
+fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T, most: T) -> Result<T> {
+    if value >= least && value <= most {
+        Ok(value)
+    } else {
+        Err(usage(format!("--{key} is {value}, expected {least} to {most}")))
+    }
+}
+
+fn required<T: Clone>(value: &Option<T>, flag: &str, what: &str) -> Result<T> {
+    value.clone().ok_or_else(|| usage(format!("--{flag} is missing: {what}")))
+}
+
+fn model(name: &Option<String>) -> Option<PathBuf> {
+    name.as_deref().filter(|name| *name != "built-in").map(PathBuf::from)
+}
+
+impl RawTrainOptions {
+    /// Checks merged options.
+    pub fn check(&self) -> Result<TrainOptions> {
+        let kind = required(&self.kind, "kind", "bi, cross or siamese?")?;
+        let output = required(&self.output, "output", "where does the new model go?")?;
+        let default_loss = match kind {
+            Kind::Bi => "ranking",
+            Kind::Cross => "binary-cross-entropy",
+            Kind::Siamese => "negative-log-likelihood",
+        };
+        let loss = match &self.loss {
+            Some(loss) => loss.clone(),
+            None => default_loss.parse().map_err(usage)?,
+        };
+        check_loss(&loss, kind, self)?;
+        if self.freeze_encoder == Some(true) && kind != Kind::Siamese {
+            return Err(usage("--freeze-encoder: only a siamese classifier has a head that learns alone"));
+        }
+        let seed = self.seed.unwrap_or(42);
+        let column = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.into());
+        let run = || {
+            let mut name = output.clone().into_os_string();
+            name.push(".run");
+            PathBuf::from(name)
+        };
+        let ranks = loss.any(Loss::is_ranking);
+        let grouping = match (ranks, self.group_lengths.unwrap_or(true)) {
+            (true, _) => Grouping::NoDuplicates,
+            (false, true) => Grouping::Lengths,
+            (false, false) => Grouping::Shuffled,
+        };
+        let default_batch = match kind {
+            Kind::Bi => 64,
+            Kind::Cross => 16,
+            Kind::Siamese => 128,
+        };
+        Ok(TrainOptions {
+            kind,
+            from: model(&self.from),
+            pairs: required(&self.pairs, "pairs", "which labelled pairs?")?,
+            dev: self.dev.clone(),
+            columns: PairColumns {
+                question1_column: column(&self.question1_column, "question1"),
+                question2_column: column(&self.question2_column, "question2"),
+                label_column: column(&self.label_column, "is_duplicate"),
+            },
+            natural_only: self.natural_only.unwrap_or(false),
+            allow_shared_questions: self.allow_shared_questions.unwrap_or(false),
+            run: self.run.clone().unwrap_or_else(run),
+            output,
+            numbers: self.numbers()?,
+            learning_rate: within("learning-rate", self.learning_rate.unwrap_or(2e-5), 0.0, 1.0)?,
+            warmup_steps: self.warmup_steps,
+            decay: self.decay.unwrap_or(Decay::Linear),
+            max_norm: within("max-norm", self.max_norm.unwrap_or(1.0), 1e-12, f64::MAX)?,
+            dropout: self.dropout.map(|p| within("dropout", p, 0.0, 0.9)).transpose()?,
+            swap_orders: self.swap_orders.unwrap_or(false),
+            freeze_encoder: self.freeze_encoder.unwrap_or(false),
+            hard_negatives: self.mining(seed)?,
+            negatives_from: model(
+                &self.negatives_from.clone().or_else(|| self.from.clone().filter(|_| kind == Kind::Bi)),
+            ),
+            mined_pairs: self.mined_pairs,
+            teacher: self.teacher.clone(),
+            trainer: TrainerConfig {
+                epochs: within("epochs", self.epochs.unwrap_or(1), 1, 10_000)?,
+                batch_size: within(
+                    "batch-size",
+                    self.batch_size.unwrap_or(default_batch),
+                    if ranks { 2 } else { 1 },
+                    1 << 20,
+                )?,
+                accumulate: within("accumulate", self.accumulate.unwrap_or(1), 1, 1 << 20)?,
+                grouping,
+                max_steps: self.max_steps.map(|steps| within("max-steps", steps, 1, usize::MAX)).transpose()?,
+                max_time: self.max_minutes.map(minutes).transpose()?,
+                evaluate_every: within("evaluate-every", self.evaluate_every.unwrap_or(200), 1, usize::MAX)?,
+                metric: self.metric.unwrap_or(Metric::AveragePrecision),
+                patience: self.patience.map(|patience| within("patience", patience, 1, usize::MAX)).transpose()?,
+                checkpoint_every: within("checkpoint-every", self.checkpoint_every.unwrap_or(100), 1, usize::MAX)?,
+                keep_checkpoints: 2,
+                adamw: AdamWConfig {
+                    weight_decay: within("weight-decay", self.weight_decay.unwrap_or(0.01), 0.0, 1.0)?,
+                    ..AdamWConfig::default()
+                },
+                seed,
+            },
+            device: self.device.unwrap_or(DeviceChoice::Auto),
+            threads: within("threads", self.threads.unwrap_or(0), 0, 4096)?,
+            loss,
+            identity: self.identity()?,
+        })
+    }
+
+    /// The options without those that change no weight, and without paths, whose contents count instead.
+    fn identity(&self) -> Result<String> {
+        let paths = Self { from: None, pairs: None, dev: None, output: None, run: None, teacher: None, ..self.clone() };
+        let kept = Self { device: None, threads: None, max_minutes: None, checkpoint_every: None, ..paths };
+        Ok(toml::to_string(&kept)?)
+    }
+
+    fn numbers(&self) -> Result<LossNumbers> {
+        let default = Ranking { scale: within("scale", self.scale.unwrap_or(20.0), 1e-6, 1e6)?, ..Ranking::default() };
+        let ranking = match self.directions.unwrap_or(Directions::OneWay) {
+            Directions::OneWay => default,
+            Directions::BothWays => Ranking { doc_to_query: true, partition: Partition::PerDirection, ..default },
+            Directions::All => Ranking { doc_to_query: true, query_to_query: true, doc_to_doc: true, ..default },
+        };
+        let strength = within("hardness-strength", self.hardness_strength.unwrap_or(5.0), 0.0, 1e6)?;
+        Ok(LossNumbers {
+            margin: within("margin", self.margin.unwrap_or(0.5), 0.0, 2.0)?,
+            pos_weight: within("pos-weight", self.pos_weight.unwrap_or(1.0), 1e-6, 1e6)?,
+            ranking: Ranking { hardness: self.hardness.map(|which| (which, strength)), ..ranking },
+        })
+    }
+
+    fn mining(&self, seed: u64) -> Result<Option<MiningConfig>> {
+        let Some(count) = self.hard_negatives.filter(|&count| count > 0) else { return Ok(None) };
+        let skip = self.negatives_skip.unwrap_or(0);
+        Ok(Some(MiningConfig {
+            count: within("hard-negatives", count, 1, 100)?,
+            skip,
+            depth: within("negatives-depth", self.negatives_depth.unwrap_or(50), skip + count, 10_000)?,
+            margin: within("negatives-margin", self.negatives_margin.unwrap_or(0.05), -2.0, 2.0)?,
+            most_probability: within("negatives-probability", self.negatives_probability.unwrap_or(0.3), 0.0, 1.0)?,
+            seed,
+        }))
+    }
+}
+
+fn minutes(minutes: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(minutes * 60.0)
+        .map_err(|_| usage(format!("--max-minutes is {minutes}, expected a number from 0")))
+}
+
+/// Refuses losses that the kind of model has no outputs for, and those whose teacher or negatives are missing.
+fn check_loss(loss: &Mix, kind: Kind, raw: &RawTrainOptions) -> Result<()> {
+    for one in loss.losses() {
+        if one.kind() != kind {
+            let wanted = match kind {
+                Kind::Bi => "a bi-encoder",
+                Kind::Cross => "a cross-encoder",
+                Kind::Siamese => "a siamese classifier",
+            };
+            return Err(usage(format!("--loss {}: not a loss for {wanted}", one.name())));
+        }
+        if one.needs_teacher() && raw.teacher.is_none() {
+            return Err(usage(format!("--loss {}: learns from a teacher; name it with --teacher", one.name())));
+        }
+        if one == Loss::MarginMse && raw.hard_negatives.unwrap_or(0) == 0 {
+            return Err(usage("--loss margin-mse: needs negatives; ask for them with --hard-negatives"));
+        }
+        if one == Loss::CosineDistillation && loss.losses().any(|other| other == Loss::MarginMse) {
+            return Err(usage(
+                "--loss cosine-distillation and margin-mse need teachers of two kinds: train in two runs",
+            ));
+        }
+    }
+    if raw.mined_pairs.is_some() && raw.teacher.is_none() {
+        return Err(usage("--mined-pairs: a teacher labels them; name it with --teacher"));
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! From files of labelled pairs to the examples of a training, and the pairs it is measured on.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, bail, ensure};
+use burn::tensor::Device;
+
+use crate::commands::train::folder;
+use crate::error::hint;
+use crate::losses::mix::Loss;
+use crate::models::bi_encoder::BiEncoder;
+use crate::models::cross_encoder::CrossEncoder;
+use crate::models::folder::ModelFolder;
+use crate::progress::{Progress, readable};
+use crate::stages::split::{self, Protocol};
+use crate::tables::pairs::{self, LabelledPair};
+use crate::text::normalise::normalise;
+use crate::training::checked::TrainOptions;
+use crate::training::dataset::Dataset;
+use crate::training::{hard_negatives, teacher};
+
+/// Share of the pairs that is held out without --dev.
+const DEV_SHARE: f64 = 0.1;
+
+/// What a training learns from and is measured on.
+pub struct Data {
+    pub dataset: Dataset,
+    pub dev: Vec<LabelledPair>,
+}
+
+/// Reads, checks and mines.
+pub fn prepare(options: &TrainOptions, device: &Device, progress: &Progress) -> Result<Data> {
+    let (train, dev) = read(options, progress)?;
+    let duplicates = train.iter().filter(|pair| pair.is_duplicate).count();
+    check_labels(options, duplicates, train.len() - duplicates)?;
+    // what looks at duplicates alone
+    let only_duplicates = !options.loss.any(Loss::uses_others);
+    let kept: Vec<LabelledPair> = train.into_iter().filter(|pair| pair.is_duplicate || !only_duplicates).collect();
+    let mut dataset = Dataset::new(&kept);
+    let cross_teacher = match &options.teacher {
+        Some(path) if !options.loss.any(|loss| loss == Loss::CosineDistillation) => {
+            Some(CrossEncoder::load(&ModelFolder::open(path)?, device)?)
+        }
+        _ => None,
+    };
+    if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
+        let miner = BiEncoder::load(&folder(&options.negatives_from)?, device)?;
+        mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
+    }
+    if let Some(model) = &cross_teacher {
+        teacher::score(&mut dataset, &options.loss, model, progress)?;
+    }
+    if let (Some(path), None) = (&options.teacher, &cross_teacher) {
+        let model = BiEncoder::load(&ModelFolder::open(path)?, device)?;
+        teacher::vectors(&mut dataset, &model, progress)?;
+    }
+    Ok(Data { dataset, dev })
+}
+
+fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair>, Vec<LabelledPair>)> {
+    let read = |file| -> Result<Vec<LabelledPair>> {
+        let read = pairs::read(file, &options.columns)?;
+        if let Some(warning) = read.warning() {
+            progress.warn(warning);
+        }
+        Ok(read.pairs)
+    };
+    let all = read(&options.pairs)?;
+    let natural = |pairs: Vec<LabelledPair>| -> Vec<LabelledPair> {
+        pairs.into_iter().filter(|pair| pair.natural || !options.natural_only).collect()
+    };
+    match &options.dev {
+        Some(file) => {
+            let dev = read(file)?;
+            if !options.allow_shared_questions {
+                check_leaks(options, &all, &dev)?;
+            }
+            Ok((natural(all), dev))
+        }
+        None => {
+            let every: Vec<u32> = (0..all.len() as u32).collect();
+            let shares = [1.0 - DEV_SHARE, DEV_SHARE, 0.0];
+            let parts = split::split(&all, &every, Protocol::Questions, shares, options.trainer.seed);
+            let of = |part: &[u32]| part.iter().map(|&pair| all[pair as usize].clone()).collect::<Vec<_>>();
+            ensure!(
+                !parts.dev.is_empty() && !parts.train.is_empty(),
+                "{}: all pairs hang together by their questions: none can be held out; give --dev",
+                options.pairs.display()
+            );
+            progress.say(&format!("{} pairs held out to measure on", readable(parts.dev.len())));
+            Ok((natural(of(&parts.train)), of(&parts.dev)))
+        }
+    }
+}
+
+/// Refuses to train on questions that the dev pairs hold: figures on them would be of what was learnt by heart.
+fn check_leaks(options: &TrainOptions, train: &[LabelledPair], dev: &[LabelledPair]) -> Result<()> {
+    let texts = |pair: &LabelledPair| [&pair.question1, &pair.question2].map(|text| normalise(text).into_owned());
+    let measured: HashSet<String> = dev.iter().flat_map(texts).collect();
+    let leaks: Vec<String> = train.iter().flat_map(texts).filter(|text| measured.contains(text)).collect();
+    let Some(first) = leaks.first() else { return Ok(()) };
+    let distinct: HashSet<&String> = leaks.iter().collect();
+    Err(hint(
+        format!(
+            "{} questions of {} are also in the dev pairs, for instance {first:?}: what is measured would be what was \
+             learnt by heart",
+            readable(distinct.len()),
+            options.pairs.display()
+        ),
+        "split with `mine split`, leave --dev out to have a part held back, or allow it with --allow-shared-questions",
+    ))
+}
+
+/// Stops where a loss cannot work with the labels there are.
+fn check_labels(options: &TrainOptions, duplicates: usize, others: usize) -> Result<()> {
+    let place = options.pairs.display();
+    for loss in options.loss.losses() {
+        if !loss.uses_others() && duplicates < 2 {
+            bail!("{place}: {duplicates} duplicates, but {} learns from duplicates", loss.name());
+        }
+        if loss.contrasts() && options.mined_pairs.is_none() && (duplicates == 0 || others == 0) {
+            bail!(
+                "{place}: {duplicates} duplicates and {others} others, but {} needs both kinds: with one alone every \
+                 pair gets the same score",
+                loss.name()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn mine(
+    dataset: &mut Dataset,
+    options: &TrainOptions,
+    miner: &BiEncoder,
+    cross_teacher: Option<&CrossEncoder>,
+    progress: &Progress,
+) -> Result<()> {
+    if let Some(config) = &options.hard_negatives {
+        let mined = hard_negatives::mine(dataset, miner, cross_teacher, config, progress)?;
+        progress.say(&format!(
+            "{} hard negatives mined, {} dropped as duplicates by the teacher, {} drawn by chance for want of near ones",
+            readable(mined.negatives),
+            readable(mined.dropped),
+            readable(mined.random)
+        ));
+    }
+    if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
+        let (vectors, width) = hard_negatives::embed_texts(miner, &dataset.texts, progress)?;
+        let near = hard_negatives::neighbours((&vectors, width), MINED_DEPTH, progress)?;
+        let added = teacher::add_mined_pairs(dataset, &near, count, teacher, progress)?;
+        progress.say(&format!("{} mined pairs labelled by the teacher", readable(added)));
+    }
+    Ok(())
+}
+
+/// Neighbours of a text among which pairs for the teacher are looked for.
+const MINED_DEPTH: usize = 20;

@@ -1,0 +1,200 @@
+//! How good a network is on the dev pairs: scores, figures, and the calibration that goes into `dupmine.json`.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::sigmoid;
+use crate::metrics::pairs::Ranking;
+use crate::models::calibration::{Calibration, CosineCalibration};
+use crate::progress::Progress;
+use crate::tables::pairs::LabelledPair;
+use crate::text::batch::{self, Cut};
+use crate::text::normalise::normalise;
+use crate::text::tokenizer::Tokenizer;
+use crate::training::network::{Item, Kind, Network};
+
+/// Share of the dev duplicates that the candidate floor keeps.
+const KEPT_BY_FLOOR: f64 = 0.99;
+
+/// Scores of 90 % of the pairs within this much of each other mean that the model says the same of every pair.
+const COLLAPSED_BAND: f64 = 0.05;
+
+/// What decides which checkpoint is best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    AveragePrecision,
+    F1,
+    Accuracy,
+    RocAuc,
+}
+
+/// Figures of one evaluation. Scores are cosines or probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Figures {
+    pub average_precision: f64,
+    pub f1: f64,
+    /// Score from which a pair is a duplicate for the best F1.
+    pub threshold: f64,
+    pub accuracy: f64,
+    pub roc_auc: f64,
+    /// Between the 5th and the 95th percentile of the scores.
+    pub band: f64,
+}
+
+impl Figures {
+    pub fn get(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::AveragePrecision => self.average_precision,
+            Metric::F1 => self.f1,
+            Metric::Accuracy => self.accuracy,
+            Metric::RocAuc => self.roc_auc,
+        }
+    }
+
+    /// Whether the model gives nearly every pair the same score.
+    pub fn is_collapsed(&self) -> bool {
+        self.band < COLLAPSED_BAND
+    }
+
+    fn new(labels: &[bool], scores: &[f64]) -> Result<Self> {
+        ensure!(scores.iter().all(|score| score.is_finite()), "the model gives dev pairs scores that are not numbers");
+        let one_class = "the dev pairs are all of one label: nothing can be measured on them";
+        let figures = Ranking::new(labels, scores).figures();
+        let best = figures.best_f1.context(one_class)?;
+        let mut sorted = scores.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let quantile = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
+        Ok(Self {
+            average_precision: figures.average_precision.context(one_class)?,
+            f1: best.f1,
+            threshold: best.threshold,
+            accuracy: figures.best_accuracy.context(one_class)?.accuracy,
+            roc_auc: figures.roc_auc.context(one_class)?,
+            band: quantile(0.95) - quantile(0.05),
+        })
+    }
+}
+
+/// Dev pairs as token ids.
+pub struct DevSet {
+    kind: Kind,
+    labels: Vec<bool>,
+    items: Vec<Item>,
+    /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
+    pairs: Vec<(u32, u32)>,
+}
+
+impl DevSet {
+    /// Tokenizes the natural pairs: added ones would shift the share of duplicates.
+    pub fn new(pairs: &[LabelledPair], kind: Kind, tokenizer: &Tokenizer) -> Result<Self> {
+        let natural: Vec<&LabelledPair> = pairs.iter().filter(|pair| pair.natural).collect();
+        ensure!(!natural.is_empty(), "no natural pair to measure on");
+        let texts: Vec<[String; 2]> = natural
+            .iter()
+            .map(|pair| [&pair.question1, &pair.question2].map(|text| normalise(text).into_owned()))
+            .collect();
+        let labels = natural.iter().map(|pair| pair.is_duplicate).collect();
+        let (mut items, mut numbered) = (Vec::new(), Vec::new());
+        if kind == Kind::Cross {
+            let both: Vec<(&str, &str)> = texts.iter().flat_map(|[a, b]| [(&**a, &**b), (&**b, &**a)]).collect();
+            items.extend(tokenizer.tokenize_pairs(&both)?.into_iter().map(|p| Item {
+                ids: p.ids,
+                type_ids: p.type_ids,
+                second: Vec::new(),
+            }));
+            numbered.extend((0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)));
+        } else {
+            let (mut known, mut unique) = (HashMap::<&str, u32>::new(), Vec::<&str>::new());
+            for pair in &texts {
+                let [a, b] = [&pair[0], &pair[1]].map(|text| {
+                    *known.entry(text).or_insert_with(|| {
+                        unique.push(text);
+                        unique.len() as u32 - 1
+                    })
+                });
+                numbered.push((a, b));
+            }
+            let tokens = tokenizer.tokenize(&unique)?;
+            if kind == Kind::Siamese {
+                let ids = |text: u32| tokens.ids(text as usize).to_vec();
+                let pair = |first, second| Item { ids: ids(first), type_ids: Vec::new(), second: ids(second) };
+                items.extend(numbered.iter().flat_map(|&(a, b)| [pair(a, b), pair(b, a)]));
+                let pairs = (0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect();
+                return Ok(Self { kind, labels, items, pairs });
+            }
+            items.extend((0..unique.len()).map(|text| Item::of_text(tokens.ids(text))));
+        }
+        Ok(Self { kind, labels, items, pairs: numbered })
+    }
+
+    /// Pairs measured on.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Figures of a network without autodiff. A cross-encoder reads one order alone, as in most published figures.
+    pub fn evaluate(&self, network: &Network, progress: &Progress) -> Result<Figures> {
+        Figures::new(&self.labels, &self.scores(network, false, progress)?)
+    }
+
+    /// Thresholds of the finished model, on scores as mining has them: of a cross-encoder the mean logit of both orders.
+    pub fn calibrate(&self, network: &Network, measured_on: String, progress: &Progress) -> Result<Calibration> {
+        let scores = self.scores(network, true, progress)?;
+        let threshold = Figures::new(&self.labels, &scores)?.threshold as f32;
+        let measured_on = Some(measured_on);
+        if self.kind != Kind::Bi {
+            return Ok(Calibration { probability_threshold: Some(threshold), measured_on, ..Calibration::default() });
+        }
+        let labelled = scores.iter().zip(&self.labels);
+        let mut duplicates: Vec<f64> = labelled.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
+        duplicates.sort_unstable_by(f64::total_cmp);
+        let dropped = (duplicates.len() as f64 * (1.0 - KEPT_BY_FLOOR)).floor() as usize;
+        // rounded down, so that the pair that sets the floor is above it
+        let floor = (duplicates[dropped] * 1000.0).floor() / 1000.0;
+        let cosine = Some(CosineCalibration { threshold, floor: (floor as f32).min(threshold) });
+        Ok(Calibration { cosine, measured_on, ..Calibration::default() })
+    }
+
+    fn scores(&self, network: &Network, both_orders: bool, progress: &Progress) -> Result<Vec<f64>> {
+        let reads_pairs = self.kind != Kind::Bi;
+        let wanted: Vec<u32> =
+            (0..self.items.len() as u32).step_by(if reads_pairs && !both_orders { 2 } else { 1 }).collect();
+        let lengths: Vec<u32> = wanted.iter().map(|&item| self.items[item as usize].ids.len() as u32).collect();
+        let plan = batch::plan(&lengths, Cut::CPU);
+        let forward = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
+            progress.check()?;
+            let items: Vec<&Item> =
+                plan.order[range.clone()].iter().map(|&at| &self.items[wanted[at as usize] as usize]).collect();
+            network.forward(&items).into_data().try_into_vec().context("outputs are not f32")
+        };
+        let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(forward).collect::<Result<_>>()?;
+        let width = batches.first().map_or(1, |first| first.len() / plan.batches[0].len());
+        let mut outputs = vec![0.0f32; self.items.len() * width];
+        for (&at, row) in plan.order.iter().zip(batches.iter().flat_map(|batch| batch.chunks_exact(width))) {
+            let item = wanted[at as usize] as usize;
+            outputs[item * width..(item + 1) * width].copy_from_slice(row);
+        }
+        let row = |item: u32| &outputs[item as usize * width..(item as usize + 1) * width];
+        let score = |&(a, b): &(u32, u32)| match (self.kind, both_orders) {
+            (Kind::Cross, true) => sigmoid(f64::from(row(a)[0] + row(b)[0]) / 2.0),
+            (Kind::Cross, false) => sigmoid(f64::from(row(a)[0])),
+            // the second class's log-probability; the classifier is used in one order
+            (Kind::Siamese, _) => f64::from(row(a)[1]).exp(),
+            (Kind::Bi, _) => cosine(row(a), row(b)),
+        };
+        Ok(self.pairs.iter().map(score).collect())
+    }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-24)
+}

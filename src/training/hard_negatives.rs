@@ -1,0 +1,151 @@
+//! Texts that look like duplicates and are none: mined with a bi-encoder, checked by a cross-encoder.
+//!
+//! For every duplicate example the question's nearest texts are taken, from `skip` on, that are not known duplicates of
+//! it and lie at least `margin` below the duplicate's own cosine. A cross-encoder, if there is one, drops those it calls
+//! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they teach the opposite.
+
+use anyhow::Result;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::sigmoid;
+use crate::device::plain_cpu;
+use crate::models::bi_encoder::BiEncoder;
+use crate::models::cross_encoder::CrossEncoder;
+use crate::progress::Progress;
+use crate::search::{Neighbour, Query, Vectors, exact};
+use crate::text::batch::{self, Cut};
+use crate::training::dataset::Dataset;
+use crate::training::teacher;
+
+/// How negatives are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MiningConfig {
+    /// Negatives of an example.
+    pub count: usize,
+    /// Nearest neighbours passed over: the very nearest are most often unlabelled duplicates.
+    pub skip: usize,
+    /// Neighbours looked at.
+    pub depth: usize,
+    /// A negative's cosine is at least this far below the duplicate's.
+    pub margin: f32,
+    /// Probability of the cross-encoder from which a text is no negative.
+    pub most_probability: f64,
+    pub seed: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mined {
+    pub negatives: usize,
+    /// Called duplicates by the cross-encoder.
+    pub dropped: usize,
+    /// Drawn by chance, where too few neighbours qualified.
+    pub random: usize,
+}
+
+/// Unit vectors of all texts, row-major, and their width.
+pub fn embed_texts(model: &BiEncoder, texts: &[String], progress: &Progress) -> Result<(Vec<f32>, usize)> {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let tokens = model.tokenizer.tokenize(&texts)?;
+    let plan = batch::plan(&tokens.lengths(), Cut::CPU);
+    let task = progress.task("embed", "texts", texts.len());
+    let embed = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
+        let rows: Vec<&[u32]> = plan.order[range.clone()].iter().map(|&text| tokens.ids(text as usize)).collect();
+        let vectors = model.embed(&rows)?;
+        task.advance(rows.len())?;
+        Ok(vectors)
+    };
+    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(embed).collect::<Result<_>>()?;
+    let width = model.dimensions();
+    let mut vectors = vec![0.0; texts.len() * width];
+    for (&text, vector) in plan.order.iter().zip(batches.iter().flat_map(|batch| batch.chunks_exact(width))) {
+        vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
+    }
+    Ok((vectors, width))
+}
+
+/// Nearest texts of every text, the nearest first.
+pub fn neighbours((vectors, width): (&[f32], usize), depth: usize, progress: &Progress) -> Result<Vec<Vec<Neighbour>>> {
+    let vectors = Vectors { values: vectors, width };
+    let usable = vec![true; vectors.rows()];
+    let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
+    let task = progress.task("search", "texts", vectors.rows());
+    Ok(exact::search(vectors, &usable, query, &plain_cpu(), &task)?.0)
+}
+
+/// Gives every duplicate example its negatives.
+pub fn mine(
+    dataset: &mut Dataset,
+    bi_encoder: &BiEncoder,
+    cross_encoder: Option<&CrossEncoder>,
+    config: &MiningConfig,
+    progress: &Progress,
+) -> Result<Mined> {
+    let (vectors, width) = embed_texts(bi_encoder, &dataset.texts, progress)?;
+    let neighbours = neighbours((&vectors, width), config.depth, progress)?;
+    let row = |text: u32| &vectors[text as usize * width..(text as usize + 1) * width];
+    let cosine = |a: u32, b: u32| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
+    let clusters = &dataset.clusters;
+    let duplicates: Vec<usize> = (0..dataset.examples.len()).filter(|&at| dataset.examples[at].target > 0.5).collect();
+    let mut chosen: Vec<Vec<u32>> = Vec::with_capacity(duplicates.len());
+    for &at in &duplicates {
+        let example = &dataset.examples[at];
+        let most = cosine(example.question, example.other) - config.margin;
+        let near = neighbours[example.question as usize].iter().skip(config.skip);
+        let others = near.filter(|near| clusters[near.row as usize] != example.cluster && near.cosine <= most);
+        chosen.push(others.map(|near| near.row).collect());
+    }
+    let mut mined = Mined::default();
+    if let Some(teacher) = cross_encoder {
+        mined.dropped = drop_duplicates(dataset, &duplicates, &mut chosen, teacher, config, progress)?;
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(config.seed);
+    for (&at, mut negatives) in duplicates.iter().zip(chosen) {
+        negatives.truncate(config.count);
+        mined.negatives += negatives.len();
+        let cluster = dataset.examples[at].cluster;
+        for _ in 0..100 * config.count {
+            if negatives.len() == config.count {
+                break;
+            }
+            let text = random.random_range(0..dataset.texts.len() as u32);
+            if dataset.clusters[text as usize] != cluster && !negatives.contains(&text) {
+                negatives.push(text);
+                mined.random += 1;
+            }
+        }
+        let example = &mut dataset.examples[at];
+        example.negative_clusters = negatives.iter().map(|&text| dataset.clusters[text as usize]).collect();
+        example.negatives = negatives;
+    }
+    Ok(mined)
+}
+
+/// Asks the cross-encoder about the first candidates of every example, as many as might be needed.
+fn drop_duplicates(
+    dataset: &Dataset,
+    duplicates: &[usize],
+    chosen: &mut [Vec<u32>],
+    teacher: &CrossEncoder,
+    config: &MiningConfig,
+    progress: &Progress,
+) -> Result<usize> {
+    let mut asked: Vec<(u32, u32)> = Vec::new();
+    for (&at, negatives) in duplicates.iter().zip(chosen.iter_mut()) {
+        negatives.truncate(2 * config.count);
+        asked.extend(negatives.iter().map(|&text| (dataset.examples[at].question, text)));
+    }
+    let mut logits = teacher::logits(teacher, dataset, &asked, progress)?.into_iter();
+    let mut dropped = 0;
+    for negatives in chosen {
+        negatives.retain(|_| {
+            let keep = logits.next().is_some_and(|logit| sigmoid(f64::from(logit)) < config.most_probability);
+            dropped += usize::from(!keep);
+            keep
+        });
+    }
+    Ok(dropped)
+}

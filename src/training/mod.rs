@@ -1,0 +1,26 @@
+//! Turning labelled pairs into better models.
+//!
+//! ```text
+//! pairs ──dataset──► examples ──batches──► items, targets ──step──► gradients ──optimizer──► weights
+//! ```
+//!
+//! [`trainer`] is the loop: start there. [`step`] is one update, [`network`] what is updated.
+
+pub mod batches;
+pub mod checked;
+pub mod checkpoint;
+pub mod curves;
+pub mod data;
+pub mod dataset;
+pub mod evaluation;
+pub mod gradients;
+pub mod hard_negatives;
+pub mod history;
+pub mod network;
+pub mod optimizer;
+pub mod options;
+pub mod run_folder;
+pub mod schedule;
+pub mod step;
+pub mod teacher;
+pub mod trainer;

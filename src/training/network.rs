@@ -1,0 +1,203 @@
+//! What is trained: a model of any kind behind one forward pass, from items to outputs.
+
+use anyhow::Result;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
+use crate::models::folder::ModelFolder;
+use crate::models::folder_writer::FolderWriter;
+use crate::models::siamese::{HeadConfig, SiameseClassifier, SiameseModel};
+use crate::models::token_batch::TokenBatch;
+use crate::text::tokenizer::Tokenizer;
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A bi-encoder: each text alone to a vector
+    Bi,
+    /// A cross-encoder: both texts in one sequence to a logit
+    Cross,
+    /// A siamese classifier: each text alone to a vector, both vectors to a class
+    Siamese,
+}
+
+/// What one row of the outputs is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub ids: Vec<u32>,
+    /// Empty stands for zeros.
+    pub type_ids: Vec<u32>,
+    /// Of a siamese classifier: the second text.
+    pub second: Vec<u32>,
+}
+
+impl Item {
+    /// A text alone.
+    pub fn of_text(ids: &[u32]) -> Self {
+        Self { ids: ids.to_vec(), type_ids: Vec::new(), second: Vec::new() }
+    }
+
+    /// Tokens of all its texts.
+    pub fn tokens(&self) -> usize {
+        self.ids.len() + self.second.len()
+    }
+}
+
+/// The trainable part of a model of any kind.
+#[derive(Module, Debug)]
+pub enum Network {
+    Bi(BiEncoderModel),
+    Cross(CrossEncoderModel),
+    Siamese(SiameseModel),
+}
+
+impl Network {
+    /// `[R, D]` vectors, `[R, 1]` logits or `[R, 2]` log-probabilities of R items.
+    pub fn forward(&self, items: &[&Item]) -> Tensor<2> {
+        let batch = TokenBatch::new(items.iter().map(|item| (item.ids.as_slice(), item.type_ids.as_slice())));
+        match self {
+            Self::Bi(model) => model.forward(&batch),
+            Self::Cross(model) => model.forward(&batch).unsqueeze_dim(1),
+            Self::Siamese(model) => {
+                let second = TokenBatch::new(items.iter().map(|item| (item.second.as_slice(), [].as_slice())));
+                model.forward(&batch, &second)
+            }
+        }
+    }
+
+    /// The same network with another probability in every dropout.
+    pub fn with_dropout(self, p: f64) -> Self {
+        match self {
+            Self::Bi(model) => Self::Bi(model.with_dropout(p)),
+            Self::Cross(model) => Self::Cross(model.with_dropout(p)),
+            Self::Siamese(model) => Self::Siamese(model.with_dropout(p)),
+        }
+    }
+
+    /// The network with its encoder left as it is: the head alone is trained.
+    pub fn with_frozen_encoder(self) -> Self {
+        match self {
+            Self::Siamese(model) => Self::Siamese(SiameseModel { encoder: model.encoder.freeze(), ..model }),
+            other => other,
+        }
+    }
+
+    /// The id that stands for padding where positions are counted around it.
+    pub fn padding(&self) -> Option<usize> {
+        match self {
+            Self::Bi(model) => model.encoder.config().padding,
+            Self::Cross(model) => model.encoder.config().padding,
+            Self::Siamese(model) => model.encoder.encoder.config().padding,
+        }
+    }
+
+    /// The network with the token table cut down to `rows`, in their order.
+    pub fn with_token_rows(self, rows: &[u32], device: &Device) -> Self {
+        let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+        let count = rows.len();
+        let rows = Tensor::from_data(TensorData::new(rows, [count]), device);
+        self.map(&mut TokenRows { rows, path: Vec::new() })
+    }
+}
+
+/// Where the token table is in every network.
+pub const TOKEN_TABLE: &str = "encoder.words.weight";
+
+/// The end of a parameter's path that two kinds of network share.
+pub fn is_token_table(path: &[String]) -> bool {
+    path.join(".").ends_with(TOKEN_TABLE)
+}
+
+struct TokenRows {
+    rows: Tensor<1, Int>,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for TokenRows {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !is_token_table(&self.path) {
+            return param;
+        }
+        param.map(|table| table.select(0, self.rows.clone()))
+    }
+}
+
+/// A model under training: network, tokenizer and the folder whose files go into the new one.
+pub enum Trainee {
+    Bi(BiEncoder),
+    Cross(CrossEncoder),
+    Siamese(SiameseClassifier),
+}
+
+impl Trainee {
+    /// Loads the model to start from. A cross-encoder from a folder without a classification head gets a new one, drawn
+    /// from `seed`; so does a siamese classifier.
+    pub fn load(kind: Kind, folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
+        Ok(match kind {
+            Kind::Bi => Self::Bi(BiEncoder::load(folder, device)?),
+            Kind::Cross if has_head(folder)? => Self::Cross(CrossEncoder::load(folder, device)?),
+            Kind::Cross => Self::Cross(CrossEncoder::with_new_head(folder, seed, device)?),
+            Kind::Siamese if SiameseClassifier::is_in(folder) => {
+                Self::Siamese(SiameseClassifier::load(folder, device)?)
+            }
+            Kind::Siamese => {
+                Self::Siamese(SiameseClassifier::with_new_head(folder, HeadConfig::default(), seed, device)?)
+            }
+        })
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        match self {
+            Self::Bi(model) => &model.tokenizer,
+            Self::Cross(model) => &model.tokenizer,
+            Self::Siamese(model) => &model.bi_encoder.tokenizer,
+        }
+    }
+
+    /// The trainable part, sharing its weights with this one.
+    pub fn network(&self) -> Network {
+        match self {
+            Self::Bi(model) => Network::Bi(model.model.clone()),
+            Self::Cross(model) => Network::Cross(model.model.clone()),
+            Self::Siamese(model) => Network::Siamese(model.model()),
+        }
+    }
+
+    /// The same model with trained weights; a network of another kind changes nothing.
+    pub fn with(self, network: Network) -> Self {
+        match (self, network) {
+            (Self::Bi(model), Network::Bi(trained)) => Self::Bi(BiEncoder { model: trained, ..model }),
+            (Self::Cross(model), Network::Cross(trained)) => Self::Cross(CrossEncoder { model: trained, ..model }),
+            (Self::Siamese(model), Network::Siamese(trained)) => Self::Siamese(model.with_model(trained)),
+            (model, _) => model,
+        }
+    }
+
+    /// Writes the model's files.
+    pub fn write(&self, writer: &FolderWriter) -> Result<()> {
+        match self {
+            Self::Bi(model) => model.write(writer),
+            Self::Cross(model) => model.write(writer),
+            Self::Siamese(model) => model.write(writer),
+        }
+    }
+}
+
+/// Whether the folder holds a model for sequence classification.
+fn has_head(folder: &ModelFolder) -> Result<bool> {
+    let config: serde_json::Value = folder.require_json("config.json")?;
+    let named = config.get("architectures").map(ToString::to_string).unwrap_or_default();
+    Ok(named.contains("SequenceClassification"))
+}

@@ -1,0 +1,226 @@
+//! What `mine train` can be told: flags, keys of `[[train]]` tables in a pipeline file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceChoice;
+use crate::error::usage;
+use crate::losses::mix::Mix;
+use crate::losses::multiple_negatives_ranking::Hardness;
+use crate::training::evaluation::Metric;
+use crate::training::network::Kind;
+use crate::training::schedule::Decay;
+
+/// What ranking compares with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Directions {
+    /// Each question with every other's duplicate
+    OneWay,
+    /// And each duplicate with every question, averaged
+    BothWays,
+    /// Everything with everything, in one softmax
+    All,
+}
+
+/// Every option of a training, each absent or present.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawTrainOptions {
+    /// What is trained
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// Model to start from: a folder, or `built-in` [default: built-in]
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<String>,
+    /// Labelled pairs: .parquet, .csv, .tsv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub pairs: Option<PathBuf>,
+    /// Labelled pairs to measure on; without it a tenth of --pairs whose questions are nowhere else in it
+    #[arg(long, value_name = "FILE")]
+    pub dev: Option<PathBuf>,
+    /// Column of the first question [default: question1]
+    #[arg(long, value_name = "COLUMN")]
+    pub question1_column: Option<String>,
+    /// Column of the second question [default: question2]
+    #[arg(long, value_name = "COLUMN")]
+    pub question2_column: Option<String>,
+    /// Column of the label [default: is_duplicate]
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// Leave out pairs whose column `natural` is false
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub natural_only: Option<bool>,
+    /// Train on questions that are also in --dev, as the protocol by pairs does
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub allow_shared_questions: Option<bool>,
+    /// Folder of the new model
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Folder of checkpoints, metrics and curves [default: --output with `.run` behind it]
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// A loss, or several with weights: contrastive=1,ranking=0.5 [default: ranking, binary-cross-entropy, negative-log-likelihood]
+    #[arg(long, value_name = "LOSS")]
+    pub loss: Option<Mix>,
+    /// Distance beyond which contrastive losses leave pairs alone [default: 0.5]
+    #[arg(long)]
+    pub margin: Option<f64>,
+    /// Weight of duplicates in the binary cross-entropy [default: 1]
+    #[arg(long, value_name = "WEIGHT")]
+    pub pos_weight: Option<f64>,
+    /// What cosines are multiplied by in ranking [default: 20]
+    #[arg(long)]
+    pub scale: Option<f64>,
+    /// What ranking compares [default: one-way]
+    #[arg(long)]
+    pub directions: Option<Directions>,
+    /// Which negatives weigh more the harder they are [default: none]
+    #[arg(long)]
+    pub hardness: Option<Hardness>,
+    /// How much more [default: 5]
+    #[arg(long, value_name = "STRENGTH")]
+    pub hardness_strength: Option<f64>,
+    /// Passes over the pairs [default: 1]
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Pairs of a batch [default: 64 for bi, 16 for cross, 128 for siamese]
+    #[arg(long, value_name = "PAIRS")]
+    pub batch_size: Option<usize>,
+    /// Batches whose mean gradient makes one step [default: 1]
+    #[arg(long, value_name = "BATCHES")]
+    pub accumulate: Option<usize>,
+    /// Learning rate after the warm-up [default: 2e-5]
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Steps in which the rate rises to it [default: 100, at most a tenth of all]
+    #[arg(long, value_name = "STEPS")]
+    pub warmup_steps: Option<usize>,
+    /// How the rate falls after that [default: linear]
+    #[arg(long)]
+    pub decay: Option<Decay>,
+    /// Decay of matrices; biases and norms have none [default: 0.01]
+    #[arg(long, value_name = "RATE")]
+    pub weight_decay: Option<f64>,
+    /// Longest gradient [default: 1]
+    #[arg(long, value_name = "NORM")]
+    pub max_norm: Option<f64>,
+    /// Share of numbers that dropout zeroes [default: as the model's config.json says]
+    #[arg(long, value_name = "SHARE")]
+    pub dropout: Option<f64>,
+    /// A cross-encoder reads pairs in the other order every second time [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub swap_orders: Option<bool>,
+    /// Train the head of a siamese classifier alone [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub freeze_encoder: Option<bool>,
+    /// Pairs of like length share a batch; ranking never does it [default: true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub group_lengths: Option<bool>,
+    /// Mine this many hard negatives for every duplicate with --negatives-from
+    #[arg(long, value_name = "N")]
+    pub hard_negatives: Option<usize>,
+    /// Bi-encoder that mines: a folder or `built-in` [default: --from of a bi-encoder, else built-in]
+    #[arg(long, value_name = "DIR")]
+    pub negatives_from: Option<String>,
+    /// Nearest neighbours passed over: most are unlabelled duplicates [default: 0]
+    #[arg(long, value_name = "N")]
+    pub negatives_skip: Option<usize>,
+    /// Neighbours looked at [default: 50]
+    #[arg(long, value_name = "N")]
+    pub negatives_depth: Option<usize>,
+    /// A negative's cosine is at least this far below the duplicate's [default: 0.05]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub negatives_margin: Option<f32>,
+    /// Probability of the teacher from which a mined text is no negative [default: 0.3]
+    #[arg(long, value_name = "P")]
+    pub negatives_probability: Option<f64>,
+    /// Add this many mined pairs with the teacher's probability as label (augmented SBERT)
+    #[arg(long, value_name = "PAIRS")]
+    pub mined_pairs: Option<usize>,
+    /// Cross-encoder (for cosine-distillation: bi-encoder) that checks negatives and is distilled
+    #[arg(long, value_name = "DIR")]
+    pub teacher: Option<PathBuf>,
+    /// Stop after this many steps; the learning rate decays by then
+    #[arg(long, value_name = "STEPS")]
+    pub max_steps: Option<usize>,
+    /// Stop after this long
+    #[arg(long, value_name = "MINUTES")]
+    pub max_minutes: Option<f64>,
+    /// Steps between evaluations [default: 200]
+    #[arg(long, value_name = "STEPS")]
+    pub evaluate_every: Option<usize>,
+    /// What makes a checkpoint the best [default: average-precision]
+    #[arg(long)]
+    pub metric: Option<Metric>,
+    /// Stop after this many evaluations without a better one [default: never]
+    #[arg(long, value_name = "N")]
+    pub patience: Option<usize>,
+    /// Steps between checkpoints [default: 100]
+    #[arg(long, value_name = "STEPS")]
+    pub checkpoint_every: Option<usize>,
+    /// Where the model is trained [default: auto]
+    #[arg(long)]
+    pub device: Option<DeviceChoice>,
+    /// Worker threads; the weights do not depend on it [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Seed of every random choice [default: 42]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Parses the `[[train]]` tables of a pipeline file; `sets` are laid over each.
+pub fn parse(text: &str, origin: &Path, sets: &[String]) -> Result<Vec<RawTrainOptions>> {
+    let at = |e: &toml::de::Error| {
+        let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        line.map_or(origin.display().to_string(), |line| format!("{}: line {line}", origin.display()))
+    };
+    let file: toml::Table = toml::from_str(text).map_err(|e| usage(format!("{}: {}", at(&e), e.message())))?;
+    if let Some(other) = file.keys().find(|key| *key != "train") {
+        return Err(usage(format!(
+            "{}: unknown key `{other}`; a training file has [[train]] tables",
+            origin.display()
+        )));
+    }
+    let Some(toml::Value::Array(tables)) = file.get("train") else {
+        return Err(usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display())));
+    };
+    let line_of = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
+    let mut all = Vec::new();
+    for table in tables {
+        let toml::Value::Table(table) = table else {
+            return Err(usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display())));
+        };
+        let mut merged = table.clone();
+        check_keys(&merged, |key| format!("{}: line {}", origin.display(), line_of(key)))?;
+        for set in sets {
+            let (key, value) = parse_set(set)?;
+            merged.insert(key, value);
+        }
+        check_keys(&merged, |key| format!("--set {key}"))?;
+        let options = merged.try_into().map_err(|e| usage(format!("{}: {}", at(&e), e.message())))?;
+        all.push(options);
+    }
+    Ok(all)
+}
+
+fn parse_set(argument: &str) -> Result<(String, toml::Value)> {
+    let Some((key, value)) = argument.split_once('=') else {
+        return Err(usage(format!("--set {argument}: expected key=value")));
+    };
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {}", value.trim()));
+    let value = parsed.ok().and_then(|table| table.get("value").cloned());
+    Ok((key.trim().into(), value.unwrap_or_else(|| toml::Value::String(argument[key.len() + 1..].trim().into()))))
+}
+
+fn check_keys(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
+    let command = RawTrainOptions::augment_args(clap::Command::new("keys"));
+    let known: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or(&"");
+    Err(usage(format!("{}: unknown key `{key}`; the nearest known key is `{nearest}`", place(key))))
+}

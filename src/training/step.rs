@@ -1,0 +1,223 @@
+//! One training step: outputs of the batch, the loss and its gradient with respect to them, and that gradient back
+//! through the model.
+//!
+//! The batch goes through the model in micro-batches of near lengths, several at a time on a CPU: one large product
+//! uses two cores badly, two smaller ones use them well. Micro-batches and the order in which their gradients are added
+//! depend on the batch alone, so the number of threads changes nothing.
+//!
+//! A batch uses a few hundred of the token table's thirty thousand rows. The model that is differentiated holds those
+//! rows alone: a dense gradient of the table would be half of the memory traffic of a step.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use anyhow::{Result, bail, ensure};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
+
+use crate::losses::cached_ranking::{output_gradient, surrogate};
+use crate::losses::mix::{LossNumbers, Mix};
+use crate::models::dropout;
+use crate::training::dataset::Batch;
+use crate::training::gradients::{self, Gradient};
+use crate::training::network::{Item, Network};
+use crate::training::optimizer::AdamW;
+use crate::training::schedule::Schedule;
+
+/// Tokens of a micro-batch, padding included: small enough that a batch of 16 pairs keeps two cores busy, large enough
+/// for full speed of the products.
+const MICRO_BATCH_TOKENS: usize = 512;
+
+/// Micro-batches of a batch at least, if it has as many items.
+const LEAST_MICRO_BATCHES: usize = 2;
+
+/// What a step learns with.
+#[derive(Debug, Clone)]
+pub struct StepConfig {
+    pub loss: Mix,
+    pub numbers: LossNumbers,
+    pub schedule: Schedule,
+    pub max_norm: f64,
+    /// Seed of dropout.
+    pub seed: u64,
+}
+
+/// What a step showed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepFigures {
+    /// Mean loss over the step's batches.
+    pub loss: f64,
+    pub rate: f64,
+    /// Norm of the gradient before clipping.
+    pub norm: f64,
+}
+
+/// Network and optimiser as they stand after `optimizer.updates` steps. The network lives on a device without autodiff.
+pub struct Learner {
+    pub network: Network,
+    pub optimizer: AdamW,
+    pub config: StepConfig,
+}
+
+impl Learner {
+    /// One update from the mean gradient of `batches`.
+    pub fn step(&mut self, batches: &[Batch]) -> Result<StepFigures> {
+        let done = self.optimizer.updates;
+        let (mut loss, mut parts) = (0.0, Vec::new());
+        for (number, batch) in batches.iter().enumerate() {
+            let seed = hash(&[self.config.seed, done, number as u64]);
+            let (value, gradient) = backward(&self.network, batch, &self.config, seed)?;
+            loss += value / batches.len() as f64;
+            parts.push(gradient);
+        }
+        let mut gradient = match parts.len() {
+            1 => parts.remove(0),
+            count => gradients::mean(parts, count),
+        };
+        let norm = gradients::norm(&gradient);
+        ensure!(
+            loss.is_finite() && norm.is_finite(),
+            "step {}: the loss is {loss} and the gradient's norm {norm}: the learning rate is too high or the weights \
+             hold numbers that are not finite",
+            done + 1
+        );
+        gradients::clip(&mut gradient, norm, self.config.max_norm);
+        let rate = self.config.schedule.rate(done as usize);
+        self.network = self.optimizer.update(self.network.clone(), &gradient, rate);
+        Ok(StepFigures { loss, rate, norm })
+    }
+}
+
+/// Loss of a batch and the gradient of every parameter.
+fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) -> Result<(f64, Vec<Gradient>)> {
+    if batch.items.is_empty() {
+        bail!("a batch has at least one example");
+    }
+    let device = network.devices().into_iter().next().unwrap_or_default();
+    let (rows, items) = used_rows(&batch.items, network.padding());
+    let network = network.clone().with_token_rows(&rows, &device);
+    let (order, micro_batches) = plan(&items);
+    let forward = |(number, range): (usize, &Range<usize>)| {
+        // weights of its own: a graph that shares none can be walked while others are
+        let network = network.clone().train();
+        let items: Vec<&Item> = order[range.clone()].iter().map(|&at| &items[at]).collect();
+        let outputs = dropout::seeded(hash(&[seed, number as u64]), || network.forward(&items));
+        (network, outputs)
+    };
+    let cached = config.loss.is_cached();
+    let passes: Vec<(Option<(Network, Tensor<2>)>, Tensor<2>)> = micro_batches
+        .par_iter()
+        .enumerate()
+        .with_max_len(1)
+        .map(|micro_batch| {
+            let (network, outputs) = forward(micro_batch);
+            let values = outputs.clone().inner();
+            ((!cached).then_some((network, outputs)), values)
+        })
+        .collect();
+    let outputs = Tensor::cat(passes.iter().map(|(_, values)| values.clone()).collect(), 0);
+    let outputs = outputs.select(0, indices(&inverse(&order), &device));
+    let (gradient, value) =
+        output_gradient(&outputs, |outputs| config.loss.loss(outputs, &batch.targets, &config.numbers));
+    let gradient = gradient.select(0, indices(&order, &device));
+    let parts: Vec<Vec<Gradient>> = passes
+        .into_par_iter()
+        .zip(micro_batches.par_iter().enumerate())
+        .with_max_len(1)
+        .map(|((kept, _), micro_batch)| {
+            let range = micro_batch.1;
+            let (network, outputs) = kept.unwrap_or_else(|| forward(micro_batch));
+            let gradient = gradient.clone().narrow(0, range.start, range.len());
+            gradients::collect(&network, &surrogate(outputs, gradient).backward())
+        })
+        .collect();
+    let mut total = gradients::sum(parts);
+    gradients::of_token_rows(&network, &mut total, rows);
+    Ok((f64::from(value), total))
+}
+
+/// The token ids that a batch uses, sorted, and the items with their ids' places among them. Every id up to `padding`
+/// is kept, so that padding keeps its own number.
+fn used_rows(items: &[Item], padding: Option<usize>) -> (Vec<u32>, Vec<Item>) {
+    let first = 0..=padding.unwrap_or(0) as u32;
+    let used: BTreeSet<u32> =
+        items.iter().flat_map(|item| item.ids.iter().chain(&item.second).copied()).chain(first).collect();
+    let rows: Vec<u32> = used.into_iter().collect();
+    let place = |id: &u32| rows.binary_search(id).unwrap_or(0) as u32;
+    let renumbered = |item: &Item| Item {
+        ids: item.ids.iter().map(place).collect(),
+        type_ids: item.type_ids.clone(),
+        second: item.second.iter().map(place).collect(),
+    };
+    let items = items.iter().map(renumbered).collect();
+    (rows, items)
+}
+
+/// Items from the shortest up, and the ranges of that order which are micro-batches.
+fn plan(items: &[Item]) -> (Vec<usize>, Vec<Range<usize>>) {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|&item| items[item].tokens());
+    let tokens: usize = items.iter().map(|item| item.tokens()).sum();
+    let parts = tokens.div_ceil(MICRO_BATCH_TOKENS).max(LEAST_MICRO_BATCHES).min(items.len());
+    // equal shares of the tokens, so that no core waits long for another
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let (mut start, mut seen) = (0, 0);
+    for (at, &item) in order.iter().enumerate() {
+        seen += items[item].tokens();
+        let left = items.len() - at - 1;
+        let due = seen * parts >= tokens * (ranges.len() + 1);
+        if (due && left + ranges.len() + 1 >= parts) || left == 0 {
+            ranges.push(start..at + 1);
+            start = at + 1;
+        }
+    }
+    (order, ranges)
+}
+
+fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut places = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &item)| places[item] = place);
+    places
+}
+
+fn indices(places: &[usize], device: &Device) -> Tensor<1, Int> {
+    let places: Vec<i32> = places.iter().map(|&place| place as i32).collect();
+    let count = places.len();
+    Tensor::from_data(TensorData::new(places, [count]), device)
+}
+
+/// A seed that depends on all of `parts`.
+fn hash(parts: &[u64]) -> u64 {
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
+    u64::from_le_bytes(blake3::hash(&bytes).as_bytes()[..8].try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn micro_batches_cover_all_items(lengths in prop::collection::vec(3usize..60, 1..200)) {
+            let items: Vec<Item> = lengths.iter().map(|&n| Item { ids: vec![7; n], type_ids: vec![], second: vec![] }).collect();
+            let (order, ranges) = plan(&items);
+            prop_assert_eq!(inverse(&inverse(&order)), order.clone());
+            let covered: Vec<usize> = ranges.iter().flat_map(Clone::clone).collect();
+            prop_assert_eq!(covered, (0..items.len()).collect::<Vec<_>>());
+            prop_assert!(ranges.len() >= LEAST_MICRO_BATCHES.min(items.len()));
+            prop_assert!(ranges.iter().all(|range| !range.is_empty()));
+        }
+
+        #[test]
+        fn renumbered_ids_name_the_same_rows(ids in prop::collection::vec(0u32..500, 1..60), padding in 0usize..4) {
+            let item = Item { ids: ids.clone(), type_ids: vec![], second: vec![] };
+            let (rows, items) = used_rows(&[item], Some(padding));
+            let named: Vec<u32> = items[0].ids.iter().map(|&place| rows[place as usize]).collect();
+            prop_assert_eq!(named, ids);
+            prop_assert_eq!(rows[padding], padding as u32);
+        }
+    }
+}

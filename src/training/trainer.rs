@@ -1,0 +1,184 @@
+//! The training loop: read this first.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::error::Interrupted;
+use crate::progress::Progress;
+use crate::tables::training_metrics::write_figures;
+use crate::training::batches::{self, Grouping};
+use crate::training::dataset::{Batch, Inputs};
+use crate::training::evaluation::{DevSet, Figures, Metric};
+use crate::training::history::History;
+use crate::training::network::Network;
+use crate::training::optimizer::{AdamW, AdamWConfig};
+use crate::training::step::{Learner, StepConfig};
+use crate::training::{checkpoint, curves};
+
+/// How long, how often, and in which batches.
+#[derive(Debug, Clone)]
+pub struct TrainerConfig {
+    pub epochs: usize,
+    pub batch_size: usize,
+    /// Batches whose mean gradient makes one step.
+    pub accumulate: usize,
+    pub grouping: Grouping,
+    pub max_steps: Option<usize>,
+    pub max_time: Option<Duration>,
+    /// Steps between evaluations.
+    pub evaluate_every: usize,
+    /// What makes an evaluation better than another.
+    pub metric: Metric,
+    /// Evaluations in a row without a better one after which training stops.
+    pub patience: Option<usize>,
+    pub checkpoint_every: usize,
+    pub keep_checkpoints: usize,
+    pub adamw: AdamWConfig,
+    pub seed: u64,
+}
+
+/// Batches of the whole training: epoch and example numbers, step after step.
+pub struct Plan {
+    batches: Vec<(usize, Vec<u32>)>,
+    accumulate: usize,
+    steps: usize,
+}
+
+impl Plan {
+    pub fn new(config: &TrainerConfig, examples: &[crate::training::dataset::Example], lengths: &[u32]) -> Self {
+        let epoch = |epoch: usize| {
+            let of_epoch = batches::of_epoch(examples, lengths, config.grouping, config.batch_size, config.seed, epoch);
+            of_epoch.into_iter().map(move |batch| (epoch, batch))
+        };
+        let batches: Vec<(usize, Vec<u32>)> = (0..config.epochs).flat_map(epoch).collect();
+        let all = batches.len().div_ceil(config.accumulate);
+        Self { steps: config.max_steps.map_or(all, |most| most.min(all)), batches, accumulate: config.accumulate }
+    }
+
+    /// Steps of the whole training.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    fn of_step(&self, step: usize, inputs: &Inputs) -> Vec<Batch> {
+        let first = step * self.accumulate;
+        let last = (first + self.accumulate).min(self.batches.len());
+        self.batches[first..last].iter().map(|(epoch, examples)| inputs.batch(examples, *epoch)).collect()
+    }
+
+    fn examples(&self, steps: std::ops::Range<usize>) -> usize {
+        let last = (steps.end * self.accumulate).min(self.batches.len());
+        self.batches[steps.start * self.accumulate..last].iter().map(|(_, examples)| examples.len()).sum()
+    }
+}
+
+/// The network with the best dev figures, and how it got there.
+pub struct Trained {
+    pub network: Network,
+    pub history: History,
+    /// Step and figures of the best evaluation.
+    pub best: (u64, Figures),
+    pub pairs_per_second: f64,
+}
+
+/// Trains `start` until the plan, the clock or the dev figures end it. `run` is the folder of checkpoints, metrics and
+/// curves; a training that was stopped goes on from its latest checkpoint there, and ends with the same weights.
+pub fn train(
+    start: Network,
+    plan: &Plan,
+    inputs: &Inputs,
+    dev: &DevSet,
+    (config, step_config): (&TrainerConfig, &StepConfig),
+    run: &Path,
+    progress: &Progress,
+) -> Result<Trained> {
+    let mut learner = Learner { network: start, optimizer: AdamW::new(config.adamw), config: step_config.clone() };
+    let mut history = checkpoint::resume(run, &mut learner)?.unwrap_or_default();
+    let resumed = history.steps.len();
+    let task = progress.task("train", "pairs", plan.examples(0..plan.steps));
+    if resumed > 0 {
+        progress.say(&format!("resumed after step {resumed} of {}", plan.steps));
+        task.resume(plan.examples(0..resumed));
+    }
+    let started = Instant::now();
+    let save = |learner: &Learner, history: &History| -> Result<()> {
+        checkpoint::save(run, learner, history, config.keep_checkpoints)?;
+        checkpoint::prune_best(run, history.best(config.metric).map_or(0, |(step, _)| step))?;
+        write_figures(&run.join("metrics.parquet"), &history.figures())?;
+        curves::draw(&run.join("curves.svg"), history)
+    };
+
+    if history.evaluations.is_empty() {
+        evaluate(&learner, dev, &mut history, config, run, progress)?;
+    }
+    while history.steps.len() < plan.steps && !is_over(&history, config, started) {
+        let step = history.steps.len();
+        let figures = learner.step(&plan.of_step(step, inputs))?;
+        history.steps.push(figures);
+        let done = step + 1;
+        task.note(&format!("step {done} of {}, loss {:.4}", plan.steps, figures.loss));
+        if done.is_multiple_of(config.evaluate_every) || done == plan.steps {
+            evaluate(&learner, dev, &mut history, config, run, progress)?;
+        }
+        if done.is_multiple_of(config.checkpoint_every) {
+            save(&learner, &history)?;
+        }
+        if let Err(stopped) = task.advance(plan.examples(step..done)) {
+            if stopped.is::<Interrupted>() {
+                save(&learner, &history)?;
+            }
+            return Err(stopped);
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let trained = history.steps.len();
+    if history.evaluations.last().is_none_or(|(step, _)| *step < trained as u64) {
+        evaluate(&learner, dev, &mut history, config, run, progress)?;
+    }
+    save(&learner, &history)?;
+    let best = history.best(config.metric).unwrap_or_default();
+    Ok(Trained {
+        network: checkpoint::load_best(run, best.0, learner.network)?,
+        best,
+        pairs_per_second: plan.examples(resumed..trained) as f64 / seconds.max(1e-9),
+        history,
+    })
+}
+
+fn is_over(history: &History, config: &TrainerConfig, started: Instant) -> bool {
+    let out_of_time = config.max_time.is_some_and(|most| started.elapsed() >= most);
+    let out_of_patience =
+        config.patience.is_some_and(|patience| history.evaluations_since_best(config.metric) >= patience);
+    out_of_time || out_of_patience
+}
+
+/// Measures on dev, keeps the weights if they are the best so far, and warns when the scores say nothing.
+fn evaluate(
+    learner: &Learner,
+    dev: &DevSet,
+    history: &mut History,
+    config: &TrainerConfig,
+    run: &Path,
+    progress: &Progress,
+) -> Result<()> {
+    let (step, figures) = (history.steps.len() as u64, dev.evaluate(&learner.network, progress)?);
+    let before = history.best(config.metric).map(|(_, best)| best.get(config.metric));
+    history.evaluations.push((step, figures));
+    if before.is_none_or(|before| figures.get(config.metric) > before) {
+        checkpoint::save_best(run, step, &learner.network)?;
+    }
+    progress.say(&format!(
+        "step {step}: dev average precision {:.4}, F1 {:.4} at {:.3}, accuracy {:.4}",
+        figures.average_precision, figures.f1, figures.threshold, figures.accuracy
+    ));
+    if step > 0 && figures.is_collapsed() {
+        progress.warn(format!(
+            "step {step}: collapse: 90 % of the dev scores lie within {:.3} of each other; another loss, a lower \
+             learning rate or a longer warm-up may help",
+            figures.band
+        ));
+    }
+    Ok(())
+}

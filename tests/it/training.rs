@@ -1,0 +1,303 @@
+//! Training: the loss curve of sentence-transformers, runs that are killed and go on, and what is refused.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use dupmine::losses::mix::LossNumbers;
+use dupmine::models::folder::ModelFolder;
+use dupmine::tables::pairs::{self, LabelledPair, PairColumns};
+use dupmine::training::dataset::{Dataset, Inputs};
+use dupmine::training::network::{Kind, Trainee};
+use dupmine::training::optimizer::{AdamW, AdamWConfig};
+use dupmine::training::schedule::{Decay, Schedule};
+use dupmine::training::step::{Learner, StepConfig};
+use serde_json::Value;
+
+use crate::support::*;
+
+const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+const TINY_CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
+
+fn labelled_pairs() -> Vec<LabelledPair> {
+    let columns = PairColumns {
+        question1_column: "question1".into(),
+        question2_column: "question2".into(),
+        label_column: "is_duplicate".into(),
+    };
+    pairs::read(Path::new(PAIRS), &columns).unwrap().pairs
+}
+
+/// Losses of the steps that `fixtures/reference/curves.json` describes.
+fn curve(kind: Kind, folder: &str, loss: &str, reference: &Value, case: &Value) -> Vec<f64> {
+    let number = |key: &str| reference[key].as_f64().unwrap();
+    let batches: Vec<Vec<u32>> = serde_json::from_value(case["batches"].clone()).unwrap();
+    let trainee = Trainee::load(kind, &ModelFolder::open(Path::new(folder)).unwrap(), 1, &Device::flex()).unwrap();
+    let dataset = Dataset::new(&labelled_pairs());
+    let inputs = Inputs::new(&dataset, kind, trainee.tokenizer(), false).unwrap();
+    let schedule = Schedule {
+        peak: number("learning_rate"),
+        warmup_steps: number("warmup_steps") as usize,
+        total_steps: batches.len(),
+        decay: Decay::Linear,
+    };
+    let config = StepConfig {
+        loss: loss.parse().unwrap(),
+        numbers: LossNumbers::default(),
+        schedule,
+        max_norm: number("max_norm"),
+        seed: 1,
+    };
+    let adamw = AdamWConfig { weight_decay: number("weight_decay"), ..AdamWConfig::default() };
+    let mut learner = Learner { network: trainee.network().with_dropout(0.0), optimizer: AdamW::new(adamw), config };
+    batches.iter().map(|batch| learner.step(&[inputs.batch(batch, 0)]).unwrap().loss).collect()
+}
+
+#[test]
+fn twenty_steps_follow_the_loss_curve_of_sentence_transformers() {
+    let text = std::fs::read_to_string(repo("fixtures/reference/curves.json")).unwrap();
+    let reference: Value = serde_json::from_str(&text).unwrap();
+    let cases = [
+        (Kind::Bi, TINY, "ranking", "bi"),
+        (Kind::Bi, TINY, "cached-ranking", "bi"),
+        (Kind::Cross, TINY_CROSS, "binary-cross-entropy", "cross"),
+    ];
+    for (kind, folder, loss, name) in cases {
+        let case = &reference[name];
+        let theirs: Vec<f64> = serde_json::from_value(case["losses"].clone()).unwrap();
+        let ours = curve(kind, folder, loss, &reference, case);
+        assert_eq!(ours.len(), 20);
+        for (step, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            assert!((ours - theirs).abs() < 1e-3, "{loss} step {step}: {ours}, Python has {theirs}");
+        }
+        assert!(ours[19] < ours[0] - 0.1, "{loss} learns: {ours:?}");
+    }
+}
+
+/// Arguments of a training of some dozens of steps, with dropout.
+fn arguments<'a>(kind: &'a str, from: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["train", "--kind", kind, "--from", from, "--pairs", PAIRS, "--output", output, "--quiet"];
+    all.extend(["--learning-rate", "1e-3", "--batch-size", "6", "--dropout", "0.1"]);
+    all.extend(["--evaluate-every", "10", "--checkpoint-every", "5"]);
+    all.extend(more);
+    all
+}
+
+fn weights(model: &Path) -> Vec<u8> {
+    std::fs::read(model.join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_killed_training_goes_on_to_the_same_weights() {
+    let work = folder();
+    for (kind, from) in [("bi", TINY), ("cross", TINY_CROSS)] {
+        let of = |name: &str| work.path().join(format!("{kind}-{name}"));
+        let (alone, killed) = (of("alone"), of("killed"));
+        let more = ["--epochs", "30", "--accumulate", "2"];
+        mine_ok(&arguments(kind, from, text(&alone), &more));
+        let arguments = arguments(kind, from, text(&killed), &[&more[..], &["--threads", "1"]].concat());
+        let run = of("killed.run");
+        let mut kills = 0;
+        while kills < 3 {
+            let mut child = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+            let before = checkpoints(&run);
+            let started = Instant::now();
+            while checkpoints(&run) == before && child.try_wait().unwrap().is_none() {
+                assert!(started.elapsed() < Duration::from_secs(300), "no checkpoint");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        assert!(kills > 0, "the training ended before it could be killed");
+        assert!(!killed.exists(), "a killed training leaves no model");
+        assert!(checkpoints(&run).len() <= 3, "old checkpoints are pruned");
+        mine_ok(&arguments);
+        assert!(weights(&alone) == weights(&killed), "{kind}: killed {kills} times, and other weights came out");
+        let metrics = |run: &str| std::fs::read(of(run).join("metrics.parquet")).unwrap();
+        assert!(metrics("alone.run") == metrics("killed.run"));
+        assert!(std::fs::read_to_string(of("alone.run").join("curves.svg")).unwrap().starts_with("<svg"));
+    }
+}
+
+fn checkpoints(run: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(run).into_iter().flatten().flatten();
+    let names = files.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut found: Vec<String> = names.filter(|name| name.starts_with("checkpoint-")).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_trained_folder_is_complete_and_python_could_open_it() {
+    let work = folder();
+    for (kind, from) in [("bi", TINY), ("cross", TINY_CROSS), ("siamese", TINY)] {
+        let output = work.path().join(kind);
+        let more: &[&str] = if kind == "siamese" { &["--freeze-encoder", "--epochs", "2"] } else { &["--epochs", "2"] };
+        mine_ok(&arguments(kind, from, text(&output), more));
+        for file in ["config.json", "tokenizer.json", "model.safetensors", "dupmine.json", "training.json"] {
+            assert!(output.join(file).exists(), "{kind}: {file} is missing");
+        }
+        // the same command again finds its work done; another is refused
+        mine_ok(&arguments(kind, from, text(&output), more));
+        let refused = mine_fails(&arguments(kind, from, text(&output), &["--seed", "7"]), 1);
+        assert!(refused.contains("exists already") && refused.contains("--force"), "{refused}");
+        mine_ok(&arguments(kind, from, text(&output), &["--seed", "7", "--force", "--max-steps", "2"]));
+    }
+    let mined = work.path().join("mined");
+    let questions = repo("fixtures/questions.parquet");
+    let (bi, cross) = (work.path().join("bi"), work.path().join("cross"));
+    mine_ok(&[
+        "--input",
+        text(&questions),
+        "--output",
+        text(&mined),
+        "--bi-encoder",
+        text(&bi),
+        "--cross-encoder",
+        text(&cross),
+    ]);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let work = folder();
+    let of = |threads: &str| {
+        let output = work.path().join(threads);
+        mine_ok(&arguments("bi", TINY, text(&output), &["--epochs", "2", "--threads", threads]));
+        weights(&output)
+    };
+    assert!(of("1") == of("3"));
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_reason() {
+    let work = folder();
+    let output = work.path().join("model");
+    let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
+    let cases: [(&[&str], &str); 7] = [
+        (&["--loss", "rankin"], "the nearest known one is \"ranking\""),
+        (&["--loss", "binary-cross-entropy"], "not a loss for a bi-encoder"),
+        (&["--loss", "cosine-distillation"], "--teacher"),
+        (&["--loss", "margin-mse", "--teacher", TINY_CROSS], "--hard-negatives"),
+        (&["--epochs", "0"], "--epochs is 0"),
+        (&["--freeze-encoder"], "siamese"),
+        (&["--mined-pairs", "5"], "--teacher"),
+    ];
+    for (more, reason) in cases {
+        let error = fails(more, 2);
+        assert!(error.contains(reason), "{more:?}: {error}");
+    }
+    // dev questions among the training pairs
+    let error = fails(&["--dev", PAIRS], 1);
+    assert!(error.contains("learnt by heart") && error.contains("--allow-shared-questions"), "{error}");
+
+    let one_label = work.path().join("one.csv");
+    std::fs::write(&one_label, "question1,question2,is_duplicate\na,b,0\nc,d,0\ne,f,2\ng,h,0\n").unwrap();
+    let model = text(&output);
+    let train = |loss: &str| {
+        let pairs = text(&one_label);
+        let dev = ["--dev", PAIRS, "--loss", loss];
+        mine_fails(
+            &[&["train", "--kind", "bi", "--from", TINY, "--pairs", pairs, "--output", model], &dev[..]].concat(),
+            1,
+        )
+    };
+    let error = train("ranking");
+    assert!(error.contains("0 duplicates, but ranking learns from duplicates"), "{error}");
+    assert!(error.contains("1 row left out") && error.contains("expected 0 or 1"), "{error}");
+    assert!(train("contrastive").contains("needs both kinds"));
+    let error = fails(&["--learning-rate", "1", "--epochs", "50", "--max-norm", "1e30"], 1);
+    assert!(error.contains("the learning rate is too high"), "{error}");
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_model_is_refreshed_only_by_a_better_one() {
+    let work = folder();
+    let model = work.path().join("model");
+    mine_ok(&arguments("bi", TINY, text(&model), &["--epochs", "4"]));
+    let before = weights(&model);
+    // a rate at which nothing is learnt
+    let nothing = ["--learning-rate", "1e-12", "--run", text(&work.path().join("none"))].map(String::from);
+    let nothing: Vec<&str> = nothing.iter().map(String::as_str).collect();
+    let mut refresh = arguments("bi", text(&model), text(&model), &["--epochs", "1"]);
+    let at = refresh.iter().position(|flag| *flag == "--learning-rate").unwrap();
+    refresh.drain(at..at + 2);
+    let error = mine_fails(&[&refresh[..], &nothing].concat(), 1);
+    assert!(error.contains("stays as it was") && error.contains("--force"), "{error}");
+    assert!(weights(&model) == before);
+    mine_ok(&[&refresh[..], &nothing, &["--force"]].concat());
+}
+
+#[test]
+fn negatives_and_teachers_work_end_to_end() {
+    let work = folder();
+    let train = |name: &str, kind: &str, from: &str, more: &[&str]| {
+        let output = work.path().join(name);
+        let stderr = {
+            let all = arguments(kind, from, text(&output), &[&["--epochs", "1"], more].concat());
+            let all: Vec<&str> = all.into_iter().filter(|flag| *flag != "--quiet").collect();
+            mine_ok(&all)
+        };
+        assert!(output.join("model.safetensors").exists());
+        stderr
+    };
+    let said = train("negatives", "bi", TINY, &["--hard-negatives", "2", "--teacher", TINY_CROSS]);
+    assert!(said.contains("hard negatives mined"), "{said}");
+    train("margin", "bi", TINY, &["--loss", "margin-mse", "--hard-negatives", "2", "--teacher", TINY_CROSS]);
+    train("imitate", "bi", TINY, &["--loss", "cosine-distillation", "--teacher", TINY]);
+    let said = train(
+        "augmented",
+        "bi",
+        TINY,
+        &["--loss", "cosine-similarity", "--mined-pairs", "20", "--teacher", TINY_CROSS],
+    );
+    assert!(said.contains("20 mined pairs labelled"), "{said}");
+    train(
+        "distilled",
+        "cross",
+        TINY_CROSS,
+        &["--loss", "score-distillation", "--teacher", TINY_CROSS, "--swap-orders"],
+    );
+    train("mix", "bi", TINY, &["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"]);
+}
+
+#[test]
+fn a_pipeline_file_trains_what_is_not_trained_yet() {
+    let work = folder();
+    let output = work.path().join("model");
+    let file = work.path().join("train.toml");
+    let table = format!("[[train]]\nkind = \"bi\"\nfrom = {TINY:?}\npairs = {PAIRS:?}\noutput = {:?}\n", text(&output));
+    std::fs::write(&file, format!("{table}max-steps = 2\n")).unwrap();
+    mine_ok(&["run", text(&file)]);
+    assert!(mine_ok(&["run", text(&file)]).contains("trained already"));
+    std::fs::write(&file, format!("{table}max-stepz = 2\n")).unwrap();
+    let error = mine_fails(&["run", text(&file)], 2);
+    assert!(error.contains("line 6: unknown key `max-stepz`; the nearest known key is `max-steps`"), "{error}");
+}
+
+#[test]
+fn splits_keep_questions_apart_and_say_how_they_were_drawn() {
+    let work = folder();
+    let output = work.path().join("split");
+    let input = work.path().join("pairs.csv");
+    let rows: String = (0..200).map(|n| format!("q{n},q{},{}\n", n + 1000, n % 3 / 2)).collect();
+    std::fs::write(&input, format!("question1,question2,is_duplicate\n{rows},x,1\n")).unwrap();
+    let split = ["split", "--input", text(&input), "--output", text(&output)];
+    let said = mine_ok(&split);
+    assert!(said.contains("1 row left out") && said.contains("train.parquet: 160 pairs"), "{said}");
+    let rows = |part: &str| read(&output.join(format!("{part}.parquet"))).num_rows();
+    assert_eq!((rows("train"), rows("dev"), rows("test"), rows("skipped")), (160, 20, 20, 1));
+    assert!(mine_fails(&split, 1).contains("exists already"));
+    let bytes = std::fs::read(output.join("dev.parquet")).unwrap();
+    mine_ok(&[&split[..], &["--force"]].concat());
+    assert!(bytes == std::fs::read(output.join("dev.parquet")).unwrap());
+    assert!(mine_fails(&[&split[..], &["--force", "--ratios", "1,2"]].concat(), 2).contains("--ratios"));
+}
