@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
+use crate::device::plain_cpu;
 use crate::error::usage;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
@@ -94,7 +95,7 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
     };
     let base = config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?;
     let plan = Plan::of_inputs(config::check(&config::overlay(&base, &typed)?)?, Vec::new(), progress)?;
-    let device = plan.options.device.open(progress)?.list[0].clone();
+    let device = plain_cpu();
 
     let normal = [normalise(&args.a), normalise(&args.b)];
     let [text_a, text_b] = normal.each_ref().map(AsRef::as_ref);

@@ -19,7 +19,7 @@ pub struct ReportArgs {
     /// File to write [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Pairs labelled by a person, with columns id_a, id_b, label (0 or 1) and maybe weight; .csv, .parquet and others
+    /// Pairs that a person has labelled, as mine sample writes them: columns id_a, id_b, is_duplicate and maybe weight
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }

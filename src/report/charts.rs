@@ -51,8 +51,10 @@ pub fn histogram(of: &Histogram, threshold: Option<f32>, name: &str) -> Result<S
             chart.draw_series([bar])?;
         }
         match threshold {
-            Some(threshold) => mark_threshold(&mut chart, threshold, [of.from, of.to], most * 1.12),
-            None => Ok(()),
+            Some(threshold) if (of.from..=of.to).contains(&threshold) => {
+                mark_threshold(&mut chart, threshold, [of.from, of.to], most * 1.12)
+            }
+            _ => Ok(()),
         }
     })
 }

@@ -33,12 +33,11 @@ pub struct Labelled {
 }
 
 impl Labels {
-    /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read.
+    /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read: `mine sample` writes such files.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
         let names =
-            [("id_a", Kind::Text), ("id_b", Kind::Text), ("is_duplicate", Kind::Number), ("weight", Kind::Number)];
-        let wanted = names.map(|(name, kind)| Wanted { name, kind, flag: None });
-        let table = columns::read(path, &wanted)?;
+            [("id_a", Kind::Text), ("id_b", Kind::Text), ("is_duplicate", Kind::Text), ("weight", Kind::Number)];
+        let table = columns::read(path, &names.map(|(name, kind)| Wanted { name, kind, flag: None }))?;
         if let Some(at) = (0..3).find(|&at| !table.has(at)) {
             bail!(
                 "{}: no column {:?}, expected id_a, id_b, is_duplicate and maybe weight",
@@ -48,26 +47,28 @@ impl Labels {
         }
         let mut labels = Self { positions: HashMap::new(), labelled: Vec::new(), unlabelled: 0, unknown: 0 };
         for row in 0..table.rows() {
-            let Some(label) = table.number(2, row) else {
-                labels.unlabelled += 1;
-                continue;
-            };
-            let wrong = |what: &str, found: f64, expected: &str| {
+            let wrong = |what: &str, found: &str, expected: &str| {
                 format!("{}: {}: {what} is {found}, expected {expected}", path.display(), table.place(row))
             };
-            if label != 0.0 && label != 1.0 {
-                bail!(wrong("is_duplicate", label, "0 or 1"));
-            }
+            let is_duplicate = match table.text(2, row).map(|label| label.trim().to_lowercase()).as_deref() {
+                None | Some("") => {
+                    labels.unlabelled += 1;
+                    continue;
+                }
+                Some("1" | "1.0" | "true") => true,
+                Some("0" | "0.0" | "false") => false,
+                Some(other) => bail!(wrong("is_duplicate", &format!("{other:?}"), "1, 0, true, false or nothing")),
+            };
             let weight = table.number(3, row).unwrap_or(1.0);
             if !(weight > 0.0 && weight.is_finite()) {
-                bail!(wrong("weight", weight, "a positive number"));
+                bail!(wrong("weight", &weight.to_string(), "a positive number"));
             }
             let row_of = |column| table.text(column, row).and_then(|id| ids.find(id));
             let (Some(a), Some(b)) = (row_of(0), row_of(1)) else {
                 labels.unknown += 1;
                 continue;
             };
-            let labelled = Labelled { is_duplicate: label == 1.0, weight, probability: None };
+            let labelled = Labelled { is_duplicate, weight, probability: None };
             if labels.positions.insert((a.min(b), a.max(b)), labels.labelled.len()).is_some() {
                 bail!("{}: {}: the pair is labelled twice", path.display(), table.place(row));
             }

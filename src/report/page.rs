@@ -220,3 +220,86 @@ fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<
     ];
     Ok((figures, facts))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::pipeline::manifest::Manifest;
+    use crate::tables::ids::Ids;
+    use crate::tables::questions::{Questions, Texts};
+    use crate::tables::results::{ClusterRow, PairKind};
+
+    /// Clusters of a hundred questions, then a million pairs of questions.
+    fn clusters() -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
+        let (mut rows, mut stats, mut next) = (Vec::new(), Vec::new(), 0u32);
+        for number in 0..1_000_050 {
+            let size = if number < 50 { 100 } else { 2 };
+            rows.extend((next..next + size).map(|question| ClusterRow {
+                question,
+                cluster: next,
+                is_representative: question == next,
+                probability_to_representative: Some(0.9),
+                size,
+            }));
+            stats.push(ClusterStatsRow {
+                cluster: next,
+                size,
+                edges: 1,
+                density: 0.1,
+                min_probability: 0.2,
+                mean_probability: 0.5,
+                representative: next,
+                needs_review: true,
+            });
+            next += size;
+        }
+        (rows, stats)
+    }
+
+    #[test]
+    fn a_million_clusters_of_hostile_text_stay_under_ten_megabytes() {
+        let (clusters, stats) = clusters();
+        let mut texts = Texts::default();
+        let hostile = "<&'\">".repeat(20_000);
+        (0..1000).for_each(|_| texts.push(&hostile));
+        (1000..60_000).for_each(|_| texts.push(&hostile[..100]));
+        let ids = Ids::row_numbers(clusters.len());
+        let questions = Questions { ids: ids.clone(), texts, rows: (0..60_000).collect(), skipped: Vec::new() };
+        let manifest: Manifest = serde_json::from_value(json!({
+            "run_id": "r", "version": "0", "started": "2026-11-22T03:00:00Z", "seconds": 1.0, "inputs": [],
+            "options": { "min-cosine": 0.6, "threshold": 0.8 }, "models": {}, "device": "cpu", "threads": 1,
+            "stages": [], "warnings": ["w"],
+        }))
+        .unwrap();
+        let source = Source {
+            manifest: &manifest,
+            defaults: &json!({}),
+            metrics: &BTreeMap::new(),
+            ids: &ids,
+            questions: Ok(&questions),
+            clusters: &clusters,
+            stats: &stats,
+            labels: None,
+        };
+        let pair = |a: u32| PairRow {
+            a,
+            b: a + 1,
+            cosine: 0.7,
+            logit_ab: None,
+            logit_ba: None,
+            probability: Some(0.7 + a as f32 / 5000.0),
+            is_duplicate: Some(a >= 500),
+            kind: PairKind::Semantic,
+        };
+        let page = render(&source, std::iter::once(Ok((0..999).map(pair).collect()))).unwrap();
+        assert!(page.len() < 10_000_000, "{}", page.len());
+        assert!(page.contains("smaller ones are left out") && page.contains("60 more questions are not shown here"));
+        let held =
+            page.split("The ").find_map(|rest| rest.split(" largest clusters").next()?.replace(',', "").parse().ok());
+        assert!(held.is_some_and(|held: usize| held > 1000 && held < 1_000_050), "{held:?}");
+    }
+}

@@ -125,6 +125,14 @@ impl Tokenizer {
         Ok(encoding)
     }
 
+    /// Encodes a text after the prompt.
+    fn encode_text(&self, text: &str) -> Result<Encoding> {
+        match self.prompt.as_str() {
+            "" => self.encode(text),
+            prompt => self.encode(format!("{prompt}{text}")),
+        }
+    }
+
     /// Tokenizes texts on all threads; the result does not depend on how many there are.
     pub fn tokenize(&self, texts: &[&str]) -> Result<TokenizedTexts> {
         let chunks: Vec<TokenizedTexts> =
@@ -142,10 +150,7 @@ impl Tokenizer {
     fn tokenize_chunk(&self, texts: &[&str]) -> Result<TokenizedTexts> {
         let mut out = TokenizedTexts::default();
         for &text in texts {
-            let encoding = match self.prompt.as_str() {
-                "" => self.encode(text)?,
-                prompt => self.encode(format!("{prompt}{text}"))?,
-            };
+            let encoding = self.encode_text(text)?;
             out.truncated += usize::from(!encoding.get_overflowing().is_empty());
             out.ids.extend_from_slice(encoding.get_ids());
             out.ends.push(out.ids.len());
@@ -153,10 +158,11 @@ impl Tokenizer {
         Ok(out)
     }
 
-    /// The tokens of one text as the model sees them, special tokens included.
+    /// The tokens of one text as the model sees them, prompt and special tokens included.
     pub fn tokens(&self, text: &str) -> Result<Vec<String>> {
-        let encoding = self.inner.encode(text, true).map_err(|e| anyhow!("cannot tokenize {text:?}: {e}"))?;
-        Ok(encoding.get_tokens().to_vec())
+        // the fast encoding carries ids alone
+        let token = |&id: &u32| self.inner.id_to_token(id).unwrap_or_else(|| format!("#{id}"));
+        Ok(self.encode_text(text)?.get_ids().iter().map(token).collect())
     }
 
     /// Tokenizes pairs on all threads, in order.

@@ -149,7 +149,10 @@ fn labels_draw_curves_and_bad_ones_are_refused() {
     };
     let id = a[0];
     refused("id_a,id_b\n", "no column \"is_duplicate\", expected id_a, id_b, is_duplicate and maybe weight");
-    refused(&format!("id_a,id_b,is_duplicate\n{id},{},2\n", b[0]), "line 2: is_duplicate is 2, expected 0 or 1");
+    refused(
+        &format!("id_a,id_b,is_duplicate\n{id},{},2\n", b[0]),
+        "line 2: is_duplicate is \"2\", expected 1, 0, true, false or nothing",
+    );
     refused(
         &format!("id_a,id_b,is_duplicate,weight\n{id},{},1,-1\n", b[0]),
         "line 2: weight is -1, expected a positive number",

@@ -147,7 +147,9 @@ fn explain_agrees_with_a_run() {
     for (ours, theirs) in [("cosine", "cosine"), ("score_ab", "score_ab"), ("probability", "probability")] {
         assert!((explained[ours].as_f64().unwrap() - number(theirs)).abs() < 1e-5, "{ours}: {explained}");
     }
-    assert_eq!(explained["a"]["tokens"][0], "[CLS]");
+    let tokens: Vec<&str> = explained["a"]["tokens"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!((tokens[0], tokens[tokens.len() - 1]), ("[CLS]", "[SEP]"));
+    assert!(tokens.len() > 5 && tokens.iter().all(|token| !token.is_empty()), "{tokens:?}");
     let floored =
         [&["explain", "--a", a, "--b", c][..], &models[..4], &["--min-cosine", "1", "--threshold", "0.5"]].concat();
     let shown = stdout(&floored);
