@@ -39,7 +39,7 @@ pub struct RawOptions {
     /// Nearest neighbours taken per question [default: 100]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
-    /// A sentence-transformers folder, a name on the hub (organisation/model[@revision]), or `built-in`
+    /// A sentence-transformers folder, a name on the hub (`organisation/model@revision`), or `built-in`
     #[arg(long, value_name = "DIR|NAME")]
     pub bi_encoder: Option<String>,
     /// A cross-encoder's folder or name on the hub, or `none` to decide by cosine alone

@@ -16,6 +16,8 @@ use dupmine::tables::questions::Texts;
 
 use crate::support::*;
 
+const TEXTS: u32 = 300;
+
 fn devices(count: usize, kind: Kind) -> Devices {
     Devices::new(vec![plain_cpu(); count], kind, "test")
 }
@@ -30,7 +32,7 @@ fn task() -> Task {
 
 /// Texts of many lengths.
 fn texts() -> Vec<String> {
-    (0..700).map(|i| (0..1 + i * 7 % 30).map(|word| format!("how {word} cat {}", i % 11)).collect()).collect()
+    (0..TEXTS).map(|i| (0..1 + i * 7 % 30).map(|word| format!("how {word} cat {}", i % 11)).collect()).collect()
 }
 
 /// Vectors of all texts in order, through the stage.
@@ -60,7 +62,7 @@ fn scored(devices: &Devices, precision: Precision) -> Vec<f32> {
     let models = Replicas::load(devices, load).unwrap();
     let mut all = Texts::default();
     texts().iter().for_each(|text| all.push(text));
-    let pairs: Vec<Candidate> = (0..600).map(|i| Candidate { a: i, b: i * 31 % 700, cosine: 1.0 }).collect();
+    let pairs: Vec<Candidate> = (0..TEXTS).map(|i| Candidate { a: i, b: i * 31 % TEXTS, cosine: 1.0 }).collect();
     rerank::score(&models, &all, &pairs, Order::Ab, &task()).unwrap().0
 }
 
@@ -91,11 +93,12 @@ fn the_shapes_of_a_gpu_change_no_result() {
 fn half_precisions_stay_close_and_are_really_used() {
     let cpu = devices(1, Kind::Cpu);
     let (exact, logits) = (embedded(&cpu, Precision::F32), scored(&cpu, Precision::F32));
-    for (precision, bound) in [(Precision::F16, 2e-3), (Precision::Bf16, 2e-2)] {
+    // components of unit vectors, and logits, which are larger
+    for (precision, of_vectors, of_logits) in [(Precision::F16, 5e-3, 5e-2), (Precision::Bf16, 4e-2, 4e-1)] {
         let most = largest_difference(&exact, &embedded(&cpu, precision));
-        assert!(most > 1e-6 && most < bound, "{precision:?}: {most}");
+        assert!(most > 1e-5 && most < of_vectors, "{precision:?}: {most}");
         let most = largest_difference(&logits, &scored(&cpu, precision));
-        assert!(most > 1e-7 && most < bound, "{precision:?}: {most}");
+        assert!(most > 1e-5 && most < of_logits, "{precision:?}: {most}");
     }
 }
 
