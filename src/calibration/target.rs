@@ -1,7 +1,7 @@
 //! A threshold for a wished-for precision or recall, or the reason why the labels cannot tell one.
 
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
-use crate::metrics::pairs::Confusion;
+use crate::metrics::confusion::Confusion;
 
 /// An interval wider than this leaves the figure unknown for practical purposes.
 const WIDEST: f64 = 0.1;

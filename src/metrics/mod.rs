@@ -5,7 +5,8 @@
 //! mistakes are perfect where there is nothing to get wrong. The definitions are those of scikit-learn wherever it has
 //! one, else those of sentence-transformers' evaluators; `fixtures/reference/` holds their answers.
 //!
-//! - [`pairs`]: scored pairs against labels: best F1, best accuracy, average precision, ROC AUC, confusion matrix.
+//! - [`pairs`]: scored pairs against labels: best F1, best accuracy, average precision, ROC AUC.
+//! - [`confusion`]: decisions at one threshold against labels.
 //! - [`gold`]: the known duplicates of a corpus, closed transitively, and where mining lost them.
 //! - [`retrieval`]: ranked candidates: nDCG, MRR, MAP, recall, precision at k.
 //! - [`clusters`]: a clustering against the gold one: pairwise and B-cubed precision, recall, F1; adjusted Rand.
@@ -16,6 +17,7 @@
 pub mod bootstrap;
 pub mod calibration;
 pub mod clusters;
+pub mod confusion;
 pub mod gold;
 pub mod pairs;
 pub mod retrieval;

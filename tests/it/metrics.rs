@@ -2,8 +2,9 @@
 
 use dupmine::calibration::{Calibrator, isotonic, platt, temperature};
 use dupmine::metrics::calibration::{brier, expected_calibration_error};
+use dupmine::metrics::confusion::{Confusion, grid_best_f1};
 use dupmine::metrics::gold::Gold;
-use dupmine::metrics::pairs::{Confusion, Ranking, grid_best_f1};
+use dupmine::metrics::pairs::Ranking;
 use dupmine::metrics::retrieval::{self, RankedHits};
 use serde_json::Value;
 

@@ -6,7 +6,8 @@ use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs::Scored;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
-use crate::metrics::pairs::{Confusion, PairFigures, Ranking, grid_best_f1};
+use crate::metrics::confusion::{Confusion, grid_best_f1};
+use crate::metrics::pairs::{PairFigures, Ranking};
 use crate::progress::readable;
 use crate::stages::score_pairs::Scorer;
 
