@@ -23,6 +23,7 @@ smoke:
 fixtures:
     python3 fixtures/make_questions.py
     python3 fixtures/make_reference.py
+    python3 fixtures/make_families.py
 
 # remake the built-in bi-encoder from the original in `model`
 built-in model="../shared/models/all-MiniLM-L6-v2":
@@ -36,6 +37,10 @@ built-in model="../shared/models/all-MiniLM-L6-v2":
 # side by side with sentence-transformers: `just versus mine`; needs `just peer` once
 versus what="all":
     benches/versus.sh {{what}}
+
+# what mine writes, opened in sentence-transformers, which must give the same numbers; sets up .peer on first use
+parity:
+    tests/parity/run.sh
 
 # the Python environment that `just versus` measures against
 peer:

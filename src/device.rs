@@ -80,7 +80,7 @@ impl From<DeviceChoice> for String {
 pub enum Kind {
     /// Small batches that stay in a core's cache, one worker a core.
     Cpu,
-    /// libtorch has threads of its own: one worker, batches large enough for all of them.
+    /// The same through libtorch, each worker with one of its threads.
     Tch,
     /// Large batches of few shapes, one worker a card.
     Gpu,
@@ -153,6 +153,12 @@ pub fn is_plain_cpu(device: &Device) -> bool {
     !device.is_autodiff() && *device == Device::flex()
 }
 
+/// Whether `device` is libtorch on the processor, without autodiff: its own fused attention and layer norm sum in f32
+/// whatever the format of their input, and cost half of what separate steps do.
+pub fn is_plain_tch(device: &Device) -> bool {
+    !device.is_autodiff() && backend::is_tch(device)
+}
+
 /// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.
 type Backend = Result<fn(usize) -> Device, &'static str>;
 
@@ -218,7 +224,10 @@ fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, St
     set_hook(hook);
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        text.unwrap_or("it failed without a message").split_whitespace().collect::<Vec<_>>().join(" ")
+        let text = text.unwrap_or("it failed without a message");
+        // libtorch adds a trace of its calls, with its newlines escaped
+        let first = text.lines().next().and_then(|line| line.split("\\n").next()).unwrap_or(text);
+        first.rsplit("value: ").next().unwrap_or(first).trim().to_string()
     })
 }
 
@@ -247,16 +256,31 @@ mod backend {
     }
 
     // burn-tch is deprecated upstream, but the fastest way on a processor with bf16 (BENCHMARKS.md)
+    // one libtorch thread a worker: independent batches use the cores better than one batch split among them
     #[cfg(feature = "tch")]
     #[expect(deprecated)]
     pub fn tch() -> Backend {
-        Ok(|_| burn::tensor::Device::libtorch())
+        Ok(|_| {
+            tch::set_num_threads(1);
+            burn::tensor::Device::libtorch()
+        })
     }
 
     #[cfg(feature = "tch")]
     #[expect(deprecated)]
     pub fn tch_cuda() -> Backend {
         Ok(|card| burn::tensor::Device::libtorch_cuda(card))
+    }
+
+    #[cfg(feature = "tch")]
+    #[expect(deprecated)]
+    pub fn is_tch(device: &burn::tensor::Device) -> bool {
+        *device == burn::tensor::Device::libtorch()
+    }
+
+    #[cfg(not(feature = "tch"))]
+    pub fn is_tch(_: &burn::tensor::Device) -> bool {
+        false
     }
 
     #[cfg(not(feature = "tch"))]
@@ -288,7 +312,9 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_message() {
-        assert_eq!(quietly(|| panic!("no\n  driver")), Err::<(), _>("no driver".to_string()));
+        let unwrapped = "called `Result::unwrap()` on an `Err` value: Torch(\"no driver\\nframe #0: mine";
+        assert_eq!(quietly(|| panic!("{unwrapped}")), Err::<(), _>("Torch(\"no driver".to_string()));
+        assert_eq!(quietly(|| panic!("no\ndriver")), Err::<(), _>("no".to_string()));
         assert_eq!(tried(|_| Device::flex(), 0), Ok(Device::flex()));
     }
 }

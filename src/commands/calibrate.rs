@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::calibration::Calibrator;
 use crate::calibration::choose::{Choice, ScoreKind, choose};
@@ -241,8 +241,10 @@ impl Measured {
 
     fn json(&self, labels: &[bool]) -> Result<String> {
         let [(_, ece_before, ece_after), (_, brier_before, brier_after)] = self.errors(labels);
+        // by way of text, so that 0.6 stays 0.6 and is not widened to 0.6000000238418579
+        let calibration: Value = serde_json::from_str(&serde_json::to_string(&self.calibration)?)?;
         let object = json!({
-            "calibration": self.calibration,
+            "calibration": calibration,
             "method": self.choice.calibrator.method(),
             "cross_validation": self.choice.candidates,
             "expected_calibration_error": { "before": ece_before, "after": ece_after },

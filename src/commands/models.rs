@@ -1,4 +1,4 @@
-//! `mine models`: fetch models, look into them, compress them.
+//! `mine models`: fetch models, look into them, write them for Python, compress them.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,8 @@ use crate::commands::terminal::table;
 use crate::error::{hint, usage};
 use crate::models::folder::ModelFolder;
 use crate::models::hub::{self, Hub, HubName};
-use crate::models::{built_in, compress, hub_cache};
+use crate::models::kind::Kind;
+use crate::models::{built_in, compress, export, hub_cache};
 use crate::progress::{Progress, readable};
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,15 @@ pub enum ModelsCommand {
         /// Model folder, name of a cached model, or `built-in`
         model: String,
     },
+    /// Write a model as a sentence-transformers folder with f32 weights
+    Export {
+        /// Model folder, name of a cached model, or `built-in`
+        #[arg(long, value_name = "DIR|NAME")]
+        input: String,
+        /// Folder to write; must not exist
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Store a model with 8-bit weights
     Compress {
         /// Model folder, name of a cached model, or `built-in`
@@ -50,6 +60,7 @@ pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
         ModelsCommand::List { json: false } => print_lines(&overview()?),
         ModelsCommand::List { json: true } => print_lines(&[json_list()?]),
         ModelsCommand::Show { model } => print_lines(&compress::describe(&local(model)?)?),
+        ModelsCommand::Export { input, output } => export::export(&local(input)?, output),
         ModelsCommand::Compress { input, output } => compress::compress(&local(input)?, output),
     }
 }
@@ -88,7 +99,7 @@ fn overview() -> Result<Vec<String>> {
     for model in &models {
         let ModelFolder::Hub { name, commit, .. } = &model.folder else { continue };
         let family = compress::family(&model.folder).unwrap_or_default();
-        let kind = if model.complete { compress::kind(&model.folder)? } else { "incomplete, or no safetensors" };
+        let kind = if model.complete { Kind::of(&model.folder)?.name() } else { "incomplete, or no safetensors" };
         let commit = commit.get(..12).unwrap_or(commit);
         let size = readable(model.size as usize);
         rows.push(vec![name.clone(), model.revisions.join(" "), commit.into(), size, family, kind.into()]);
@@ -106,7 +117,7 @@ fn json_list() -> Result<String> {
             "commit": commit,
             "bytes": model.size,
             "family": compress::family(&model.folder).ok(),
-            "kind": if model.complete { Some(compress::kind(&model.folder)?) } else { None },
+            "kind": if model.complete { Some(Kind::of(&model.folder)?.name()) } else { None },
             "complete": model.complete,
             "path": path,
         }))

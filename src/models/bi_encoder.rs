@@ -38,6 +38,9 @@ pub struct BiEncoderModel {
     /// Whether the folder's last module is Normalize.
     #[module(skip)]
     pub normalises: bool,
+    /// Components that are kept of every vector.
+    #[module(skip)]
+    truncate: Option<usize>,
     /// Tokens of the prompt at the start of every row.
     #[module(skip)]
     prompt_tokens: usize,
@@ -47,7 +50,11 @@ impl BiEncoderModel {
     /// Vectors before the last normalisation, `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
         let pooled = self.pooling.forward(self.encoder.forward(batch), batch, self.prompt_tokens);
-        self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors))
+        let vectors = self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors));
+        match self.truncate {
+            Some(_) => vectors.narrow(1, 0, self.dimensions()),
+            None => vectors,
+        }
     }
 
     /// Unit vectors, `[B, D]`.
@@ -64,7 +71,8 @@ impl BiEncoderModel {
     /// D.
     pub fn dimensions(&self) -> usize {
         let pooled = self.pooling.width(self.encoder.config().hidden);
-        self.dense.last().map_or(pooled, Dense::width)
+        let width = self.dense.last().map_or(pooled, Dense::width);
+        self.truncate.map_or(width, |kept| kept.min(width))
     }
 }
 
@@ -92,9 +100,23 @@ impl BiEncoder {
             dense: layers,
             pooling: modules.pooling,
             normalises: modules.normalises,
+            truncate: settings.truncate_dim,
             prompt_tokens: tokenizer.prompt_tokens(),
         };
         Ok(Self { tokenizer, model, similarity: settings.similarity()?, source: folder.clone() })
+    }
+
+    /// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the
+    /// dot product and the Euclidean distance give the cosine's order.
+    pub fn warning(&self) -> Option<String> {
+        let made_for = match self.similarity {
+            Similarity::Dot if !self.model.normalises => "the dot product of its vectors",
+            Similarity::Euclidean if !self.model.normalises => "the Euclidean distance",
+            Similarity::Manhattan => "the Manhattan distance",
+            _ => return None,
+        };
+        let name = self.source.name();
+        Some(format!("{name} was made for {made_for}, mining compares cosines: check floor and threshold on your data"))
     }
 
     /// Width of a vector.

@@ -7,11 +7,17 @@ use crate::models::folder::{BuiltInFile, ModelFolder};
 
 const BI_ENCODER_FILES: &[BuiltInFile] = &[
     ("config.json", include_bytes!("../../fixtures/models/built-in/config.json")),
+    (
+        "config_sentence_transformers.json",
+        include_bytes!("../../fixtures/models/built-in/config_sentence_transformers.json"),
+    ),
     ("dupmine.json", include_bytes!("../../fixtures/models/built-in/dupmine.json")),
     ("model.safetensors", include_bytes!("../../fixtures/models/built-in/model.safetensors")),
     ("modules.json", include_bytes!("../../fixtures/models/built-in/modules.json")),
     ("sentence_bert_config.json", include_bytes!("../../fixtures/models/built-in/sentence_bert_config.json")),
+    ("special_tokens_map.json", include_bytes!("../../fixtures/models/built-in/special_tokens_map.json")),
     ("tokenizer.json", include_bytes!("../../fixtures/models/built-in/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../fixtures/models/built-in/tokenizer_config.json")),
     ("1_Pooling/config.json", include_bytes!("../../fixtures/models/built-in/1_Pooling/config.json")),
 ];
 

@@ -6,48 +6,27 @@ use anyhow::{Context, Result};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::error::hint;
 use crate::models::folder::ModelFolder;
+use crate::models::folder_writer::FolderWriter;
+use crate::models::kind::Kind;
 use crate::models::{calibration, quantised};
 
 /// Writes the model into `output` with 8-bit weights, complete or not at all.
 pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
-    if output.exists() {
-        return Err(hint(format!("{} exists already", output.display()), "choose a folder that does not exist"));
-    }
+    let writer = FolderWriter::new(output)?;
     let origin = model.path("model.safetensors");
     let weights = quantised::compress(&model.require("model.safetensors")?, &origin)?;
-    let failed = || format!("cannot write {}", output.display());
-    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).with_context(failed)?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let staging = builder.tempdir_in(parent).with_context(failed)?;
-    // no vocab.txt: tokenizer.json holds the vocabulary
     for file in model.config_files()?.into_iter().chain([calibration::FILE.to_string()]) {
-        if let Some(bytes) = model.read(&file)? {
-            let path = staging.path().join(&file);
-            std::fs::create_dir_all(path.parent().unwrap_or(parent)).with_context(failed)?;
-            std::fs::write(&path, bytes).with_context(failed)?;
-        }
+        writer.copy(model, &[&file])?;
     }
-    std::fs::write(staging.path().join("model.safetensors"), weights).with_context(failed)?;
-    std::fs::rename(staging.keep(), output).with_context(failed)
+    writer.write("model.safetensors", &weights)?;
+    writer.finish()
 }
 
 /// `model_type` of its configuration, as in `bert`.
 pub fn family(model: &ModelFolder) -> Result<String> {
     let config: Value = model.require_json("config.json")?;
     Ok(config.get("model_type").and_then(Value::as_str).unwrap_or("?").into())
-}
-
-/// What the model takes: one text (bi-encoder) or two (cross-encoder).
-pub fn kind(model: &ModelFolder) -> Result<&'static str> {
-    let config: Value = model.require_json("config.json")?;
-    let classifies = config.get("architectures").is_some_and(|names| names.to_string().contains("Classification"));
-    let is_bi_encoder = model.read("modules.json")?.is_some() && !classifies;
-    Ok(if is_bi_encoder { "bi-encoder" } else { "cross-encoder" })
 }
 
 /// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
@@ -70,7 +49,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let calibration = calibration::read(model)?;
     let mut lines = vec![
         format!("model        {}", model.name()),
-        format!("kind         {}", kind(model)?),
+        format!("kind         {}", Kind::of(model)?.name()),
         format!("family       {} {}", family(model)?, text("architectures")),
         format!(
             "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",

@@ -60,7 +60,7 @@ impl CrossEncoder {
 
     /// Loads the encoder of any folder under a new head, to be trained.
     pub fn with_new_head(folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
-        Self::with_head(folder, device, |config, _| Ok(Head::new(config, seed, device)))
+        Self::with_head(folder, device, |config, weights| Head::begin(config, weights, seed, device))
     }
 
     fn with_head(

@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::error::hint;
+use crate::models::sentence_config::LIMIT_FILES;
+use crate::models::tensor_file;
+use crate::models::tokenizer_files::TOKENIZER_FILES;
 
 /// One file inside the binary: its name relative to the folder, and its bytes.
 pub type BuiltInFile = (&'static str, &'static [u8]);
@@ -38,12 +41,7 @@ impl ModelFolder {
             ));
         }
         let folder = Self::OnDisk(path.to_path_buf());
-        if !path.join("model.safetensors").exists() && path.join("pytorch_model.bin").exists() {
-            return Err(hint(
-                format!("{}: pytorch_model.bin is a pickle, which can run code when it is opened", path.display()),
-                "convert it once in Python: SentenceTransformer(DIR).save_pretrained(DIR) writes model.safetensors",
-            ));
-        }
+        tensor_file::refuse_pickle(&folder, "model")?;
         Ok(folder)
     }
 
@@ -68,7 +66,7 @@ impl ModelFolder {
     pub fn has(&self, file: &str) -> bool {
         match self {
             Self::BuiltIn { files, .. } => files.iter().any(|(name, _)| *name == file),
-            Self::OnDisk(folder) | Self::Hub { path: folder, .. } => folder.join(file).is_file(),
+            Self::OnDisk(folder) | Self::Hub { path: folder, .. } => is_plain(file) && folder.join(file).is_file(),
         }
     }
 
@@ -82,16 +80,19 @@ impl ModelFolder {
             Self::OnDisk(folder) | Self::Hub { path: folder, .. } => {
                 let path = folder.join(file);
                 let cannot_read = || format!("cannot read {}", path.display());
+                let leads_out = || {
+                    let hint_line = "copy the file into the folder if you trust it";
+                    Err(hint(format!("{} leads out of the model folder", path.display()), hint_line))
+                };
+                if !is_plain(file) {
+                    return leads_out();
+                }
                 let resolved = match path.canonicalize() {
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                     resolved => resolved.with_context(cannot_read)?,
                 };
-                let root = root(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-                if !is_plain(file) || !resolved.starts_with(&root) {
-                    return Err(hint(
-                        format!("{} leads out of the model folder", path.display()),
-                        "copy the file into the folder if you trust it",
-                    ));
+                if !resolved.starts_with(root(folder).with_context(cannot_read)?) {
+                    return leads_out();
                 }
                 // a pipe or a device could be read forever
                 ensure!(resolved.is_file(), "{} is not a file", path.display());
@@ -120,31 +121,27 @@ impl ModelFolder {
         }
     }
 
-    /// Names of every file but the weights that a model may be read from, those of its modules included.
+    /// Names of every file but the encoder's weights that a model is read from, those of its modules included.
     pub fn config_files(&self) -> Result<Vec<String>> {
-        let mut files: Vec<String> = [
-            "config.json",
-            "modules.json",
-            "sentence_bert_config.json",
-            "config_sentence_transformers.json",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "special_tokens_map.json",
-        ]
-        .map(String::from)
-        .to_vec();
+        let mut files: Vec<String> =
+            ["config.json", "modules.json", "config_sentence_transformers.json"].map(String::from).to_vec();
+        files.extend(LIMIT_FILES.map(String::from));
+        // where there is a tokenizer.json, no vocabulary file is read
+        let tokenizer = if self.has("tokenizer.json") { &TOKENIZER_FILES[..3] } else { &TOKENIZER_FILES };
+        files.extend(tokenizer.iter().map(|&name| name.to_string()));
         let modules: Vec<serde_json::Value> = self.json("modules.json")?.unwrap_or_default();
         let paths = modules.iter().filter_map(|module| module.get("path")?.as_str());
-        let inside = paths.filter(|path| !path.is_empty() && !path.contains("..") && !path.starts_with('/'));
-        files.extend(inside.map(|path| format!("{path}/config.json")));
+        let inside: Vec<&str> =
+            paths.filter(|path| !path.is_empty() && is_plain(path)).chain(["siamese_head"]).collect();
+        files
+            .extend(inside.iter().flat_map(|path| ["config.json", "model.safetensors"].map(|f| format!("{path}/{f}"))));
         Ok(files)
     }
 
     /// Hash of every file that a model is read from, so that a changed model is a different model.
     pub fn fingerprint(&self) -> Result<String> {
-        let weights = "model.safetensors".to_string();
         let mut hasher = blake3::Hasher::new();
-        for file in self.config_files()?.into_iter().chain([weights]) {
+        for file in self.config_files()?.into_iter().chain(tensor_file::names(self, "model")?) {
             let bytes = self.read(&file)?.unwrap_or_default();
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(&bytes);

@@ -60,6 +60,11 @@ impl FolderWriter {
         Ok(())
     }
 
+    /// Fingerprint of the model that has been written.
+    pub fn fingerprint(&self) -> Result<String> {
+        ModelFolder::OnDisk(self.staging.path().to_path_buf()).fingerprint()
+    }
+
     /// Gives the folder its name.
     pub fn finish(self) -> Result<()> {
         std::fs::rename(self.staging.keep(), &self.output)

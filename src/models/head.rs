@@ -40,16 +40,20 @@ impl Head {
     }
 
     /// A head to train: weights as transformers starts them, up to the distribution (uniform of the same deviation).
-    pub fn new(config: &EncoderConfig, seed: u64, device: &Device) -> Self {
+    /// BERT's first layer, its pooler, counts as part of the encoder and is kept when the checkpoint has it.
+    pub fn begin(config: &EncoderConfig, weights: &Weights, seed: u64, device: &Device) -> Result<Self> {
         let (names, hidden) = (config.family.head, config.hidden);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let bound = INITIALIZER_RANGE * 3f32.sqrt();
-        Self {
-            dense: initial::linear([hidden, hidden], bound, 0.0, &mut random, device),
-            out: initial::linear([hidden, 1], bound, 0.0, &mut random, device),
+        let mut begin = |widths: [usize; 2]| initial::linear(widths, bound, 0.0, &mut random, device);
+        let (dense, out) = (begin([hidden, hidden]), begin([hidden, 1]));
+        let is_pooler = !names.dense_prefix.is_empty() && weights.has(&format!("{}.weight", names.dense));
+        Ok(Self {
+            dense: if is_pooler { weights.linear(names.dense, hidden, hidden, true)? } else { dense },
+            out,
             dropout: DropoutConfig::new(config.classifier_dropout).init(),
             names,
-        }
+        })
     }
 
     /// Lists its tensors for writing.

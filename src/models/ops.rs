@@ -11,9 +11,10 @@
 use burn::module::Module;
 use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
-use crate::device::is_plain_cpu;
+use crate::device::{is_plain_cpu, is_plain_tch};
 use crate::models::kernels;
 use crate::models::token_batch::TokenBatch;
 
@@ -46,8 +47,11 @@ impl ResidualNorm {
                 Some(dropout) => dropout.forward(product),
                 None => product,
             };
-            let dtype = product.dtype();
-            return self.norm.forward((product + residual).cast(FloatDType::F32)).cast(dtype);
+            let (dtype, sum) = (product.dtype(), product + residual);
+            if is_plain_tch(&sum.device()) {
+                return self.norm.forward(sum);
+            }
+            return self.norm.forward(sum.cast(FloatDType::F32)).cast(dtype);
         };
         let bias = bias_values(&self.linear);
         let (gamma, beta) = (values(self.norm.gamma.val()), values(beta.val()));
@@ -119,6 +123,12 @@ pub fn attention(
     };
     let split = |x: Tensor<2>| x.reshape([batch, tokens, heads, width]).swap_dims(1, 2);
     let (q, k, v) = (split(biased(q, q_layer)), split(biased(k, k_layer)), split(biased(v, v_layer)));
+    let is_masked = sequences.bias.is_some() || sequences.padding.is_some();
+    // a padding mask is not for it: burn-tch 0.22.1 hands it over as libtorch's, where true means the opposite
+    if is_plain_tch(&q.device()) && !is_masked {
+        let context = burn::tensor::module::attention(q, k, v, None, None, AttentionModuleOptions::default());
+        return context.swap_dims(1, 2).reshape([rows, hidden]);
+    }
     let dtype = q.dtype();
     let mut scores: Tensor<4> = q.matmul(k.swap_dims(2, 3)).cast(FloatDType::F32) / (width as f64).sqrt();
     if let Some(bias) = &sequences.bias {

@@ -40,9 +40,9 @@ pub struct Pooling {
 }
 
 impl Pooling {
-    /// What sentence-transformers gives a plain encoder.
-    pub fn mean() -> Self {
-        Self { modes: vec![Mode::Mean], include_prompt: true }
+    /// One mode over all tokens.
+    pub fn of(mode: Mode) -> Self {
+        Self { modes: vec![mode], include_prompt: true }
     }
 
     /// From a `Pooling/config.json`, old layout (`pooling_mode_mean_tokens: true`) or new (`pooling_mode: "mean"`), over

@@ -34,8 +34,8 @@ impl<M: Sync> Replicas<M> {
         let models: Vec<M> = devices.list.iter().map(load).collect::<Result<_>>()?;
         let workers = match devices.kind {
             // independent batches use the cores better than one batch split among them
-            Kind::Cpu => rayon::current_num_threads().max(models.len()),
-            Kind::Tch | Kind::Gpu => models.len(),
+            Kind::Cpu | Kind::Tch => rayon::current_num_threads().max(models.len()),
+            Kind::Gpu => models.len(),
         };
         Ok(Self { models, devices: devices.list.clone(), workers, cut: devices.cut })
     }

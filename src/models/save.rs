@@ -1,5 +1,5 @@
-//! Writing models as sentence-transformers folders of the layout that every version of it, and
-//! text-embeddings-inference, reads. Unknown keys of the source's configuration are kept.
+//! Writing models as sentence-transformers folders of the old layout, which versions from 2 on and
+//! text-embeddings-inference read. Unknown keys of the source's configuration are kept.
 
 use std::path::Path;
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::models::config::EncoderConfig;
 use crate::models::folder::ModelFolder;
-use crate::models::pooling::Pooling;
+use crate::models::pooling::{Mode, Pooling};
 
 /// What follows the encoder.
 pub struct Modules {
@@ -38,7 +38,7 @@ impl Modules {
                 "{} is a cross-encoder ({architecture}), expected a bi-encoder",
                 folder.name()
             );
-            return Ok(Self { pooling: Pooling::mean(), dense: Vec::new(), normalises: false });
+            return Ok(Self { pooling: Pooling::of(Mode::Mean), dense: Vec::new(), normalises: false });
         };
         let (mut pooling, mut dense, mut normalises) = (None, Vec::new(), false);
         for (place, ModuleEntry { kind, path }) in entries.into_iter().enumerate() {
@@ -65,7 +65,7 @@ impl Modules {
 }
 
 /// Names of the file with `max_seq_length`, newest first.
-const LIMIT_FILES: [&str; 7] = [
+pub const LIMIT_FILES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",
@@ -114,7 +114,8 @@ pub struct SentenceConfig {
     prompts: Map<String, Value>,
     default_prompt_name: Option<String>,
     similarity_fn_name: Option<String>,
-    truncate_dim: Option<usize>,
+    /// Components that are kept of every vector (Matryoshka representations).
+    pub truncate_dim: Option<usize>,
     /// Of a cross-encoder, 5.4 and later.
     pub activation_fn: Option<String>,
 }
@@ -134,11 +135,7 @@ impl SentenceConfig {
         const FILE: &str = "config_sentence_transformers.json";
         let config: Self = folder.json(FILE)?.unwrap_or_default();
         let at = folder.path(FILE);
-        ensure!(
-            config.truncate_dim.is_none(),
-            "{}: truncate_dim is not supported; vectors keep their whole width",
-            at.display()
-        );
+        ensure!(config.truncate_dim != Some(0), "{}: truncate_dim is 0, expected at least 1", at.display());
         config.prompt().and(config.similarity().map(drop)).with_context(|| at.display().to_string())?;
         Ok(config)
     }

@@ -12,6 +12,7 @@ use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::error::hint;
 use crate::models::folder::ModelFolder;
 
 /// A file with its parsed header.
@@ -59,6 +60,7 @@ pub fn names(folder: &ModelFolder, stem: &str) -> Result<Vec<String>> {
     let whole = format!("{stem}.safetensors");
     let index = format!("{whole}.index.json");
     if folder.has(&whole) || !folder.has(&index) {
+        refuse_pickle(folder, stem)?;
         return Ok(vec![whole]);
     }
     let Index { weight_map } = folder.require_json(&index)?;
@@ -74,4 +76,22 @@ pub fn names(folder: &ModelFolder, stem: &str) -> Result<Vec<String>> {
         );
     }
     Ok(shards)
+}
+
+/// Refuses weights that only exist as a pickle, with the command that converts them.
+pub fn refuse_pickle(folder: &ModelFolder, stem: &str) -> Result<()> {
+    let pickle = format!("{}pytorch_model.bin", stem.strip_suffix("model").unwrap_or_default());
+    let readable = [format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json")];
+    if !folder.has(&pickle) || readable.iter().any(|file| folder.has(file)) {
+        return Ok(());
+    }
+    let (class, name) =
+        (if folder.has("modules.json") { "SentenceTransformer" } else { "CrossEncoder" }, folder.name());
+    Err(hint(
+        format!("{} is a pickle, which can run code when it is opened", folder.path(&pickle).display()),
+        format!(
+            "convert it once in Python: python -c \"from sentence_transformers import {class}; \
+             {class}('{name}').save_pretrained('{name}-safetensors')\""
+        ),
+    ))
 }

@@ -35,6 +35,11 @@ impl Weights {
         in_any(&prefixed).or_else(|| in_any(name))
     }
 
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// The tensor's values in f32, row-major, after checking its shape.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let (file, view) = self.find(name).with_context(|| {
@@ -69,7 +74,7 @@ impl Weights {
     /// Old checkpoints call a norm's weight and bias `gamma` and `beta`.
     fn norm_name(&self, name: &str, part: &str, old_part: &str) -> String {
         let old = format!("{name}.{old_part}");
-        if self.find(&old).is_some() { old } else { format!("{name}.{part}") }
+        if self.has(&old) { old } else { format!("{name}.{part}") }
     }
 
     /// `y = x W + b` from a PyTorch weight `[d_out, d_in]`, stored transposed as Burn wants it.

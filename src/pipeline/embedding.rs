@@ -64,6 +64,7 @@ pub fn run(
         Ok(BiEncoder::load(&plan.bi_encoder, device)?.in_precision(plan.options.precision))
     })?;
     let model = models.first();
+    model.warning().into_iter().for_each(|line| progress.warn(line));
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let task = progress.task("embed", "questions", texts.len());
     let (missing, there): (Vec<_>, Vec<_>) = (embed::shards(&tokenized.lengths()).into_iter().enumerate())

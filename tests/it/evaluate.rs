@@ -1,9 +1,11 @@
 //! `mine evaluate`, `mine calibrate` and `mine sample` through the binary.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+use dupmine::text::normalise::normalise;
 use serde_json::Value;
 
 use crate::support::{folder, i64s, mine, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet};
@@ -125,31 +127,39 @@ fn a_run_is_measured_and_every_lost_duplicate_has_its_reason() {
     let lost = ["lost_by_floor", "lost_by_index", "lost_by_budget", "lost_by_score", "lost_by_clustering"].map(count);
     assert_eq!(lost.iter().sum::<u64>() + count("found"), count("duplicates"));
     assert_eq!(answer["gold"]["duplicates"], funnel["duplicates"]);
+    for part in ["funnel_shares", "mining", "clusters"] {
+        let figures = &answer[part];
+        assert!(!figures["intervals"].as_object().unwrap().is_empty(), "{part}");
+        for (name, interval) in figures["intervals"].as_object().unwrap() {
+            let (low, value, high) = (number(&interval[0]), number(&figures[name]), number(&interval[1]));
+            assert!(low <= value + 0.05 && value - 0.05 <= high && low <= high, "{part} {name}: {value} in {interval}");
+        }
+    }
+    assert_eq!(answer["retrieval"].as_array().unwrap().len(), 5);
 
-    let (pairs, gold) = (read(&out.join("pairs.parquet")), read(Path::new(GOLD)));
-    let key = |a: i64, b: i64| (a.min(b), a.max(b));
-    let gold: Vec<_> = i64s(&gold, "id_a").into_iter().zip(i64s(&gold, "id_b")).map(|(a, b)| key(a, b)).collect();
-    let mined: Vec<_> = i64s(&pairs, "id_a").into_iter().zip(i64s(&pairs, "id_b")).map(|(a, b)| key(a, b)).collect();
+    // copies of a text are one question to mining: its gold is between distinct texts
+    let questions = read(Path::new(QUESTIONS));
+    let text_of: HashMap<i64, String> = i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
+    let mut first_of: HashMap<String, i64> = HashMap::new();
+    for (id, text) in i64s(&questions, "id").into_iter().zip(strings(&questions, "text")) {
+        first_of.entry(normalise(&text).into_owned()).or_insert(id);
+    }
+    let one = |id: i64| first_of[normalise(&text_of[&id]).as_ref()];
+    let gold = read(Path::new(GOLD));
+    let gold: Vec<(i64, i64)> = i64s(&gold, "id_a").into_iter().zip(i64s(&gold, "id_b")).collect();
+    let distinct: HashSet<(i64, i64)> =
+        gold.iter().map(|&(a, b)| (one(a).min(one(b)), one(a).max(one(b)))).filter(|(a, b)| a != b).collect();
     let clusters = read(&out.join("clusters.parquet"));
-    let cluster: std::collections::HashMap<i64, i64> =
-        i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
-    let together = |&(a, b): &(i64, i64)| cluster.get(&a).is_some_and(|own| cluster.get(&b) == Some(own));
+    let cluster: HashMap<i64, i64> = i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
+    let together = |(a, b): &&(i64, i64)| cluster.get(a).is_some_and(|own| cluster.get(b) == Some(own));
     let raw = evaluate(&["--gold", GOLD, "--no-closure"]);
-    let kinds = strings(&pairs, "kind");
+    assert_eq!(raw["funnel"]["duplicates"], distinct.len());
+    assert_eq!(raw["funnel"]["found"], distinct.iter().filter(together).count());
+    let kinds = strings(&read(&out.join("pairs.parquet")), "kind");
     assert!(kinds.iter().any(|kind| kind != "semantic"), "the fixture has copies, which are not counted as mined");
     assert_eq!(raw["mining"]["pairs"], kinds.iter().filter(|kind| *kind == "semantic").count());
-    // pairs of copies of one text are one question to mining, so they are no gold pair of their own
-    let copies =
-        gold.iter().filter(|pair| mined.iter().zip(&kinds).any(|(mined, kind)| mined == *pair && kind != "semantic"));
-    let copies = copies.count() as u64;
-    assert_eq!(raw["funnel"]["duplicates"].as_u64().unwrap() + copies, gold.len() as u64);
-    let found = gold.iter().filter(|pair| together(pair)).count() as u64;
-    assert_eq!(raw["funnel"]["found"].as_u64().unwrap() + copies, found);
 
-    // the same gold as texts, and as groups, gives the same answer
-    let questions = read(Path::new(QUESTIONS));
-    let text_of: std::collections::HashMap<i64, String> =
-        i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
+    // the same gold as texts gives the same answer
     let by_text = folder.path().join("gold.csv");
     let mut writer = csv::Writer::from_path(&by_text).unwrap();
     writer.write_record(["question1", "question2", "is_duplicate"]).unwrap();
@@ -158,6 +168,12 @@ fn a_run_is_measured_and_every_lost_duplicate_has_its_reason() {
     }
     writer.flush().unwrap();
     assert_eq!(evaluate(&["--gold", text(&by_text)]), answer);
+
+    // and so does each closed group of it: a group says what its closure says
+    let groups = folder.path().join("groups.csv");
+    std::fs::write(&groups, format!("id,group\n{},x\n{},x\n", gold[0].0, gold[0].1)).unwrap();
+    let of_groups = evaluate(&["--gold", text(&groups)]);
+    assert_eq!((&of_groups["gold"]["duplicates"], &of_groups["gold"]["questions"]), (&Value::from(1), &Value::from(2)));
 }
 
 #[test]

@@ -145,3 +145,16 @@ pub fn assert_same_results(left: &Path, right: &Path) {
         assert!(read(left) == read(right), "{file} differs between {} and {}", left.display(), right.display());
     }
 }
+
+/// Copies a folder with everything in it, over what is there.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod compare;
 mod mining;
 mod mining_answer;
 mod pairs;
+mod pairs_answer;
 mod sample;
 
 use std::path::PathBuf;

@@ -1,15 +1,15 @@
 //! How well scores tell labelled pairs apart: models' scores, or columns of the user's own.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::commands::evaluate::EvaluateArgs;
+use crate::commands::evaluate::pairs_answer::{Answer, lines};
 use crate::commands::model;
-use crate::commands::terminal::{figure, figure_table, with_interval};
-use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
-use crate::metrics::pairs::{Confusion, PairFigures, Ranking, grid_best_f1};
+use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::calibration;
 use crate::models::cross_encoder::CrossEncoder;
@@ -42,25 +42,27 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
     let (labels, clusters, scored) = if args.score_columns.is_empty() {
         let labelled = read(file, args, progress)?;
         let scored = score(args, &labelled.questions, progress)?;
-        (labelled.labels, labelled.clusters, scored)
+        (labelled.labels, Some(labelled.clusters), scored)
     } else if args.bi_encoder.is_some() || args.cross_encoder.is_some() {
         return Err(crate::error::usage("--score-column and models are two questions: ask one at a time"));
     } else {
         read_scores(file, args, progress)?
     };
-    if clusters.largest_share() > LARGE_CLUSTER && args.draws(labels.len()) > 0 {
+    let clusters = clusters.filter(|_| args.draws(labels.len()) > 0);
+    if let Some(share) = clusters.as_ref().map(Clusters::largest_share).filter(|&share| share > LARGE_CLUSTER) {
         progress.warn(format!(
             "{:.0} % of the pairs are connected through shared questions: the intervals say little",
-            100.0 * clusters.largest_share()
+            100.0 * share
         ));
     }
-    let answers: Vec<Answer> = scored.iter().map(|scored| Answer::new(args, &labels, &clusters, scored)).collect();
+    let answer = |scored: &Scored| Answer::new(args, &labels, clusters.as_ref(), scored);
+    let answers: Vec<Answer> = scored.iter().map(answer).collect();
     if args.json {
         let object: Map<String, Value> =
             answers.iter().map(|answer| (answer.scorer.name().to_string(), answer.json())).collect();
         return Ok(vec![serde_json::to_string_pretty(&object)?]);
     }
-    Ok(lines(&answers, clusters.count))
+    Ok(lines(&answers, clusters.as_ref()))
 }
 
 /// Reads labelled pairs, warns of bad rows, says how many added ones were left out.
@@ -86,17 +88,16 @@ fn added_note(file: &Path, added: usize, kept: usize) -> String {
     format!("{}: {added} added pairs (natural is false) left out, {kept} measured", file.display())
 }
 
-/// Labels, clusters and score columns of a file; texts are not needed.
-fn read_scores(file: &Path, args: &EvaluateArgs, progress: &Progress) -> Result<(Vec<bool>, Clusters, Vec<Scored>)> {
+/// Labels, score columns and, for intervals, clusters of a file; texts are not needed.
+fn read_scores(
+    file: &Path,
+    args: &EvaluateArgs,
+    progress: &Progress,
+) -> Result<(Vec<bool>, Option<Clusters>, Vec<Scored>)> {
     let required = |name, flag| Wanted { name, kind: Kind::Number, flag: Some(flag) };
-    let id = |name| Wanted { name, kind: Kind::Text, flag: None };
     let mut wanted = vec![
         required(args.columns.label_column.as_str(), "--label-column"),
         Wanted { name: "natural", kind: Kind::Number, flag: None },
-        id("qid1"),
-        id("qid2"),
-        id("id_a"),
-        id("id_b"),
     ];
     wanted.extend(args.score_columns.iter().map(|name| required(name.as_str(), "--score-column")));
     let table = columns::read(file, &wanted)?;
@@ -105,7 +106,7 @@ fn read_scores(file: &Path, args: &EvaluateArgs, progress: &Progress) -> Result<
     let (mut bad, mut left_out) = (Vec::new(), 0);
     for row in 0..table.rows() {
         let label = matches!(table.number(0, row), Some(0.0 | 1.0));
-        let finite = (6..wanted.len()).all(|column| table.number(column, row).is_some_and(f64::is_finite));
+        let finite = (2..wanted.len()).all(|column| table.number(column, row).is_some_and(f64::is_finite));
         match (added(row), label && finite) {
             (true, _) => left_out += 1,
             (false, true) => rows.push(row),
@@ -127,20 +128,31 @@ fn read_scores(file: &Path, args: &EvaluateArgs, progress: &Progress) -> Result<
         bail!("{}: no row with a label of 0 or 1 and a score", file.display());
     }
     let labels = rows.iter().map(|&row| table.number(0, row) == Some(1.0)).collect();
-    let ids = [(2, 3), (4, 5)].into_iter().find(|&(a, b)| table.has(a) && table.has(b));
-    let clusters = match ids {
-        Some((a, b)) => {
-            let text = |column, row| table.text(column, row).unwrap_or_default();
-            QuestionPairs::new(rows.iter().map(|&row| (text(a, row), text(b, row)))).clusters()
-        }
-        None => Clusters::singletons(rows.len()),
-    };
+    let clusters = if args.draws(rows.len()) > 0 { Some(clusters_by_id(file, &rows)?) } else { None };
     let scored = args.score_columns.iter().enumerate().map(|(at, name)| Scored {
         scorer: Scorer::Column(name.clone()),
-        scores: rows.iter().filter_map(|&row| table.number(6 + at, row)).collect(),
+        scores: rows.iter().filter_map(|&row| table.number(2 + at, row)).collect(),
         calibrated: None,
     });
     Ok((labels, clusters, scored.collect()))
+}
+
+/// Clusters of the pairs in `rows` by their ids; without id columns every pair is one of its own.
+fn clusters_by_id(file: &Path, rows: &[usize]) -> Result<Clusters> {
+    let id = |name| Wanted { name, kind: Kind::Text, flag: None };
+    for names in [["qid1", "qid2"], ["id_a", "id_b"]] {
+        let table = columns::read(file, &names.map(id))?;
+        if table.has(0) && table.has(1) {
+            let mut numbers: HashMap<&str, u32> = HashMap::new();
+            let mut number = |column, row| {
+                let next = numbers.len() as u32;
+                *numbers.entry(table.text(column, row).unwrap_or_default()).or_insert(next)
+            };
+            let pairs: Vec<(u32, u32)> = rows.iter().map(|&row| (number(0, row), number(1, row))).collect();
+            return Ok(Clusters::new(numbers.len(), &pairs));
+        }
+    }
+    Ok(Clusters::singletons(rows.len()))
 }
 
 /// Scores by the models that the flags name, the built-in bi-encoder when they name none.
@@ -193,161 +205,4 @@ pub(super) fn score_cross_encoder(
         scores: logits.into_iter().map(|logit| calibrator.probability(logit)).collect(),
         calibrated: calibration.probability_threshold.map(f64::from),
     })
-}
-
-/// Everything said of one scorer. Scores and thresholds are in the scorer's own direction.
-struct Answer {
-    scorer: Scorer,
-    figures: PairFigures,
-    intervals: Vec<(&'static str, Option<Interval>)>,
-    /// Where decisions were counted, and why there.
-    threshold: Option<(f64, &'static str, Confusion)>,
-    grid: Option<(f64, f64)>,
-}
-
-impl Answer {
-    fn new(args: &EvaluateArgs, labels: &[bool], clusters: &Clusters, scored: &Scored) -> Self {
-        let sign = scored.scorer.sign();
-        let scores: Vec<f64> = scored.scores.iter().map(|score| sign * score).collect();
-        let ranking = Ranking::new(labels, &scores);
-        let figures = ranking.figures();
-        let wished = [
-            (args.threshold.filter(|_| sign > 0.0), "--threshold"),
-            (scored.calibrated, "the model's calibration"),
-            (figures.best_f1.map(|best| best.threshold), "the best F1 on these pairs"),
-        ];
-        let threshold = wished
-            .into_iter()
-            .find_map(|(threshold, why)| Some((threshold?, why)))
-            .map(|(threshold, why)| (threshold, why, Confusion::at(labels, &scores, threshold)));
-        let intervals = intervals(&ranking, &figures, clusters, args.draws(labels.len()), args.seed);
-        let grid = args.grid.filter(|_| sign > 0.0).map(|step| grid_best_f1(labels, &scores, step));
-        Self { scorer: scored.scorer.clone(), figures, intervals, threshold, grid }
-    }
-
-    fn json(&self) -> Value {
-        let (sign, best, accuracy) = (self.scorer.sign(), self.figures.best_f1, self.figures.best_accuracy);
-        let mut object = json!({
-            "f1": best.map(|best| best.f1),
-            "f1_threshold": best.map(|best| sign * best.threshold),
-            "precision": best.map(|best| best.precision),
-            "recall": best.map(|best| best.recall),
-            "mcc": best.map(|best| best.mcc),
-            "average_precision": self.figures.average_precision,
-            "roc_auc": self.figures.roc_auc,
-            "accuracy": accuracy.map(|accuracy| accuracy.accuracy),
-            "accuracy_threshold": accuracy.map(|accuracy| sign * accuracy.threshold),
-            "pairs": self.figures.pairs,
-            "duplicates": self.figures.positives,
-        });
-        if !self.intervals.is_empty() {
-            let pair = |interval: &Interval| [interval.low, interval.high];
-            let intervals: Map<String, Value> =
-                self.intervals.iter().map(|(name, i)| (name.to_string(), json!(i.as_ref().map(pair)))).collect();
-            object["intervals"] = Value::Object(intervals);
-        }
-        if let Some((threshold, source, confusion)) = &self.threshold {
-            object["at_threshold"] = json!({
-                "threshold": sign * threshold,
-                "source": source,
-                "true_positives": confusion.true_positives,
-                "false_positives": confusion.false_positives,
-                "false_negatives": confusion.false_negatives,
-                "true_negatives": confusion.true_negatives,
-                "f1": confusion.f1(),
-                "precision": confusion.precision(),
-                "recall": confusion.recall(),
-                "accuracy": confusion.accuracy(),
-                "mcc": confusion.mcc(),
-            });
-        }
-        if let Some((f1, threshold)) = self.grid {
-            object["grid"] = json!({ "f1": f1, "threshold": threshold });
-        }
-        object
-    }
-
-    fn interval(&self, name: &str) -> Option<Interval> {
-        self.intervals.iter().find(|(known, _)| *known == name).and_then(|(_, interval)| *interval)
-    }
-}
-
-/// 95 % intervals of the figures; thresholds stay as they were chosen on all pairs. Empty without draws.
-fn intervals(
-    ranking: &Ranking,
-    figures: &PairFigures,
-    clusters: &Clusters,
-    draws: u64,
-    seed: u64,
-) -> Vec<(&'static str, Option<Interval>)> {
-    const NAMES: [&str; 7] = ["f1", "precision", "recall", "mcc", "accuracy", "average_precision", "roc_auc"];
-    if draws == 0 {
-        return Vec::new();
-    }
-    let cluster_of: Vec<u32> = ranking.order().iter().map(|&pair| clusters.of_pair[pair as usize]).collect();
-    let values = resample(clusters.count, draws, seed, |times| {
-        let weight = |rank: usize| u64::from(times[cluster_of[rank] as usize]);
-        let drawn = ranking.weighted_figures(weight, None);
-        let best = figures.best_f1.map(|best| ranking.weighted_confusion(best.threshold, weight));
-        let accurate = figures.best_accuracy.map(|best| ranking.weighted_confusion(best.threshold, weight));
-        let of = |figure: fn(&Confusion) -> f64| best.as_ref().map(figure);
-        [
-            of(Confusion::f1),
-            of(Confusion::precision),
-            of(Confusion::recall),
-            of(Confusion::mcc),
-            accurate.as_ref().map(Confusion::accuracy),
-            drawn.average_precision,
-            drawn.roc_auc,
-        ]
-    });
-    NAMES.into_iter().enumerate().map(|(at, name)| (name, interval(values.iter().map(|draw| draw[at])))).collect()
-}
-
-fn lines(answers: &[Answer], clusters: usize) -> Vec<String> {
-    let headings = ["scorer", "F1", "at", "precision", "recall", "average precision", "ROC AUC", "accuracy", "MCC"];
-    let rows = answers.iter().map(|answer| {
-        let (best, figures) = (answer.figures.best_f1, answer.figures);
-        let said = |name, value| with_interval(value, answer.interval(name));
-        vec![
-            answer.scorer.name().to_string(),
-            said("f1", best.map(|best| best.f1)),
-            figure(best.map(|best| answer.scorer.sign() * best.threshold)),
-            said("precision", best.map(|best| best.precision)),
-            said("recall", best.map(|best| best.recall)),
-            said("average_precision", figures.average_precision),
-            said("roc_auc", figures.roc_auc),
-            said("accuracy", figures.best_accuracy.map(|best| best.accuracy)),
-            said("mcc", best.map(|best| best.mcc)),
-        ]
-    });
-    let mut lines = figure_table(&headings, rows);
-    if let Some(answer) = answers.first() {
-        let figures = &answer.figures;
-        lines.push(format!(
-            "{} pairs, {} of them duplicates, in {clusters} clusters of connected questions",
-            figures.pairs, figures.positives
-        ));
-    }
-    for answer in answers {
-        if let Some((threshold, source, confusion)) = &answer.threshold {
-            lines.push(format!(
-                "{} at {:.4} ({source}): {} true and {} false positives, {} false and {} true negatives; F1 {:.3}, \
-                 precision {:.3}, recall {:.3}",
-                answer.scorer.name(),
-                answer.scorer.sign() * threshold,
-                confusion.true_positives,
-                confusion.false_positives,
-                confusion.false_negatives,
-                confusion.true_negatives,
-                confusion.f1(),
-                confusion.precision(),
-                confusion.recall(),
-            ));
-        }
-        if let Some((f1, threshold)) = answer.grid {
-            lines.push(format!("{} on the grid: F1 {f1:.4} at {threshold:.4}", answer.scorer.name()));
-        }
-    }
-    lines
 }

@@ -1,0 +1,33 @@
+//! `mine models export`: any model that can be read, as a folder that Python opens.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::device::plain_cpu;
+use crate::models::bi_encoder::BiEncoder;
+use crate::models::calibration;
+use crate::models::cross_encoder::CrossEncoder;
+use crate::models::folder::ModelFolder;
+use crate::models::folder_writer::FolderWriter;
+use crate::models::kind::Kind;
+use crate::models::siamese::SiameseClassifier;
+
+/// Writes the model of `folder` into the new folder `output`: f32 weights whatever they were stored as, the old
+/// layout of sentence-transformers, its calibration beside it.
+pub fn export(folder: &ModelFolder, output: &Path) -> Result<()> {
+    let (writer, device) = (FolderWriter::new(output)?, &plain_cpu());
+    match Kind::of(folder)? {
+        Kind::BiEncoder => BiEncoder::load(folder, device)?.write(&writer)?,
+        Kind::CrossEncoder => CrossEncoder::load(folder, device)?.write(&writer)?,
+        Kind::Siamese => SiameseClassifier::load(folder, device)?.write(&writer)?,
+    }
+    if folder.has(calibration::FILE) {
+        // the numbers are the same, but the files that a calibration is tied to are others
+        let mut measured = calibration::read(folder)?;
+        let is_tied = measured.model.is_some();
+        measured.model = is_tied.then(|| writer.fingerprint()).transpose()?;
+        writer.json(calibration::FILE, &serde_json::to_value(measured)?)?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,40 @@
+//! What a model folder holds.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::models::folder::ModelFolder;
+use crate::models::siamese::SiameseClassifier;
+
+/// What a folder's model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    BiEncoder,
+    CrossEncoder,
+    Siamese,
+}
+
+impl Kind {
+    /// By what the folder says of itself: the kind that sentence-transformers 5.4 and later write, a siamese head, or
+    /// the architecture in `config.json`.
+    pub fn of(folder: &ModelFolder) -> Result<Self> {
+        let named: Value = folder.json("config_sentence_transformers.json")?.unwrap_or_default();
+        let config: Value = folder.require_json("config.json")?;
+        let classifies =
+            || config.get("architectures").is_some_and(|names| names.to_string().contains("ForSequenceClassification"));
+        Ok(match named.get("model_type").and_then(Value::as_str) {
+            _ if SiameseClassifier::is_in(folder) => Self::Siamese,
+            Some("CrossEncoder") => Self::CrossEncoder,
+            _ if !folder.has("modules.json") && classifies() => Self::CrossEncoder,
+            _ => Self::BiEncoder,
+        })
+    }
+    /// What to call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BiEncoder => "bi-encoder",
+            Self::CrossEncoder => "cross-encoder",
+            Self::Siamese => "siamese classifier",
+        }
+    }
+}
