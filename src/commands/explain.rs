@@ -156,7 +156,7 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
             why = vec!["the texts are the same after normalisation: a run joins them without asking a model".into()];
         }
         (None, false) => {
-            why.insert(0, format!("the cosine is below the floor {floor}: a run would not look at the pair"))
+            why = vec![format!("the cosine is below the floor {floor}: a run would not look at the pair")];
         }
         (None, true) => {
             why.insert(0, format!("the cosine reaches the floor {floor}: a candidate, if among the k nearest"));

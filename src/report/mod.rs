@@ -6,7 +6,7 @@
 //! its script element. Whatever the size of the run the page stays under 10 MB, and says what it left out.
 //!
 //! [`page::render`] makes the page from a [`source::Source`], which a run has in memory and `mine report` reads back;
-//! pairs come as a stream ([`tally`]). The template, its style and its script are in `templates/`.
+//! pairs come as a stream (`tally`). The template, its style and its script are in `templates/`.
 
 mod charts;
 mod clusters;
