@@ -49,7 +49,6 @@ impl Item {
 
 /// The trainable part of a model of any kind.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a training holds one of them")]
 pub enum Network {
     Bi(BiEncoderModel),
     Cross(CrossEncoderModel),
@@ -136,7 +135,6 @@ impl ModuleMapper for TokenRows {
 }
 
 /// A model under training: network, tokenizer and the folder whose files go into the new one.
-#[expect(clippy::large_enum_variant, reason = "a training holds one of them")]
 pub enum Trainee {
     Bi(BiEncoder),
     Cross(CrossEncoder),
