@@ -23,6 +23,7 @@ smoke:
 fixtures:
     python3 fixtures/make_questions.py
     python3 fixtures/make_reference.py
+    python3 fixtures/make_losses_reference.py
     python3 fixtures/make_families.py
 
 # remake the built-in bi-encoder from the original in `model`

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::error::{hint, usage};
 use crate::models::built_in;
-use crate::models::calibration;
+use crate::models::calibration::{self, Calibration};
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::progress::{Progress, readable};
@@ -121,7 +121,6 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     let model = run.model()?;
     let writer = FolderWriter::new(&model)?;
     trainee.write(&writer)?;
-    writer.json(calibration::FILE, &serde_json::to_value(&calibration)?)?;
     let record = Record {
         fingerprint,
         from: from.name(),
@@ -138,6 +137,8 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     };
     run_folder::write_record(&writer, &record)?;
     writer.finish()?;
+    let measured = ModelFolder::open(&model)?.fingerprint()?;
+    calibration::write(&model.join(calibration::FILE), &Calibration { model: Some(measured), ..calibration })?;
     run.publish(&model, &options.output)?;
     progress.say(&format!("wrote {}", options.output.display()));
     Ok(())
