@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::Calibrator;
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
+use crate::models::folder_writer::FolderWriter;
 use crate::tables::write::{folder_of, publish, temporary_in};
 
 /// File name inside a model folder.
@@ -71,4 +72,15 @@ pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
     serde_json::to_writer_pretty(&mut file, calibration).with_context(failed)?;
     writeln!(file).with_context(failed)?;
     publish(file, path)
+}
+
+/// Writes the calibration of `source`, if it has one, beside a model that was just made of it: the numbers are the same,
+/// or within what 8 bits cost, but the files that it is tied to are others.
+pub fn carry_over(source: &ModelFolder, writer: &FolderWriter) -> Result<()> {
+    if !source.has(FILE) {
+        return Ok(());
+    }
+    let mut measured = read(source)?;
+    measured.model = measured.model.map(|_| writer.fingerprint()).transpose()?;
+    writer.write(FILE, format!("{}\n", serde_json::to_string_pretty(&measured)?).as_bytes())
 }

@@ -16,10 +16,11 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
     let writer = FolderWriter::new(output)?;
     let origin = model.path("model.safetensors");
     let weights = quantised::compress(&model.require("model.safetensors")?, &origin)?;
-    for file in model.config_files()?.into_iter().chain([calibration::FILE.to_string()]) {
+    for file in model.config_files()? {
         writer.copy(model, &[&file])?;
     }
     writer.write("model.safetensors", &weights)?;
+    calibration::carry_over(model, &writer)?;
     writer.finish()
 }
 

@@ -22,12 +22,6 @@ pub fn export(folder: &ModelFolder, output: &Path) -> Result<()> {
         Kind::CrossEncoder => CrossEncoder::load(folder, device)?.write(&writer)?,
         Kind::Siamese => SiameseClassifier::load(folder, device)?.write(&writer)?,
     }
-    if folder.has(calibration::FILE) {
-        // the numbers are the same, but the files that a calibration is tied to are others
-        let mut measured = calibration::read(folder)?;
-        let is_tied = measured.model.is_some();
-        measured.model = is_tied.then(|| writer.fingerprint()).transpose()?;
-        writer.json(calibration::FILE, &serde_json::to_value(measured)?)?;
-    }
+    calibration::carry_over(folder, &writer)?;
     writer.finish()
 }
