@@ -52,7 +52,13 @@ fn curve(kind: Kind, folder: &str, loss: &str, reference: &Value, case: &Value) 
     };
     let adamw = AdamWConfig { weight_decay: number("weight_decay"), ..AdamWConfig::default() };
     let mut learner = Learner { network: trainee.network().with_dropout(0.0), optimizer: AdamW::new(adamw), config };
-    batches.iter().map(|batch| learner.step(&[inputs.batch(batch, 0)]).unwrap().loss).collect()
+    let mut losses = Vec::new();
+    for batch in &batches {
+        let figures;
+        (learner, figures) = learner.step(&[inputs.batch(batch, 0)]).unwrap();
+        losses.push(figures.loss);
+    }
+    losses
 }
 
 #[test]
