@@ -95,6 +95,11 @@ fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
+/// Whether `folder` has any checkpoint.
+pub fn exists(folder: &Path) -> Result<bool> {
+    Ok(!list(folder, CHECKPOINT)?.is_empty())
+}
+
 /// Brings the learner to the latest checkpoint of `folder`; `None` when it has none.
 pub fn resume(folder: &Path, learner: &mut Learner) -> Result<Option<History>> {
     let Some((updates, path)) = list(folder, CHECKPOINT)?.pop() else { return Ok(None) };

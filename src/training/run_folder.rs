@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::hint;
 use crate::models::folder_writer::FolderWriter;
+use crate::training::checkpoint;
 
 const IDENTITY: &str = "run.json";
 
@@ -62,7 +63,8 @@ impl RunFolder {
         };
         match known {
             Some(known) if known.fingerprint == fingerprint => {}
-            Some(_) if !force => {
+            // a run that failed before its first checkpoint holds nothing worth keeping
+            Some(_) if !force && checkpoint::exists(path)? => {
                 return Err(hint(
                     format!("{} holds a training with other options, pairs or models", path.display()),
                     "choose another --run, or add --force to begin anew there",

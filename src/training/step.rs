@@ -61,8 +61,9 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// One update from the mean gradient of `batches`.
-    pub fn step(&mut self, batches: &[Batch]) -> Result<StepFigures> {
+    /// One update from the mean gradient of `batches`. Takes the learner and gives it back, so that weights which nobody
+    /// else holds are changed in place.
+    pub fn step(mut self, batches: &[Batch]) -> Result<(Self, StepFigures)> {
         let done = self.optimizer.updates;
         let (mut loss, mut parts) = (0.0, Vec::new());
         for (number, batch) in batches.iter().enumerate() {
@@ -84,8 +85,8 @@ impl Learner {
         );
         gradients::clip(&mut gradient, norm, self.config.max_norm);
         let rate = self.config.schedule.rate(done as usize);
-        self.network = self.optimizer.update(self.network.clone(), &gradient, rate);
-        Ok(StepFigures { loss, rate, norm })
+        self.network = self.optimizer.update(self.network, &gradient, rate);
+        Ok((self, StepFigures { loss, rate, norm }))
     }
 }
 

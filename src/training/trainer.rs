@@ -115,7 +115,8 @@ pub fn train(
     }
     while history.steps.len() < plan.steps && !is_over(&history, config, started) {
         let step = history.steps.len();
-        let figures = learner.step(&plan.of_step(step, inputs))?;
+        let figures;
+        (learner, figures) = learner.step(&plan.of_step(step, inputs))?;
         history.steps.push(figures);
         let done = step + 1;
         task.note(&format!("step {done} of {}, loss {:.4}", plan.steps, figures.loss));
