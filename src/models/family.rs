@@ -1,6 +1,6 @@
 //! What sets the encoder families apart: names in `config.json`, names of tensors, and how tokens get their positions.
 //!
-//! All four are the post-norm transformer of [`crate::models::layer`]. The tables here are the only place that knows a
+//! All four are the post-norm transformer of `layer.rs`. The tables here are the only place that knows a
 //! Hugging Face name: the same table serves reading and writing.
 
 use crate::models::{bert, distilbert, mpnet, roberta};

@@ -66,8 +66,9 @@ impl AdamW {
 /// What one update does to every number.
 #[derive(Clone, Copy)]
 struct Step {
-    beta1: f32,
+    one_minus_beta1: f32,
     beta2: f32,
+    one_minus_beta2: f32,
     epsilon: f32,
     /// `η / (1 − β₁ᵗ)`
     size: f32,
@@ -79,8 +80,10 @@ impl Step {
     fn new(config: &AdamWConfig, updates: u64, rate: f64) -> Self {
         let updates = updates as i32;
         Self {
-            beta1: config.beta1 as f32,
+            // 1 − β rounded once, as torch has it: 1 − 0.999 in f32 alone is off in the fifth digit
+            one_minus_beta1: (1.0 - config.beta1) as f32,
             beta2: config.beta2 as f32,
+            one_minus_beta2: (1.0 - config.beta2) as f32,
             epsilon: config.epsilon as f32,
             size: (rate / (1.0 - config.beta1.powi(updates))) as f32,
             second_scale: (1.0 / (1.0 - config.beta2.powi(updates)).sqrt()) as f32,
@@ -90,8 +93,8 @@ impl Step {
     /// `gradient` empty stands for zeros.
     fn apply(self, weights: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32], keep: f32) {
         let one = |p: &mut f32, m: &mut f32, v: &mut f32, g: f32| {
-            *m += (g - *m) * (1.0 - self.beta1);
-            *v = *v * self.beta2 + g * g * (1.0 - self.beta2);
+            *m += (g - *m) * self.one_minus_beta1;
+            *v = *v * self.beta2 + g * g * self.one_minus_beta2;
             *p = *p * keep - self.size * *m / (v.sqrt() * self.second_scale + self.epsilon);
         };
         let moments = first.iter_mut().zip(second);

@@ -168,7 +168,9 @@ fn plan(items: &[Item]) -> (Vec<usize>, Vec<Range<usize>>) {
         seen += items[item].tokens();
         let left = items.len() - at - 1;
         let due = seen * parts >= tokens * (ranges.len() + 1);
-        if (due && left + ranges.len() + 1 >= parts) || left == 0 {
+        // what is left must still make the parts that are missing, of one item each at least
+        let needed = left + ranges.len() < parts;
+        if due || needed || left == 0 {
             ranges.push(start..at + 1);
             start = at + 1;
         }

@@ -2,10 +2,10 @@
 //!
 //! | asked with | answers | file |
 //! |---|---|---|
-//! | `--pairs` | how well scores tell labelled pairs apart | [`pairs`] |
-//! | `--run --gold` | what a finished run found of the known duplicates, and where it lost the others | [`mining`] |
-//! | `--sample` | precision and recall of a run from a labelled sample of its pairs | [`sample`] |
-//! | `--compare` | several models on the same pairs, thresholds chosen on one file and scored on another | [`compare`] |
+//! | `--pairs` | how well scores tell labelled pairs apart | `pairs.rs` |
+//! | `--run --gold` | what a finished run found of the known duplicates, and where it lost the others | `mining.rs` |
+//! | `--sample` | precision and recall of a run from a labelled sample of its pairs | `sample.rs` |
+//! | `--compare` | several models on the same pairs, thresholds chosen on one file and scored on another | `compare.rs` |
 
 mod compare;
 mod mining;
