@@ -44,27 +44,74 @@ pub struct ClusterScores {
 ///
 /// When the two slices differ in length.
 pub fn compare<G: Copy + Eq + Hash, P: Copy + Eq + Hash>(gold: &[G], predicted: &[P]) -> ClusterScores {
-    assert_eq!(gold.len(), predicted.len(), "gold and predicted labels must be of the same items");
-    let (gold, gold_sizes) = dense(gold.iter().copied());
-    let (predicted, predicted_sizes) = dense(predicted.iter().copied());
-    // In the order of first appearance, not of the hash map, so that the sums below are the same bits every run.
-    let (cell_of, cell_sizes) = dense(gold.iter().copied().zip(predicted.iter().copied()));
-    let mut cells = vec![(0, 0); cell_sizes.len()];
-    for (item, &cell) in cell_of.iter().enumerate() {
-        cells[cell] = (gold[item], predicted[item]);
+    let contingency = Contingency::new(gold, predicted);
+    contingency.scores(&vec![1; contingency.gold_clusters()])
+}
+
+/// How many items each gold cluster shares with each predicted one: counted once, scored as often as a bootstrap needs.
+#[derive(Debug)]
+pub struct Contingency {
+    /// Gold cluster, predicted cluster and their common items, in the order of first appearance, not of a hash map, so
+    /// that sums are the same bits every run.
+    cells: Vec<(usize, usize, f64)>,
+    gold_sizes: Vec<u64>,
+    predicted_clusters: usize,
+}
+
+impl Contingency {
+    /// # Panics
+    ///
+    /// When the two slices differ in length.
+    pub fn new<G: Copy + Eq + Hash, P: Copy + Eq + Hash>(gold: &[G], predicted: &[P]) -> Self {
+        assert_eq!(gold.len(), predicted.len(), "gold and predicted labels must be of the same items");
+        let (gold, gold_sizes) = dense(gold.iter().copied());
+        let (predicted, predicted_sizes) = dense(predicted.iter().copied());
+        let (cell_of, cell_sizes) = dense(gold.iter().copied().zip(predicted.iter().copied()));
+        let mut cells: Vec<(usize, usize, f64)> = cell_sizes.iter().map(|&n| (0, 0, n as f64)).collect();
+        for (item, &cell) in cell_of.iter().enumerate() {
+            (cells[cell].0, cells[cell].1) = (gold[item], predicted[item]);
+        }
+        Self { cells, gold_sizes, predicted_clusters: predicted_sizes.len() }
     }
 
-    let items = gold.len() as f64;
-    let share = |sizes: &[u64], side: fn((usize, usize)) -> usize| -> f64 {
-        let right = cells.iter().zip(&cell_sizes).map(|(&cell, &n)| (n * n) as f64 / sizes[side(cell)] as f64);
-        ratio(right.sum(), items)
-    };
-    let both = pairs(&cell_sizes);
-    let (in_gold, in_predicted) = (pairs(&gold_sizes), pairs(&predicted_sizes));
-    ClusterScores {
-        pairwise: PrecisionRecall::new(ratio(both, in_predicted), ratio(both, in_gold)),
-        bcubed: PrecisionRecall::new(share(&predicted_sizes, |cell| cell.1), share(&gold_sizes, |cell| cell.0)),
-        adjusted_rand: adjusted_rand(both, in_gold, in_predicted, items * (items - 1.0) / 2.0),
+    /// Gold clusters there are, numbered in order of first appearance.
+    pub fn gold_clusters(&self) -> usize {
+        self.gold_sizes.len()
+    }
+
+    /// Scores when gold cluster g counts `times[g]` times. A pair of items of two gold clusters counts as often as one
+    /// is there times as often as the other is; copies of one gold cluster are never held against each other.
+    pub fn scores(&self, times: &[u32]) -> ClusterScores {
+        let times = |gold: usize| f64::from(times[gold]);
+        // by predicted cluster: items, and the sum of their squares by gold cluster
+        let mut within = vec![(0.0, 0.0); self.predicted_clusters];
+        let mut both = 0.0;
+        for &(gold, predicted, n) in &self.cells {
+            let items = n * times(gold);
+            within[predicted].0 += items;
+            within[predicted].1 += items * items;
+            both += times(gold) * pairs(n);
+        }
+        let wrong: f64 = within.iter().map(|(items, squares)| (items * items - squares) / 2.0).sum();
+        let (mut items, mut squares, mut in_gold) = (0.0, 0.0, 0.0);
+        for (gold, &size) in self.gold_sizes.iter().enumerate() {
+            let here = size as f64 * times(gold);
+            items += here;
+            squares += here * here;
+            in_gold += times(gold) * pairs(size as f64);
+        }
+        let all = in_gold + (items * items - squares) / 2.0;
+        let (mut right_of_predicted, mut right_of_gold) = (0.0, 0.0);
+        for &(gold, predicted, n) in &self.cells {
+            let others = within[predicted].0 - n * times(gold);
+            right_of_predicted += times(gold) * n * n / (n + others);
+            right_of_gold += times(gold) * n * n / self.gold_sizes[gold] as f64;
+        }
+        ClusterScores {
+            pairwise: PrecisionRecall::new(ratio(both, both + wrong), ratio(both, in_gold)),
+            bcubed: PrecisionRecall::new(ratio(right_of_predicted, items), ratio(right_of_gold, items)),
+            adjusted_rand: adjusted_rand(both, in_gold, both + wrong, all),
+        }
     }
 }
 
@@ -102,9 +149,9 @@ fn dense<L: Eq + Hash>(labels: impl Iterator<Item = L>) -> (Vec<usize>, Vec<u64>
     (numbers.collect(), sizes)
 }
 
-/// Pairs of items within clusters of these sizes.
-fn pairs(sizes: &[u64]) -> f64 {
-    sizes.iter().map(|&n| n * (n - 1) / 2).sum::<u64>() as f64
+/// Pairs among n items.
+fn pairs(n: f64) -> f64 {
+    n * (n - 1.0) / 2.0
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -143,6 +190,18 @@ mod tests {
             }
             assert_near(scores.adjusted_rand, &case["adjusted_rand"], &format!("{name} adjusted Rand"));
         }
+    }
+
+    /// Two gold clusters of two, one predicted cluster: of the cross pairs, as many as one times the other.
+    #[test]
+    fn a_gold_cluster_that_counts_twice_is_two_clusters() {
+        let contingency = Contingency::new(&[1, 1, 2, 2], &[5, 5, 5, 5]);
+        let scores = contingency.scores(&[2, 1]);
+        // right pairs 2 + 1, wrong ones 2 · 2 · (2 · 1)
+        assert_eq!(scores.pairwise, PrecisionRecall::new(3.0 / 11.0, 1.0));
+        // items of the first see 2 of 4, of the other 2 of 6
+        assert_eq!(scores.bcubed, PrecisionRecall::new((4.0 * 0.5 + 2.0 / 3.0) / 6.0, 1.0));
+        assert_eq!(contingency.scores(&[0, 1]).pairwise, PrecisionRecall::new(1.0, 1.0));
     }
 
     #[test]

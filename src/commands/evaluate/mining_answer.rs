@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::evaluate::mining::Mined;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::metrics::bootstrap::{Interval, interval, resample};
-use crate::metrics::clusters::{self, ClusterScores};
+use crate::metrics::clusters::{ClusterScores, Contingency};
 use crate::metrics::gold::{Fate, Funnel, Gold};
 use crate::metrics::pairs::Ranking;
 use crate::metrics::retrieval::{self, RankedHits};
@@ -284,8 +284,7 @@ fn retrieval(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws:
     RANKS.into_iter().map(at).collect()
 }
 
-/// The clustering of the questions that the labels mention. A gold cluster drawn twice is two clusters, and so are the
-/// predicted ones that its questions are in.
+/// The clustering of the questions that the labels mention.
 fn cluster_figures(gold: &Gold, predicted: &[u32], draws: &Draws) -> Vec<Figure> {
     let names = [
         "pairwise_precision",
@@ -311,16 +310,9 @@ fn cluster_figures(gold: &Gold, predicted: &[u32], draws: &Draws) -> Vec<Figure>
     };
     let gold_labels = gold.labels(predicted.len());
     let predicted: Vec<u32> = gold.mentioned.iter().map(|&text| predicted[text as usize]).collect();
-    let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
-    gold_labels.iter().enumerate().for_each(|(item, &cluster)| members.entry(cluster).or_default().push(item));
-    let mut groups: Vec<Vec<usize>> = members.into_values().collect();
-    groups.sort_unstable();
-    let drawn = resample(groups.len(), draws.count, draws.seed, |times| {
-        let copies = groups.iter().zip(times).flat_map(|(group, &times)| (0..times).map(move |copy| (group, copy)));
-        let items: Vec<(usize, u32)> =
-            copies.flat_map(|(group, copy)| group.iter().map(move |&item| (item, copy))).collect();
-        let labels = |of: &[u32]| -> Vec<(u32, u32)> { items.iter().map(|&(item, copy)| (of[item], copy)).collect() };
-        values(clusters::compare(&labels(&gold_labels), &labels(&predicted)))
-    });
-    figures(names, values(clusters::compare(&gold_labels, &predicted)), &drawn)
+    let contingency = Contingency::new(&gold_labels, &predicted);
+    let drawn =
+        resample(contingency.gold_clusters(), draws.count, draws.seed, |times| values(contingency.scores(times)));
+    let all = vec![1; contingency.gold_clusters()];
+    figures(names, values(contingency.scores(&all)), &drawn)
 }
