@@ -26,12 +26,11 @@ fixtures:
     python3 fixtures/make_losses_reference.py
     python3 fixtures/make_families.py
 
-# remake the built-in bi-encoder from the original in `model`
-built-in model="../shared/models/all-MiniLM-L6-v2":
-    cp fixtures/models/built-in/dupmine.json /tmp/dupmine.json
+# remake the built-in bi-encoder from the original in `model`, and measure it on `dev`
+built-in model="../shared/models/all-MiniLM-L6-v2" dev="../shared/data/qqp/dev.parquet":
     rm -rf fixtures/models/built-in.new
     cargo run --release -- models compress --input {{model}} --output fixtures/models/built-in.new
-    cp /tmp/dupmine.json fixtures/models/built-in.new/
+    cargo run --release -- calibrate --pairs {{dev}} --bi-encoder fixtures/models/built-in.new
     rm -rf fixtures/models/built-in
     mv fixtures/models/built-in.new fixtures/models/built-in
 

@@ -1,13 +1,12 @@
 //! Where tensors live. The only file that knows which backends this binary was built with.
 
 use std::fmt;
-use std::panic::{catch_unwind, set_hook, take_hook};
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::usage;
+use crate::error::{quietly, usage};
 use crate::progress::Progress;
 use crate::text::batch::Cut;
 
@@ -214,21 +213,6 @@ fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
         (4096.0, device) => Ok(device),
         (other, _) => Err(format!("a product of ones sums to {other}, expected 4096")),
     }
-}
-
-/// Backends panic when a driver or a library is missing: the panic's message as an error, and nothing on stderr.
-fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
-    let hook = take_hook();
-    set_hook(Box::new(|_| {}));
-    let result = catch_unwind(work);
-    set_hook(hook);
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("it failed without a message");
-        // libtorch adds a trace of its calls, with its newlines escaped
-        let first = text.lines().next().and_then(|line| line.split("\\n").next()).unwrap_or(text);
-        first.rsplit("value: ").next().unwrap_or(first).trim().to_string()
-    })
 }
 
 /// What this build has.

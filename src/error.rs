@@ -3,6 +3,8 @@
 //! Errors are `anyhow` errors; the types here ride along inside so that `main` can tell a wrong command line (exit
 //! code 2) and an interruption (130) from a failure (1), and print a hint on a line of its own.
 
+use std::panic::{catch_unwind, set_hook, take_hook};
+
 use thiserror::Error;
 
 /// The command line or a pipeline file asks for something that cannot be: exit code 2.
@@ -52,4 +54,20 @@ pub fn render(error: &anyhow::Error) -> String {
         text.push_str(&format!("\nhint: {}", hinted.hint));
     }
     text
+}
+
+/// Some libraries panic where they should fail: backends when a driver is missing, tokenizers on a damaged file. The
+/// panic's message as an error, and nothing on stderr.
+pub fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let result = catch_unwind(work);
+    set_hook(hook);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or("it failed without a message");
+        // libtorch adds a trace of its calls, with its newlines escaped
+        let first = text.lines().next().and_then(|line| line.split("\\n").next()).unwrap_or(text);
+        first.rsplit("value: ").next().unwrap_or(first).trim().to_string()
+    })
 }

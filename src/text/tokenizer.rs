@@ -8,6 +8,8 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationParams, TruncationStrategy};
 use tokenizers::{EncodeInput, Encoding};
 
+use crate::error::quietly;
+
 /// What a model asks of its tokenizer.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -66,7 +68,8 @@ impl Tokenizer {
     /// longer at each step.
     pub fn from_bytes(json: &[u8], limits: Limits, origin: &Path) -> Result<Self> {
         let at = |e: &dyn std::fmt::Display| anyhow!("{}: not a tokenizer file: {e}", origin.display());
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| at(&e))?;
+        let read = quietly(|| tokenizers::Tokenizer::from_bytes(json)).map_err(|e| at(&e))?;
+        let mut inner = read.map_err(|e| at(&e))?;
         ensure!(limits.tokens > 3, "{}: max_seq_length {} leaves no room for text", origin.display(), limits.tokens);
         let size = inner.get_vocab_size(true);
         ensure!(

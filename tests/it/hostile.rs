@@ -261,3 +261,15 @@ fn shards_are_read_and_pickles_are_refused_with_the_command_that_converts_them()
     let error = mine_fails(&["models", "export", "--input", text(&model), "--output", text(&output)], 1);
     assert!(error.contains("pytorch_model.bin is a pickle") && error.contains("python -c \"from"), "{error}");
 }
+
+/// The tokenizers crate panics on this one.
+#[test]
+fn a_decoder_of_no_kind_is_refused() {
+    let work = folder();
+    let model = whole(work.path());
+    let mut json: Value = serde_json::from_slice(&std::fs::read(model.join("tokenizer.json")).unwrap()).unwrap();
+    json["decoder"] = Value::from(7);
+    std::fs::write(model.join("tokenizer.json"), json.to_string()).unwrap();
+    let error = format!("{:#}", BiEncoder::load(&ModelFolder::open(&model).unwrap(), &Device::flex()).err().unwrap());
+    assert!(error.contains("tokenizer.json: not a tokenizer file"), "{error}");
+}
