@@ -5,7 +5,8 @@
 #   benches/devices.sh rerank DEVICE PRECISION [TOKENS...]   the same with a cross-encoder
 # On a GPU, for instance: parity cuda; embed cuda bf16 16384 65536 262144; rehearsed with cpu and tch.
 # MINE is the binary, PEER a Python with sentence-transformers (without it, no peer), QUESTIONS and MODEL what is embedded
-# (default: ../shared), CROSS a cross-encoder folder, LIMIT the number of questions.
+# (default: ../shared), CROSS a cross-encoder folder, LIMIT the number of questions. MINE_LIBRARY_PATH is LD_LIBRARY_PATH for MINE alone: its
+# libtorch need not be that of PEER.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mine=${MINE:-target/release/mine}
@@ -22,7 +23,11 @@ mkdir -p "$work"
 export HF_HUB_OFFLINE=1
 
 # name, then arguments: a run from an empty folder
-run() { name=$1; shift; rm -rf "${work:?}/$name"; "$mine" --quiet --output "$work/$name" --threshold 0.75 --min-cosine 0.75 "$@" 2>/dev/null; }
+run() {
+    name=$1; shift
+    rm -rf "${work:?}/$name"
+    LD_LIBRARY_PATH=${MINE_LIBRARY_PATH:-${LD_LIBRARY_PATH:-}} "$mine" --quiet --output "$work/$name" --threshold 0.75 "$@"
+}
 
 parity() {
     for folder in fixtures/models/*/; do
@@ -33,9 +38,9 @@ parity() {
             cross-encoder) arguments=(--bi-encoder built-in --cross-encoder "$folder" --second-order-margin 1000) ;;
             *) continue ;;
         esac
-        run "$name-reference" --input fixtures/questions.parquet --device cpu "${arguments[@]}"
+        run "$name-reference" --min-cosine 0.75 --input fixtures/questions.parquet --device cpu "${arguments[@]}"
         for precision in f32 bf16; do
-            run "$name-$precision" --input fixtures/questions.parquet --device "$device" --precision $precision "${arguments[@]}"
+            run "$name-$precision" --min-cosine 0.75 --input fixtures/questions.parquet --device "$device" --precision $precision "${arguments[@]}"
             "$python" benches/compare_runs.py "$work/$name-reference" "$work/$name-$precision"
         done
     done
@@ -67,7 +72,7 @@ case $what in
     embed)
         precision=${1:-f32}; shift || true
         budgets=("${@:-}")
-        speed embed "$precision"
+        speed embed "$precision" --min-cosine 0.75
         "$python" benches/peer_devices.py embed "$model" "$work/questions.parquet" "$precision" ;;
     rerank)
         precision=${1:-f32}; shift || true
