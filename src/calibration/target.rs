@@ -1,5 +1,7 @@
 //! A threshold for a wished-for precision or recall, or the reason why the labels cannot tell one.
 
+use std::collections::HashSet;
+
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::confusion::Confusion;
 
@@ -82,7 +84,17 @@ pub fn operating_point(
         target.of(&counts)
     });
     let predicted = confusion.true_positives + confusion.false_positives;
-    match interval(drawn) {
+    let counts = |pair: usize| match target {
+        Target::Precision(_) => scores[pair] >= threshold,
+        Target::Recall(_) => labels[pair],
+    };
+    let independent: HashSet<u32> =
+        (0..labels.len()).filter(|&pair| counts(pair)).map(|pair| clusters.of_pair[pair]).collect();
+    let value = target.of(&confusion).unwrap_or(1.0);
+    // where every pair that counts is right, so is every draw: what is left is how few they are
+    let few = wilson(value, independent.len() as f64);
+    let drawn = interval(drawn).map(|i| Interval { low: i.low.min(few.low), high: i.high.max(few.high) });
+    match drawn {
         Some(interval) if interval.high - interval.low <= WIDEST => Ok(Operating { threshold, confusion, interval }),
         Some(Interval { low, high }) => Err(format!(
             "too few labelled pairs to tell {}: at threshold {threshold:.4}, which {predicted} pairs reach, its 95 % \
@@ -91,6 +103,15 @@ pub fn operating_point(
         )),
         None => Err(format!("too few labelled pairs to tell {}: {predicted} reach the threshold", target.name())),
     }
+}
+
+/// The 95 % score interval of a share `value` seen among `n` (Wilson 1927).
+fn wilson(value: f64, n: f64) -> Interval {
+    const Z: f64 = 1.959_963_984_540_054;
+    let scale = 1.0 + Z * Z / n;
+    let middle = (value + Z * Z / (2.0 * n)) / scale;
+    let half = Z * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt() / scale;
+    Interval { low: middle - half, high: middle + half }
 }
 
 /// The confusion matrix at each of the distinct `thresholds`, highest first.
@@ -150,5 +171,13 @@ mod tests {
         let refused = |target| operating_point(target, &labels, &scores, &clusters, 200, 1).unwrap_err();
         assert!(refused(Target::Precision(0.95)).contains("the highest on these 4 pairs is 0.667"));
         assert!(refused(Target::Recall(0.5)).contains("too few labelled pairs"));
+
+        // ten right out of ten is no proof of 0.99, though every draw of them is perfect
+        let (labels, scores): (Vec<bool>, Vec<f64>) = (0..40).map(|i| (i < 10, 1.0 - f64::from(i) / 40.0)).unzip();
+        let clusters = Clusters::singletons(40);
+        for target in [Target::Precision(0.99), Target::Recall(1.0)] {
+            let why = operating_point(target, &labels, &scores, &clusters, 200, 1).unwrap_err();
+            assert!(why.contains("0.722 to 1.000"), "{why}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::calibration::Calibrator;
 use crate::calibration::choose::{Choice, ScoreKind, choose};
 use crate::calibration::target::{Operating, Target, operating_point};
+use crate::commands::evaluate::added_note;
 use crate::commands::model;
 use crate::device::DeviceChoice;
 use crate::error::{hint, usage};
@@ -51,6 +52,9 @@ pub struct CalibrateArgs {
     /// The highest threshold with this recall
     #[arg(long, value_name = "SHARE")]
     target_recall: Option<f64>,
+    /// Measure pairs whose column `natural` is false too: added ones, which shift the share of duplicates
+    #[arg(long)]
+    include_added: bool,
     /// Share of the duplicates that the candidate floor keeps
     #[arg(long, default_value_t = 0.99, value_name = "SHARE")]
     keep: f64,
@@ -104,10 +108,17 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     if let Some(warning) = read.warning() {
         progress.warn(warning);
     }
+    let (all, measured) = (read.pairs.len(), natural(args, &read.pairs).count());
+    if measured == 0 {
+        bail!("{}: every pair is marked as added (natural is false); --include-added keeps them", args.pairs.display());
+    }
+    if measured < all {
+        progress.say(&added_note(&args.pairs, all - measured, measured));
+    }
     let measured = measure(args, &folder, is_cross_encoder, &read.pairs, progress)?;
     calibration::write(&output, &measured.calibration)?;
     progress.say(&format!("calibration written to {}", output.display()));
-    let labels: Vec<bool> = natural(&read.pairs).map(|pair| pair.is_duplicate).collect();
+    let labels: Vec<bool> = natural(args, &read.pairs).map(|pair| pair.is_duplicate).collect();
     if args.json { Ok(vec![measured.json(&labels)?]) } else { Ok(measured.lines(&labels)) }
 }
 
@@ -122,8 +133,10 @@ fn output(args: &CalibrateArgs, folder: &ModelFolder) -> Result<PathBuf> {
     }
 }
 
-fn natural(pairs: &[LabelledPair]) -> impl Iterator<Item = &LabelledPair> {
-    pairs.iter().filter(|pair| pair.natural)
+/// The pairs that measure.
+fn natural<'a>(args: &CalibrateArgs, pairs: &'a [LabelledPair]) -> impl Iterator<Item = &'a LabelledPair> {
+    let include_added = args.include_added;
+    pairs.iter().filter(move |pair| pair.natural || include_added)
 }
 
 fn measure(
@@ -138,8 +151,8 @@ fn measure(
         let texts: Vec<(&str, &str)> = pairs.map(|pair| (pair.question1.as_str(), pair.question2.as_str())).collect();
         QuestionPairs::new(texts.into_iter())
     };
-    let measured = questions(&mut natural(pairs));
-    let labels: Vec<bool> = natural(pairs).map(|pair| pair.is_duplicate).collect();
+    let measured = questions(&mut natural(args, pairs));
+    let labels: Vec<bool> = natural(args, pairs).map(|pair| pair.is_duplicate).collect();
     let clusters = measured.clusters();
     let devices = args.device.open(progress)?;
     if is_cross_encoder {

@@ -14,9 +14,16 @@ use crate::clustering::union_find::UnionFind;
 
 /// The middle 95 % of a figure's distribution.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[serde(into = "[f64; 2]")]
 pub struct Interval {
     pub low: f64,
     pub high: f64,
+}
+
+impl From<Interval> for [f64; 2] {
+    fn from(interval: Interval) -> Self {
+        [interval.low, interval.high]
+    }
 }
 
 /// Which pairs may not be drawn apart: pairs connected by shared questions have the same number, from 0.

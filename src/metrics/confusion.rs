@@ -61,11 +61,11 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
 }
 
-/// The best F1 over thresholds `0, step, 2 step … 1`, the lowest of equals: the sweep of the reference notebooks.
-pub fn grid_best_f1(labels: &[bool], scores: &[f64], step: f64) -> (f64, f64) {
-    let steps = (1.0 / step).round() as usize;
-    (0..=steps)
-        .map(|i| i as f64 * step)
-        .map(|t| (Confusion::at(labels, scores, t).f1(), t))
-        .fold((0.0, 0.0), |best, here| if here.0 > best.0 { here } else { best })
+/// The best F1, and where, over thresholds `0, step, 2 step …` up to 1, the lowest of equals: the sweep of the reference
+/// notebooks. `None` without a positive.
+pub fn grid_best_f1(labels: &[bool], scores: &[f64], step: f64) -> Option<(f64, f64)> {
+    let steps = (1.0 / step + 1e-9).floor() as usize;
+    let f1_at = |i: usize| (Confusion::at(labels, scores, i as f64 * step).f1(), i as f64 * step);
+    let best = (0..=steps).map(f1_at).fold((0.0, 0.0), |best, here| if here.0 > best.0 { here } else { best });
+    labels.contains(&true).then_some(best)
 }

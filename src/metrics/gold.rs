@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use crate::clustering::union_find::UnionFind;
 
+/// Pairs that a closure may have; some gigabytes.
+const MOST_PAIRS: usize = 100_000_000;
+
 /// What is known of a corpus of questions, numbered from 0.
 #[derive(Debug)]
 pub struct Gold {
@@ -17,7 +20,8 @@ pub struct Gold {
 
 impl Gold {
     /// From labelled pairs; with `closure` also what follows from them: a ~ b and b ~ c give a ~ c.
-    pub fn new(questions: usize, labelled: &[(u32, u32, bool)], closure: bool) -> Self {
+    /// `Err` says of which size a group is too large to write out its pairs.
+    pub fn new(questions: usize, labelled: &[(u32, u32, bool)], closure: bool) -> Result<Self, String> {
         let mut sets = UnionFind::new(questions);
         let mut duplicates = HashSet::new();
         let mut mentioned: Vec<u32> = labelled.iter().flat_map(|&(a, b, _)| [a, b]).collect();
@@ -28,13 +32,19 @@ impl Gold {
             duplicates.insert((a.min(b), a.max(b)));
         }
         if closure {
-            duplicates.extend(within(&groups(&mut sets, &mentioned)));
+            let groups = groups(&mut sets, &mentioned);
+            let pairs: usize = groups.iter().map(|group| group.len() * (group.len() - 1) / 2).sum();
+            if pairs > MOST_PAIRS {
+                let largest = groups.iter().map(Vec::len).max().unwrap_or(0);
+                return Err(format!("the labels connect up to {largest} questions, which makes {pairs} pairs"));
+            }
+            duplicates.extend(within(&groups));
         }
         let contradicts = |&&(a, b, label): &&(u32, u32, bool)| !label && a != b && sets.find(a) == sets.find(b);
         let contradictions = labelled.iter().filter(contradicts).count() as u64;
         let mut duplicates: Vec<_> = duplicates.into_iter().collect();
         duplicates.sort_unstable();
-        Self { duplicates, mentioned, contradictions }
+        Ok(Self { duplicates, mentioned, contradictions })
     }
 
     /// Whether two questions are known duplicates.
@@ -133,9 +143,9 @@ mod tests {
     #[test]
     fn closure_adds_what_follows_and_counts_what_contradicts() {
         let labelled = [(3, 1, true), (1, 5, true), (5, 3, false), (2, 4, false), (4, 4, true)];
-        let plain = Gold::new(6, &labelled, false);
+        let plain = Gold::new(6, &labelled, false).unwrap();
         assert_eq!((plain.duplicates.as_slice(), plain.contradictions), ([(1, 3), (1, 5)].as_slice(), 1));
-        let closed = Gold::new(6, &labelled, true);
+        let closed = Gold::new(6, &labelled, true).unwrap();
         assert_eq!(closed.duplicates, [(1, 3), (1, 5), (3, 5)]);
         assert_eq!(closed.mentioned, [1, 2, 3, 4, 5]);
         assert!(closed.has(5, 3) && !closed.has(2, 4));
@@ -147,7 +157,7 @@ mod tests {
         #[test]
         fn closure_is_an_equivalence(pairs in prop::collection::vec((0_u32..12, 0_u32..12), 0..15)) {
             let labelled: Vec<_> = pairs.iter().map(|&(a, b)| (a, b, true)).collect();
-            let gold = Gold::new(12, &labelled, true);
+            let gold = Gold::new(12, &labelled, true).unwrap();
             for &(a, b) in &gold.duplicates {
                 for c in 0..12 {
                     prop_assert!(c == a || c == b || gold.has(a, c) == gold.has(b, c));

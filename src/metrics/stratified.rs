@@ -27,7 +27,8 @@ pub struct Stratum {
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Estimate {
     pub value: f64,
-    pub interval: Interval,
+    /// `None` without draws.
+    pub interval: Option<Interval>,
 }
 
 /// What a labelled sample says of a run.
@@ -53,8 +54,11 @@ pub fn estimate(strata: &[Stratum], draws: u64, seed: u64) -> SampleFigures {
         .collect();
     let estimated = Totals::new(strata, &observed);
     let with_interval = |figure: fn(&Totals) -> Option<f64>| {
-        let interval = interval(drawn.iter().map(figure))?;
-        figure(&estimated).map(|value| Estimate { value, interval })
+        // draws never reach a share of 0 or 1, which may well be what was seen
+        let holding = |i: Interval, value: f64| Interval { low: i.low.min(value), high: i.high.max(value) };
+        let value = figure(&estimated)?;
+        let interval = interval(drawn.iter().map(figure)).map(|interval| holding(interval, value));
+        Some(Estimate { value, interval })
     };
     SampleFigures {
         precision: with_interval(Totals::precision),
@@ -111,15 +115,23 @@ mod tests {
         let figures = estimate(&strata, 2000, 1);
         let (precision, recall) = (figures.precision.unwrap(), figures.recall.unwrap());
         assert_eq!((precision.value, recall.value), (0.9, 0.5));
-        assert!(precision.interval.low < 0.75 && precision.interval.high > 0.95, "{precision:?}");
-        assert!(recall.interval.low < 0.35 && recall.interval.high > 0.75, "{recall:?}");
+        let within = |estimate: Estimate, low, high| {
+            let interval = estimate.interval.unwrap();
+            assert!(interval.low < low && interval.high > high, "{estimate:?}");
+        };
+        within(precision, 0.75, 0.95);
+        within(recall, 0.35, 0.75);
+        assert_eq!(estimate(&strata, 0, 1).precision, Some(Estimate { interval: None, ..precision }));
+        let all_right = [Stratum { pairs: 100, predicted: true, labelled: 10, duplicates: 10 }];
+        let sure = estimate(&all_right, 500, 1).precision.unwrap();
+        assert_eq!((sure.value, sure.interval.unwrap().high), (1.0, 1.0));
     }
 
     #[test]
     fn a_run_labelled_throughout_is_known_exactly() {
         let all = |predicted, duplicates| Stratum { pairs: 8, predicted, labelled: 8, duplicates };
         let figures = estimate(&[all(true, 6), all(false, 2)], 100, 1);
-        let exact = |value| Some(Estimate { value, interval: Interval { low: value, high: value } });
+        let exact = |value| Some(Estimate { value, interval: Some(Interval { low: value, high: value }) });
         assert_eq!((figures.precision, figures.recall, figures.duplicates), (exact(0.75), exact(0.75), exact(8.0)));
     }
 
@@ -142,7 +154,8 @@ mod tests {
             {
                 let found = found.unwrap();
                 mean[at] += found.value / runs as f64;
-                covered[at] += usize::from(found.interval.low <= true_value && true_value <= found.interval.high);
+                let interval = found.interval.unwrap();
+                covered[at] += usize::from(interval.low <= true_value && true_value <= interval.high);
             }
         }
         assert!((mean[0] - precision).abs() < 0.005 && (mean[1] - recall).abs() < 0.02, "{mean:?}");

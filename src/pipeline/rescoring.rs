@@ -15,12 +15,18 @@ use crate::stages::score_pairs::{QuestionPairs, similarities};
 use crate::tables::questions::Texts;
 
 /// The cosine of each of `pairs` of `texts`. Fails when the run's bi-encoder is no longer what it was.
-pub fn cosines(finished: &FinishedRun, texts: &Texts, pairs: &[(u32, u32)], progress: &Progress) -> Result<Vec<f64>> {
+pub fn cosines(
+    finished: &FinishedRun,
+    texts: &Texts,
+    pairs: &[(u32, u32)],
+    device: DeviceChoice,
+    progress: &Progress,
+) -> Result<Vec<f64>> {
     if pairs.is_empty() {
         return Ok(Vec::new());
     }
     let folder = bi_encoder(finished, progress)?;
-    let models = Replicas::load(&DeviceChoice::Auto.open(progress)?, |device| BiEncoder::load(&folder, device))?;
+    let models = Replicas::load(&device.open(progress)?, |device| BiEncoder::load(&folder, device))?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
     let task = progress.task("embed", "questions", questions.texts.len());
     let scores = similarities(&models, &questions, &task)?;

@@ -96,9 +96,14 @@ pub fn sizes(bars: &[(String, u64)]) -> Result<String> {
     })
 }
 
+/// Steps across a chart that an eye can tell apart.
+const PIXELS: f64 = 500.0;
+
 /// Precision over recall, with the run's own threshold as a dot.
 pub fn precision_recall(curve: &[Point], chosen: Option<Point>) -> Result<String> {
-    let line: Vec<(f64, f64)> = curve.iter().map(|point| (point.recall, point.precision)).collect();
+    let mut line: Vec<(f64, f64)> = curve.iter().map(|point| (point.recall, point.precision)).collect();
+    // a curve of a million labels has as many points, of which a page can show some hundred
+    line.dedup_by_key(|point| ((point.0 * PIXELS) as i32, (point.1 * PIXELS) as i32));
     svg("Precision over recall", |area| {
         let mut chart = axes(area, unit_axis("recall"), unit_axis("precision"))?;
         chart.draw_series([PathElement::new(line, ACCENT.stroke_width(2))])?;

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::tables::columns::{self, Kind, Wanted};
 use crate::tables::id_index::IdIndex;
+use crate::tables::pairs::parse_label;
 
 /// Bins of the calibration curve.
 const BINS: usize = 10;
@@ -35,8 +36,7 @@ pub struct Labelled {
 impl Labels {
     /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read: `mine sample` writes such files.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
-        let names =
-            [("id_a", Kind::Text), ("id_b", Kind::Text), ("is_duplicate", Kind::Text), ("weight", Kind::Number)];
+        let names = [("id_a", Kind::Text), ("id_b", Kind::Text), ("is_duplicate", Kind::Text), ("weight", Kind::Text)];
         let table = columns::read(path, &names.map(|(name, kind)| Wanted { name, kind, flag: None }))?;
         if let Some(at) = (0..3).find(|&at| !table.has(at)) {
             bail!(
@@ -47,22 +47,20 @@ impl Labels {
         }
         let mut labels = Self { positions: HashMap::new(), labelled: Vec::new(), unlabelled: 0, unknown: 0 };
         for row in 0..table.rows() {
-            let wrong = |what: &str, found: &str, expected: &str| {
-                format!("{}: {}: {what} is {found}, expected {expected}", path.display(), table.place(row))
+            let at = || format!("{}: {}", path.display(), table.place(row));
+            let label = parse_label(table.text(2, row)).map_err(|e| anyhow!("{}: is_duplicate is {e}", at()))?;
+            let Some(is_duplicate) = label else {
+                labels.unlabelled += 1;
+                continue;
             };
-            let is_duplicate = match table.text(2, row).map(|label| label.trim().to_lowercase()).as_deref() {
-                None | Some("") => {
-                    labels.unlabelled += 1;
-                    continue;
-                }
-                Some("1" | "1.0" | "true") => true,
-                Some("0" | "0.0" | "false") => false,
-                Some(other) => bail!(wrong("is_duplicate", &format!("{other:?}"), "1, 0, true, false or nothing")),
+            let weight = match table.text(3, row) {
+                None if table.has(3) => bail!("{}: weight is empty, expected a positive number", at()),
+                None => 1.0,
+                Some(written) => match written.trim().parse::<f64>() {
+                    Ok(weight) if weight > 0.0 && weight.is_finite() => weight,
+                    _ => bail!("{}: weight is {written}, expected a positive number", at()),
+                },
             };
-            let weight = table.number(3, row).unwrap_or(1.0);
-            if !(weight > 0.0 && weight.is_finite()) {
-                bail!(wrong("weight", &weight.to_string(), "a positive number"));
-            }
             let row_of = |column| table.text(column, row).and_then(|id| ids.find(id));
             let (Some(a), Some(b)) = (row_of(0), row_of(1)) else {
                 labels.unknown += 1;

@@ -188,14 +188,15 @@ fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<
     let best = curve.iter().copied().max_by(|x, y| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold)));
     let unscored = tally.labelled.iter().filter(|pair| pair.probability.is_none()).count();
     let fact = |name: &str, value: String| Fact { name: name.into(), value };
+    let figure = |is_defined: bool, value: f64| if is_defined { format!("{value:.3}") } else { "–".into() };
     let share = |of: Option<Point>, figure: fn(Point) -> f64| of.map_or("–".into(), |point| percent(figure(point)));
     let mut facts = vec![
         fact("labelled pairs", count(tally.labelled.len() as f64)),
         fact("precision at the threshold", share(at_threshold, |point| point.precision)),
         fact("recall at the threshold", share(at_threshold, |point| point.recall)),
-        fact("average precision", format!("{:.3}", labels::average_precision(&curve))),
+        fact("average precision", figure(!curve.is_empty(), labels::average_precision(&curve))),
         fact("best F1", best.map_or("–".into(), |p| format!("{:.3} at {:.3}", p.f1(), p.threshold))),
-        fact("expected calibration error", format!("{:.3}", labels::expected_calibration_error(&bins))),
+        fact("expected calibration error", figure(!bins.is_empty(), labels::expected_calibration_error(&bins))),
         fact("labelled pairs that the run did not score", count(unscored as f64)),
     ];
     if labels.unlabelled + labels.unknown > 0 {

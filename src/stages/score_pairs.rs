@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder::BiEncoder;
@@ -130,6 +130,7 @@ fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<V
             task.advance(texts_of(batch).len())
         },
     )?;
+    ensure!(vectors.iter().all(|value| value.is_finite()), "the bi-encoder gave a vector that is not a number");
     Ok(vectors)
 }
 

@@ -27,13 +27,18 @@ pub struct ComparisonRow {
     pub test_average_precision: f64,
 }
 
-/// Writes the table, complete or not at all; the extension says the format.
-pub fn write(path: &Path, rows: &[ComparisonRow]) -> Result<()> {
+/// Refuses a name whose extension is no format that the table is written in.
+pub fn check_format(path: &Path) -> Result<()> {
     match Format::of(path) {
-        Some(Format::Csv) => write_csv(path, rows),
-        Some(Format::Parquet) => write_parquet(path, rows),
+        Some(Format::Csv | Format::Parquet) => Ok(()),
         _ => Err(usage(format!("--output {}: expected a name that ends in .csv or .parquet", path.display()))),
     }
+}
+
+/// Writes the table, complete or not at all; the extension says the format.
+pub fn write(path: &Path, rows: &[ComparisonRow]) -> Result<()> {
+    check_format(path)?;
+    if Format::of(path) == Some(Format::Csv) { write_csv(path, rows) } else { write_parquet(path, rows) }
 }
 
 fn write_csv(path: &Path, rows: &[ComparisonRow]) -> Result<()> {

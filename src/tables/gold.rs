@@ -1,11 +1,13 @@
 //! Known duplicates of a corpus, by text or by id, in any of the forms that people keep them in.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
+use crate::error::hint;
 use crate::tables::columns::{self, Kind, Wanted};
-use crate::tables::pairs::{self, PairColumns};
+use crate::tables::pairs::{self, PairColumns, parse_label};
 
 /// Two questions, and whether they are duplicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
         &[
             optional("id_a", Kind::Text),
             optional("id_b", Kind::Text),
-            optional(&columns.label_column, Kind::Number),
+            optional(&columns.label_column, Kind::Text),
             optional("id", Kind::Text),
             optional("group", Kind::Text),
             optional(&columns.question1_column, Kind::Text),
@@ -41,21 +43,36 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
     )?;
     let cell = |column: usize, row: usize| table.text(column, row).map(String::from);
     if table.has(0) && table.has(1) {
-        let mut gold = Vec::new();
+        let label = &columns.label_column;
+        if !table.has(2) && *label != PairColumns::default().label_column {
+            return Err(hint(
+                format!("{}: no column {label:?}", path.display()),
+                "without a label column, and without --label-column, every pair counts as duplicates",
+            ));
+        }
+        let (mut gold, mut unlabelled) = (Vec::new(), 0);
         for row in 0..table.rows() {
-            let label = if table.has(2) { table.number(2, row) } else { Some(1.0) };
-            match (cell(0, row), cell(1, row), label) {
-                (Some(a), Some(b), Some(label @ (0.0 | 1.0))) => {
-                    gold.push(GoldPair { a, b, is_duplicate: label == 1.0 })
-                }
-                (_, _, None) => {} // a row that nobody has labelled says nothing
-                _ => bail!("{}: {}: expected two ids and a label of 0 or 1", path.display(), table.place(row)),
+            let at = || format!("{}: {}", path.display(), table.place(row));
+            let written = if table.has(2) { table.text(2, row) } else { Some("1") };
+            match (cell(0, row), cell(1, row), parse_label(written).map_err(|e| anyhow!("{}: {label} is {e}", at()))?) {
+                (Some(a), Some(b), Some(is_duplicate)) => gold.push(GoldPair { a, b, is_duplicate }),
+                (_, _, None) => unlabelled += 1,
+                _ => bail!("{}: expected two ids", at()),
             }
         }
-        return Ok((GoldFile::Ids(gold), None));
+        let note = match (table.has(2), unlabelled) {
+            (true, 0) => None,
+            (true, rows) => Some(format!("{}: {rows} rows without a label left out", path.display())),
+            (false, _) => Some(format!(
+                "{}: no column {label:?}: all of its {} pairs are taken as duplicates",
+                path.display(),
+                gold.len()
+            )),
+        };
+        return Ok((GoldFile::Ids(gold), note));
     }
     if table.has(3) && table.has(4) && !table.has(5) {
-        let mut first_of = std::collections::HashMap::new();
+        let mut first_of = HashMap::new();
         let mut gold = Vec::new();
         for row in 0..table.rows() {
             let (Some(b), Some(group)) = (cell(3, row), cell(4, row)) else { continue };
@@ -63,7 +80,9 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
             // the first of a group is paired with itself, so that a group of one is known to be one
             gold.push(GoldPair { a, b, is_duplicate: true });
         }
-        return Ok((GoldFile::Ids(gold), None));
+        let left_out = table.rows() - gold.len();
+        let note = format!("{}: {left_out} rows without an id or a group left out", path.display());
+        return Ok((GoldFile::Ids(gold), (left_out > 0).then_some(note)));
     }
     let read = pairs::read(path, columns)?;
     let warning = read.warning();

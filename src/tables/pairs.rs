@@ -20,6 +20,17 @@ pub struct PairColumns {
     pub label_column: String,
 }
 
+impl Default for PairColumns {
+    fn default() -> Self {
+        let name = String::from;
+        Self {
+            question1_column: name("question1"),
+            question2_column: name("question2"),
+            label_column: name("is_duplicate"),
+        }
+    }
+}
+
 /// A labelled pair as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledPair {
@@ -59,6 +70,16 @@ impl LabelledPairs {
             1 => format!("{}: 1 row left out: {} ({})", self.file.display(), first.place, first.reason),
             bad => format!("{}: {bad} rows left out, the first: {}", self.file.display(), places.join(", ")),
         })
+    }
+}
+
+/// A label as a person writes it; `None` where there is none, `Err` with what else is written.
+pub fn parse_label(cell: Option<&str>) -> Result<Option<bool>, String> {
+    match cell.map(|cell| cell.trim().to_lowercase()).as_deref() {
+        None | Some("") => Ok(None),
+        Some("1" | "1.0" | "true") => Ok(Some(true)),
+        Some("0" | "0.0" | "false") => Ok(Some(false)),
+        Some(other) => Err(format!("{other:?}, expected 1, 0, true, false or nothing")),
     }
 }
 

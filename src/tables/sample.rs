@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array};
 
 use crate::tables::columns::{self, Kind, Wanted};
 use crate::tables::ids::Ids;
+use crate::tables::pairs::parse_label;
 use crate::tables::write::{self, Column, publish, temporary_in};
 
 /// A drawn pair. Questions are input rows.
@@ -131,13 +132,10 @@ fn write_parquet(path: &Path, ids: &Ids, rows: &[SampledPair]) -> Result<()> {
 
 /// Reads a labelled sample. Rows without a label are kept as such; a label that is neither 0 nor 1 is refused.
 pub fn read(path: &Path) -> Result<Vec<LabelledSample>> {
-    let wanted = ["is_duplicate", "predicted", "stratum", "stratum_pairs"].map(|name| Wanted {
-        name,
-        kind: Kind::Number,
-        flag: None,
-    });
-    let texts = [Wanted { name: "is_duplicate", kind: Kind::Text, flag: None }];
-    let (table, written) = (columns::read(path, &wanted)?, columns::read(path, &texts)?);
+    let number = |name| Wanted { name, kind: Kind::Number, flag: None };
+    let label = Wanted { name: "is_duplicate", kind: Kind::Text, flag: None };
+    let wanted = [label, number("predicted"), number("stratum"), number("stratum_pairs")];
+    let table = columns::read(path, &wanted)?;
     if let Some(at) = (0..wanted.len()).find(|&at| !table.has(at)) {
         bail!("{}: no column {:?}: is it a file of mine sample?", path.display(), wanted[at].name);
     }
@@ -148,17 +146,12 @@ pub fn read(path: &Path) -> Result<Vec<LabelledSample>> {
                 let value = table.number(column, row).filter(|value| *value >= 0.0 && value.fract() == 0.0);
                 value.with_context(|| format!("{}: {:?} is no number", at(), wanted[column].name))
             };
-            let is_duplicate = match (table.number(0, row), written.text(0, row).map(str::trim)) {
-                (Some(0.0), _) => Some(false),
-                (Some(1.0), _) => Some(true),
-                (_, None | Some("")) => None,
-                (_, Some(other)) => bail!("{}: is_duplicate is {other:?}, expected 1, 0, true, false or nothing", at()),
-            };
+            let label = parse_label(table.text(0, row)).map_err(|e| anyhow!("{}: is_duplicate is {e}", at()))?;
             Ok(LabelledSample {
                 stratum: count(2)? as u32,
                 stratum_pairs: count(3)? as u64,
                 predicted: count(1)? == 1.0,
-                is_duplicate,
+                is_duplicate: label,
             })
         })
         .collect()

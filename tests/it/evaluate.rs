@@ -316,16 +316,16 @@ fn models_are_compared_at_the_threshold_chosen_on_valid() {
         let path = folder.path().join(name);
         let arguments =
             ["evaluate", "--compare", BI, CROSS, "--valid", PAIRS, "--test", PAIRS, "--output", text(&path)];
-        let rows = json(&[&arguments[..], &["--json"]].concat());
+        let rows = json(&[&arguments[..], &["--json"]].concat())["models"].clone();
         assert_eq!((rows[0]["kind"].as_str(), rows[1]["kind"].as_str()), (Some("bi-encoder"), Some("cross-encoder")));
         for row in rows.as_array().unwrap() {
             // one file as both: the threshold chosen on it is its own best
             assert_eq!(row["valid_f1"], row["test_f1"]);
             assert_eq!(row["test_best_f1"], row["test_f1"]);
         }
-        assert!(rows[0]["f1_difference_to_first"].is_null());
+        assert!(rows[0]["difference_to_first"].is_null());
         let difference = number(&rows[1]["test_f1"]) - number(&rows[0]["test_f1"]);
-        assert!((number(&rows[1]["f1_difference_to_first"]["value"]) - difference).abs() < 1e-12);
+        assert!((number(&rows[1]["difference_to_first"]["f1"]["value"]) - difference).abs() < 1e-12);
         assert!(path.exists());
     }
     let bad = folder.path().join("table.xlsx");

@@ -1,7 +1,7 @@
 //! Several models on the same pairs: thresholds chosen on one file, scored on another.
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs::{self, Labelled};
@@ -13,13 +13,16 @@ use crate::metrics::confusion::{Confusion, grid_best_f1};
 use crate::metrics::pairs::Ranking;
 use crate::models::folder::ModelFolder;
 use crate::progress::Progress;
-use crate::tables::comparison::{ComparisonRow, write};
+use crate::tables::comparison::{ComparisonRow, check_format, write};
 
 /// Answers `mine evaluate --compare`.
 pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
     let (Some(valid_file), Some(test_file)) = (&args.valid, &args.test) else {
         return Err(usage("--compare needs --valid and --test"));
     };
+    if let Some(output) = &args.output {
+        check_format(output)?;
+    }
     let valid = pairs::read(valid_file, args, progress)?;
     let test = pairs::read(test_file, args, progress)?;
     let mut compared = Vec::new();
@@ -39,9 +42,9 @@ pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String
                     "threshold": row.threshold, "test_f1": row.test_f1, "test_best_f1": row.test_best_f1,
                     "test_best_threshold": row.test_best_threshold,
                     "test_average_precision": row.test_average_precision,
-                    "f1_difference_to_first": difference.as_ref().map(|d| json!({ "value": d.0, "interval": d.1 })) })
+                    "difference_to_first": difference.as_ref().map(Difference::json) })
         });
-        return Ok(vec![serde_json::to_string_pretty(&models.collect::<Vec<_>>())?]);
+        return Ok(vec![serde_json::to_string_pretty(&json!({ "models": models.collect::<Vec<_>>() }))?]);
     }
     Ok(lines(&rows, &differences))
 }
@@ -74,7 +77,7 @@ fn compare(
     let (valid_scores, test_scores) = (scores(valid)?, scores(test)?);
     let no_duplicate = |which: &str| format!("no pair of the {which} file is a duplicate: there is no F1");
     let (valid_f1, threshold) = match args.grid {
-        Some(step) => grid_best_f1(&valid.labels, &valid_scores, step),
+        Some(step) => grid_best_f1(&valid.labels, &valid_scores, step).with_context(|| no_duplicate("--valid"))?,
         None => {
             let best = Ranking::new(&valid.labels, &valid_scores).figures().best_f1;
             best.map(|best| (best.f1, best.threshold)).with_context(|| no_duplicate("--valid"))?
@@ -85,7 +88,7 @@ fn compare(
         bail!(no_duplicate("--test"));
     };
     let (test_best_f1, test_best_threshold) = match args.grid {
-        Some(step) => grid_best_f1(&test.labels, &test_scores, step),
+        Some(step) => grid_best_f1(&test.labels, &test_scores, step).with_context(|| no_duplicate("--test"))?,
         None => (best.f1, best.threshold),
     };
     let row = ComparisonRow {
@@ -115,41 +118,67 @@ fn loss(folder: &ModelFolder) -> Result<Option<String>> {
     Ok(training.and_then(|training| training.get("loss")?.as_str().map(String::from)))
 }
 
-/// Test F1 of every model but the first, each at its own threshold, minus the first's, on the same bootstrap draws.
-fn differences(args: &EvaluateArgs, compared: &[Compared], test: &Labelled) -> Vec<Option<(f64, Option<Interval>)>> {
-    let confusion = |model: &Compared, times: Option<&[u32]>| {
-        let mut counts = Confusion::default();
-        for (pair, (&label, &score)) in test.labels.iter().zip(&model.scores).enumerate() {
-            let times = times.map_or(1, |times| u64::from(times[test.clusters.of_pair[pair] as usize]));
-            counts.add(label, score >= model.row.threshold, times);
-        }
-        counts
-    };
-    let (draws, count) = (args.draws(test.labels.len()), test.clusters.count);
-    let difference =
-        |model: &Compared, times: Option<&[u32]>| confusion(model, times).f1() - confusion(&compared[0], times).f1();
-    let of = |model: &Compared| {
-        let drawn = resample(count, draws, args.seed, |times| Some(difference(model, Some(times))));
-        (difference(model, None), interval(drawn))
-    };
-    compared.iter().enumerate().map(|(at, model)| (at > 0).then(|| of(model))).collect()
+/// What a model has over the first one on the test pairs, each at its own threshold, on the same bootstrap draws.
+struct Difference {
+    f1: (f64, Option<Interval>),
+    average_precision: (f64, Option<Interval>),
 }
 
-fn lines(rows: &[ComparisonRow], differences: &[Option<(f64, Option<Interval>)>]) -> Vec<String> {
+impl Difference {
+    fn json(&self) -> Value {
+        let of = |(value, interval): (f64, Option<Interval>)| json!({ "value": value, "interval": interval });
+        json!({ "f1": of(self.f1), "average_precision": of(self.average_precision) })
+    }
+}
+
+/// Differences of every model but the first, which has none.
+fn differences(args: &EvaluateArgs, compared: &[Compared], test: &Labelled) -> Vec<Option<Difference>> {
+    let rankings: Vec<Ranking> = compared.iter().map(|model| Ranking::new(&test.labels, &model.scores)).collect();
+    let figures = |model: usize, times: &dyn Fn(u32) -> u64| {
+        let ranking = &rankings[model];
+        let weight = |rank: usize| times(test.clusters.of_pair[ranking.order()[rank] as usize]);
+        let decisions = ranking.weighted_confusion(compared[model].row.threshold, weight);
+        Some((decisions.f1(), ranking.weighted_figures(weight, None).average_precision?))
+    };
+    let difference = |model: usize, times: &dyn Fn(u32) -> u64| {
+        let ((f1, precision), (first_f1, first_precision)) = (figures(model, times)?, figures(0, times)?);
+        Some((f1 - first_f1, precision - first_precision))
+    };
+    let (draws, clusters) = (args.draws(test.labels.len()), test.clusters.count);
+    let of = |model: usize| {
+        let drawn = resample(clusters, draws, args.seed, |times| {
+            difference(model, &|cluster: u32| u64::from(times[cluster as usize]))
+        });
+        let interval =
+            |of: fn((f64, f64)) -> f64| interval(drawn.iter().map(|draw| draw.map(of))).filter(|_| clusters > 1);
+        let (f1, average_precision) = difference(model, &|_| 1)?;
+        Some(Difference {
+            f1: (f1, interval(|draw| draw.0)),
+            average_precision: (average_precision, interval(|draw| draw.1)),
+        })
+    };
+    (0..compared.len()).map(|model| if model > 0 { of(model) } else { None }).collect()
+}
+
+fn lines(rows: &[ComparisonRow], differences: &[Option<Difference>]) -> Vec<String> {
     let headings = [
         "model",
         "loss",
         "valid F1",
         "threshold",
         "test F1 at it",
-        "test F1, own best",
+        "own best",
         "at",
         "test AP",
-        "test F1 − first's",
+        "F1 − first's",
+        "AP − first's",
     ];
     figure_table(
         &headings,
         rows.iter().zip(differences).map(|(row, difference)| {
+            let beyond = |of: fn(&Difference) -> (f64, Option<Interval>)| {
+                difference.as_ref().map(of).map_or_else(String::new, |(value, i)| with_interval(Some(value), i))
+            };
             vec![
                 row.model.clone(),
                 row.loss.clone().unwrap_or_else(|| "–".into()),
@@ -159,7 +188,8 @@ fn lines(rows: &[ComparisonRow], differences: &[Option<(f64, Option<Interval>)>]
                 format!("{:.4}", row.test_best_f1),
                 format!("{:.3}", row.test_best_threshold),
                 format!("{:.4}", row.test_average_precision),
-                difference.map_or_else(String::new, |(value, interval)| with_interval(Some(value), interval)),
+                beyond(|difference| difference.f1),
+                beyond(|difference| difference.average_precision),
             ]
         }),
     )

@@ -39,7 +39,8 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
     };
     let unique = collapse(&questions.texts);
     let labelled = labelled(args, &finished, questions, &unique, progress)?;
-    let gold = Gold::new(unique.texts.len(), &labelled, !args.no_closure);
+    let gold = Gold::new(unique.texts.len(), &labelled, !args.no_closure)
+        .map_err(|why| hint(why, "--no-closure takes the labels as they are"))?;
     if gold.duplicates.is_empty() {
         bail!("no known duplicates among the run's questions: nothing to measure");
     }
@@ -53,7 +54,7 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
     let mined = mined(&finished, &text_of_row, progress)?;
     let predicted = cluster_labels(&finished, &text_of_row, unique.texts.len())?;
     let found: Vec<bool> = mined.iter().map(|pair| gold.has(pair.a, pair.b)).collect();
-    let fates = fates(&finished, &gold, &mined, &found, &predicted, &unique.texts, progress)?;
+    let fates = fates(args, &finished, &gold, (&mined, &found), &predicted, &unique.texts, progress)?;
     let draws = args.draws(mined.len());
     let answer = Answer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
     if args.json { Ok(vec![serde_json::to_string_pretty(&answer.json())?]) } else { Ok(answer.lines()) }
@@ -140,10 +141,10 @@ fn cluster_labels(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, texts
 
 /// What became of each known duplicate, and whether only the clustering put it together.
 fn fates(
+    args: &EvaluateArgs,
     finished: &FinishedRun,
     gold: &Gold,
-    mined: &[Mined],
-    found: &[bool],
+    (mined, found): (&[Mined], &[bool]),
     predicted: &[u32],
     texts: &Texts,
     progress: &Progress,
@@ -155,7 +156,7 @@ fn fates(
         .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair.is_duplicate))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
-    let cosines = rescoring::cosines(finished, texts, &missing, progress)?;
+    let cosines = rescoring::cosines(finished, texts, &missing, args.device, progress)?;
     let floor = finished.manifest.options.get("min-cosine").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {

@@ -14,6 +14,8 @@ mod pairs;
 mod pairs_answer;
 mod sample;
 
+pub(super) use pairs::added_note;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -118,8 +120,8 @@ impl EvaluateArgs {
 
 /// Answers; the lines are for stdout.
 pub fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
-    if let Some(step) = args.grid.filter(|step| !(*step > 0.0 && *step <= 1.0)) {
-        return Err(usage(format!("--grid is {step}, expected more than 0 and at most 1")));
+    if let Some(step) = args.grid.filter(|step| !(0.0001..=1.0).contains(step)) {
+        return Err(usage(format!("--grid is {step}, expected 0.0001 to 1")));
     }
     if let Some(file) = &args.pairs {
         pairs::run(args, file, progress)

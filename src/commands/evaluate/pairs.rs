@@ -49,12 +49,6 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
         read_scores(file, args, progress)?
     };
     let clusters = clusters.filter(|_| args.draws(labels.len()) > 0);
-    if let Some(share) = clusters.as_ref().map(Clusters::largest_share).filter(|&share| share > LARGE_CLUSTER) {
-        progress.warn(format!(
-            "{:.0} % of the pairs are connected through shared questions: the intervals say little",
-            100.0 * share
-        ));
-    }
     let answer = |scored: &Scored| Answer::new(args, &labels, clusters.as_ref(), scored);
     let answers: Vec<Answer> = scored.iter().map(answer).collect();
     if args.json {
@@ -81,10 +75,22 @@ pub(super) fn read(file: &Path, args: &EvaluateArgs, progress: &Progress) -> Res
     }
     let questions = QuestionPairs::new(kept.iter().map(|pair| (pair.question1.as_str(), pair.question2.as_str())));
     let clusters = questions.clusters();
+    warn_of_large_cluster(args, file, &clusters, progress);
     Ok(Labelled { questions, labels: kept.iter().map(|pair| pair.is_duplicate).collect(), clusters })
 }
 
-fn added_note(file: &Path, added: usize, kept: usize) -> String {
+fn warn_of_large_cluster(args: &EvaluateArgs, file: &Path, clusters: &Clusters, progress: &Progress) {
+    let share = clusters.largest_share();
+    if share > LARGE_CLUSTER && args.draws(clusters.of_pair.len()) > 0 {
+        progress.warn(format!(
+            "{}: {:.0} % of the pairs are connected through shared questions: intervals say little",
+            file.display(),
+            100.0 * share
+        ));
+    }
+}
+
+pub(in crate::commands) fn added_note(file: &Path, added: usize, kept: usize) -> String {
     format!("{}: {added} added pairs (natural is false) left out, {kept} measured", file.display())
 }
 
@@ -128,7 +134,7 @@ fn read_scores(
         bail!("{}: no row with a label of 0 or 1 and a score", file.display());
     }
     let labels = rows.iter().map(|&row| table.number(0, row) == Some(1.0)).collect();
-    let clusters = if args.draws(rows.len()) > 0 { Some(clusters_by_id(file, &rows)?) } else { None };
+    let clusters = if args.draws(rows.len()) > 0 { Some(clusters_of(file, args, &rows, progress)?) } else { None };
     let scored = args.score_columns.iter().enumerate().map(|(at, name)| Scored {
         scorer: Scorer::Column(name.clone()),
         scores: rows.iter().filter_map(|&row| table.number(2 + at, row)).collect(),
@@ -137,21 +143,29 @@ fn read_scores(
     Ok((labels, clusters, scored.collect()))
 }
 
-/// Clusters of the pairs in `rows` by their ids; without id columns every pair is one of its own.
-fn clusters_by_id(file: &Path, rows: &[usize]) -> Result<Clusters> {
-    let id = |name| Wanted { name, kind: Kind::Text, flag: None };
-    for names in [["qid1", "qid2"], ["id_a", "id_b"]] {
-        let table = columns::read(file, &names.map(id))?;
-        if table.has(0) && table.has(1) {
-            let mut numbers: HashMap<&str, u32> = HashMap::new();
-            let mut number = |column, row| {
-                let next = numbers.len() as u32;
-                *numbers.entry(table.text(column, row).unwrap_or_default()).or_insert(next)
-            };
-            let pairs: Vec<(u32, u32)> = rows.iter().map(|&row| (number(0, row), number(1, row))).collect();
-            return Ok(Clusters::new(numbers.len(), &pairs));
+/// Clusters of the pairs in `rows` by their ids, else by their texts; without either every pair is one of its own.
+fn clusters_of(file: &Path, args: &EvaluateArgs, rows: &[usize], progress: &Progress) -> Result<Clusters> {
+    let text = |name| Wanted { name, kind: Kind::Text, flag: None };
+    let (question1, question2) = (args.columns.question1_column.as_str(), args.columns.question2_column.as_str());
+    for names in [["qid1", "qid2"], ["id_a", "id_b"], [question1, question2]] {
+        let table = columns::read(file, &names.map(text))?;
+        if !(table.has(0) && table.has(1)) {
+            continue;
         }
+        let (mut numbers, mut count): (HashMap<&str, u32>, u32) = (HashMap::new(), 0);
+        let mut number = |column, row| {
+            // what has no id is like nothing else
+            let known = table.text(column, row).map(|id| *numbers.entry(id).or_insert(count));
+            let number = known.unwrap_or(count);
+            count = count.max(number + 1);
+            number
+        };
+        let pairs: Vec<(u32, u32)> = rows.iter().map(|&row| (number(0, row), number(1, row))).collect();
+        let clusters = Clusters::new(count as usize, &pairs);
+        warn_of_large_cluster(args, file, &clusters, progress);
+        return Ok(clusters);
     }
+    progress.warn(format!("{}: neither ids nor texts: intervals take pairs as independent", file.display()));
     Ok(Clusters::singletons(rows.len()))
 }
 

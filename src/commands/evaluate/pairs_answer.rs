@@ -37,9 +37,11 @@ impl Answer {
             .find_map(|(threshold, why)| Some((threshold?, why)))
             .map(|(threshold, why)| (threshold, why, Confusion::at(labels, &scores, threshold)));
         let draws = args.draws(labels.len());
-        let intervals =
-            clusters.map(|clusters| intervals(&ranking, &figures, clusters, draws, args.seed)).unwrap_or_default();
-        let grid = args.grid.filter(|_| sign > 0.0).map(|step| grid_best_f1(labels, &scores, step));
+        let intervals = clusters
+            .filter(|clusters| clusters.count > 1)
+            .map(|clusters| intervals(&ranking, &figures, clusters, draws, args.seed))
+            .unwrap_or_default();
+        let grid = args.grid.filter(|_| sign > 0.0).and_then(|step| grid_best_f1(labels, &scores, step));
         Self { scorer: scored.scorer.clone(), figures, intervals, threshold, grid }
     }
 
@@ -107,6 +109,8 @@ fn intervals(
         let drawn = ranking.weighted_figures(weight, None);
         let best = figures.best_f1.map(|best| ranking.weighted_confusion(best.threshold, weight));
         let accurate = figures.best_accuracy.map(|best| ranking.weighted_confusion(best.threshold, weight));
+        // a draw without duplicates has no F1, and must not count as perfect
+        let best = best.filter(|best| best.true_positives + best.false_negatives > 0);
         let of = |figure: fn(&Confusion) -> f64| best.as_ref().map(figure);
         [
             of(Confusion::f1),

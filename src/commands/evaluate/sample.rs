@@ -27,21 +27,23 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
     }
     let strata = strata(file, &rows, progress)?;
     let draws = args.bootstrap.unwrap_or(DRAWS) * FACTOR;
-    let figures = estimate(&strata, draws.max(1), args.seed);
+    let figures = estimate(&strata, draws, args.seed);
     if args.json {
         return Ok(vec![serde_json::to_string_pretty(&figures)?]);
     }
     let said = |name: &str, estimate: Option<Estimate>| {
-        vec![name.to_string(), with_interval(estimate.map(|e| e.value), estimate.map(|e| e.interval))]
+        vec![name.to_string(), with_interval(estimate.map(|e| e.value), estimate.and_then(|e| e.interval))]
     };
     let mut lines = figure_table(
         &["figure", "estimate (95 % interval)"],
         [said("precision", figures.precision), said("recall among candidates", figures.recall)],
     );
     if let Some(duplicates) = figures.duplicates {
-        let [value, low, high] =
-            [duplicates.value, duplicates.interval.low, duplicates.interval.high].map(|n| readable(n.round() as usize));
-        lines.push(format!("about {value} of the run's pairs are duplicates (95 % interval {low} to {high})"));
+        let count = |n: f64| readable(n.round() as usize);
+        let interval = duplicates.interval.map_or(String::new(), |interval| {
+            format!(" (95 % interval {} to {})", count(interval.low), count(interval.high))
+        });
+        lines.push(format!("about {} of the run's pairs are duplicates{interval}", count(duplicates.value)));
     }
     lines.push(format!("from {labelled} labels of {} sampled pairs in {} strata", rows.len(), strata.len()));
     Ok(lines)
