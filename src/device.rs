@@ -102,7 +102,7 @@ impl DeviceChoice {
     /// machine is an error that says what would make it work; `auto` goes on to the next best and says which it took.
     pub fn open(self, progress: &Progress) -> Result<Devices> {
         let devices = match self {
-            Self::Auto => auto(),
+            Self::Auto => Ok(auto(progress)),
             Self::Cpu => Ok(cpu()),
             Self::Cuda(card) => cards("cuda", backend::cuda(), &[card]),
             Self::CudaAll => all_cards(),
@@ -110,7 +110,8 @@ impl DeviceChoice {
             Self::TchCuda(card) => cards("tch-cuda", backend::tch_cuda(), &[card]),
         };
         let devices = devices.map_err(|why| usage(format!("--device {self}: {why}")))?;
-        if self == Self::Auto && devices.kind != Kind::Cpu {
+        // where a build has no choice there is nothing to say
+        if self == Self::Auto && backend::gpus().iter().any(|(_, gpu)| gpu.is_ok()) {
             progress.say(&format!("device {}", devices.name));
         }
         Ok(devices)
@@ -161,9 +162,22 @@ pub fn is_plain_tch(device: &Device) -> bool {
 /// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.
 type Backend = Result<fn(usize) -> Device, &'static str>;
 
-fn auto() -> Result<Devices, String> {
-    let gpu = count_cards().and_then(|_| cards("cuda", backend::cuda(), &[0]));
-    Ok(gpu.or_else(|_| cards("tch-cuda", backend::tch_cuda(), &[0])).unwrap_or_else(|_| cpu()))
+/// The first card that works, else the processor, with a warning where this build could use a card and does not: a run
+/// of hours instead of minutes must not begin in silence.
+fn auto(progress: &Progress) -> Devices {
+    let mut reasons = Vec::new();
+    for (name, gpu) in backend::gpus() {
+        let counted = if name == "cuda" { count_cards().map(drop) } else { Ok(()) };
+        match counted.and_then(|()| cards(name, gpu, &[0])) {
+            Ok(devices) => return devices,
+            Err(why) if gpu.is_ok() => reasons.push(format!("{name}: {why}")),
+            Err(_) => {}
+        }
+    }
+    if !reasons.is_empty() {
+        progress.warn(format!("no GPU is used ({}); --device cpu asks for none", reasons.join("; ")));
+    }
+    cpu()
 }
 
 fn tch() -> Result<Devices, String> {
@@ -218,6 +232,11 @@ fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
 /// What this build has.
 mod backend {
     use super::Backend;
+
+    /// What can compute on a card, the best first.
+    pub fn gpus() -> [(&'static str, Backend); 2] {
+        [("cuda", cuda()), ("tch-cuda", tch_cuda())]
+    }
 
     #[cfg(feature = "cuda")]
     pub fn cuda() -> Backend {

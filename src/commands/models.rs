@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::commands::print_lines;
 use crate::commands::terminal::table;
 use crate::error::{hint, usage};
+use crate::models::config::EncoderConfig;
 use crate::models::folder::ModelFolder;
 use crate::models::hub::{self, Hub, HubName};
 use crate::models::kind::Kind;
@@ -89,6 +90,12 @@ fn local(written: &str) -> Result<ModelFolder> {
     })
 }
 
+/// What a model of the cache does; `None` for what is incomplete, damaged or of a family that is not known: the cache
+/// holds what any program fetched.
+fn kind(model: &hub_cache::CachedModel) -> Option<Kind> {
+    EncoderConfig::read(&model.folder).and_then(|_| Kind::of(&model.folder)).ok().filter(|_| model.complete)
+}
+
 fn overview() -> Result<Vec<String>> {
     let hub = Hub::from_env()?;
     let models = hub_cache::list(&hub.cache)?;
@@ -99,7 +106,11 @@ fn overview() -> Result<Vec<String>> {
     for model in &models {
         let ModelFolder::Hub { name, commit, .. } = &model.folder else { continue };
         let family = compress::family(&model.folder).unwrap_or_default();
-        let kind = if model.complete { Kind::of(&model.folder)?.name() } else { "incomplete, or no safetensors" };
+        let kind = match kind(model) {
+            Some(kind) => kind.name(),
+            None if model.complete => "not usable here",
+            None => "incomplete, or no safetensors",
+        };
         let commit = commit.get(..12).unwrap_or(commit);
         let size = readable(model.size as usize);
         rows.push(vec![name.clone(), model.revisions.join(" "), commit.into(), size, family, kind.into()]);
@@ -110,18 +121,18 @@ fn overview() -> Result<Vec<String>> {
 fn json_list() -> Result<String> {
     let models = hub_cache::list(&Hub::from_env()?.cache)?;
     let row = |model: &hub_cache::CachedModel| {
-        let ModelFolder::Hub { name, commit, path } = &model.folder else { return Ok(json!(null)) };
-        Ok(json!({
+        let ModelFolder::Hub { name, commit, path } = &model.folder else { return json!(null) };
+        json!({
             "model": name,
             "revisions": model.revisions,
             "commit": commit,
             "bytes": model.size,
             "family": compress::family(&model.folder).ok(),
-            "kind": if model.complete { Some(Kind::of(&model.folder)?.name()) } else { None },
+            "kind": kind(model).map(Kind::name),
             "complete": model.complete,
             "path": path,
-        }))
+        })
     };
-    let rows: Vec<_> = models.iter().map(row).collect::<Result<_>>()?;
+    let rows: Vec<_> = models.iter().map(row).collect();
     serde_json::to_string_pretty(&rows).context("a list of models is JSON")
 }

@@ -1,6 +1,6 @@
 //! `mine train`: labelled pairs to a better model.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -59,8 +59,9 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         // a second training of a file finds the pool as the first one left it
         let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     }
-    let from = folder(&options.from)?;
-    let fingerprint = fingerprint(options, &from)?;
+    run_folder::recover(&options.output)?;
+    let from = folder(options.from.as_deref(), progress)?;
+    let fingerprint = fingerprint(options, &from, progress)?;
     let refreshes = options.from.as_deref().is_some_and(|from| same_folder(from, &options.output));
     match run_folder::record(&options.output) {
         Some(done) if done.fingerprint == fingerprint && !refreshes => {
@@ -118,7 +119,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     let measured_on = format!("{} dev pairs", dev.len());
     let calibration = dev.calibrate(&trained.network, measured_on, progress)?;
     let trainee = trainee.with(trained.network);
-    let model = run.model()?;
+    let model = run_folder::model(&options.output)?;
     let writer = FolderWriter::new(&model)?;
     trainee.write(&writer)?;
     let record = Record {
@@ -139,7 +140,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     writer.finish()?;
     let measured = ModelFolder::open(&model)?.fingerprint()?;
     calibration::write(&model.join(calibration::FILE), &Calibration { model: Some(measured), ..calibration })?;
-    run.publish(&model, &options.output)?;
+    run_folder::publish(&model, &options.output)?;
     progress.say(&format!("wrote {}", options.output.display()));
     Ok(())
 }
@@ -178,10 +179,12 @@ fn summarise(options: &TrainOptions, trained: &Trained, progress: &Progress) {
     }
 }
 
-/// A model folder, or the built-in one.
-pub fn folder(path: &Option<PathBuf>) -> Result<ModelFolder> {
-    match path {
-        Some(path) => ModelFolder::open(path),
+/// A model folder or a model of the hub; the built-in one without a name.
+pub fn folder(written: Option<&Path>, progress: &Progress) -> Result<ModelFolder> {
+    match written {
+        // a path need not be text
+        Some(path) if path.is_dir() => ModelFolder::open(path),
+        Some(name) => super::model(&name.to_string_lossy(), progress),
         None => Ok(built_in::BI_ENCODER),
     }
 }
@@ -194,7 +197,7 @@ fn same_folder(a: &Path, b: &Path) -> bool {
 }
 
 /// Hash of everything that the weights depend on.
-fn fingerprint(options: &TrainOptions, from: &ModelFolder) -> Result<String> {
+fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let mut add = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -207,10 +210,10 @@ fn fingerprint(options: &TrainOptions, from: &ModelFolder) -> Result<String> {
         add(&std::fs::read(file).map_err(|e| usage(format!("cannot read {}: {e}", file.display())))?);
     }
     if let Some(teacher) = &options.teacher {
-        add(ModelFolder::open(teacher)?.fingerprint()?.as_bytes());
+        add(folder(Some(teacher), progress)?.fingerprint()?.as_bytes());
     }
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        add(folder(&options.negatives_from)?.fingerprint()?.as_bytes());
+        add(folder(options.negatives_from.as_deref(), progress)?.fingerprint()?.as_bytes());
     }
     Ok(hasher.finalize().to_hex().get(..32).context("a hash has 64 digits")?.to_string())
 }

@@ -93,6 +93,15 @@ pub fn interval(values: impl IntoIterator<Item = Option<f64>>) -> Option<Interva
     Some(Interval { low: percentile(&values, 0.025), high: percentile(&values, 0.975) })
 }
 
+/// The 95 % interval moved so that the draws' mean lies on `value`, for figures that a draw makes larger or smaller on
+/// average: a ratio of counts that were drawn is not the ratio of their means. Kept within −1 to 1.
+pub fn centred_interval(value: f64, values: impl IntoIterator<Item = Option<f64>>) -> Option<Interval> {
+    let values = values.into_iter().collect::<Option<Vec<f64>>>()?;
+    let moved = value - values.iter().sum::<f64>() / values.len() as f64;
+    let Interval { low, high } = interval(values.into_iter().map(Some))?;
+    Some(Interval { low: (low + moved).max(-1.0), high: (high + moved).min(1.0) })
+}
+
 /// Linear interpolation between the two nearest of the sorted values, numpy's default.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
@@ -133,5 +142,8 @@ mod tests {
         assert_eq!(interval([Some(1.0), None]), None);
         assert_eq!(interval([]), None);
         assert_eq!(interval([Some(2.0)]), Some(Interval { low: 2.0, high: 2.0 }));
+        assert_eq!(centred_interval(0.5, []), None);
+        let moved = centred_interval(0.5, [Some(0.7), Some(0.8), Some(0.9)]).unwrap();
+        assert!((moved.low - 0.405).abs() < 1e-9 && (moved.high - 0.595).abs() < 1e-9, "{moved:?}");
     }
 }

@@ -2,17 +2,25 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use safetensors::SafeTensors;
+use anyhow::Result;
 use serde_json::Value;
 
+use crate::error::hint;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
+use crate::models::tensor_file::{self, TensorFile};
 use crate::models::{calibration, quantised};
 
 /// Writes the model into `output` with 8-bit weights, complete or not at all.
 pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
+    let files = tensor_file::names(model, "model")?;
+    if files != ["model.safetensors"] {
+        return Err(hint(
+            format!("{}: the weights are in {} files, expected model.safetensors alone", model.name(), files.len()),
+            "`mine models export` writes one file; compress what it wrote",
+        ));
+    }
     let writer = FolderWriter::new(output)?;
     let origin = model.path("model.safetensors");
     let weights = quantised::compress(&model.require("model.safetensors")?, &origin)?;
@@ -33,18 +41,17 @@ pub fn family(model: &ModelFolder) -> Result<String> {
 /// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
 pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let config: Value = model.require_json("config.json")?;
-    let origin = model.path("model.safetensors");
-    let bytes = model.require("model.safetensors")?;
-    let file = SafeTensors::deserialize(&bytes)
-        .with_context(|| format!("{}: not a readable safetensors file", origin.display()))?;
+    let names = tensor_file::names(model, "model")?;
+    let files: Vec<TensorFile> = names.iter().map(|name| TensorFile::open(model, name)).collect::<Result<_>>()?;
+    let tensors: Vec<_> = files.iter().flat_map(TensorFile::tensors).collect();
+    let bytes: usize = files.iter().map(TensorFile::size).sum();
     let text = |key: &str| config.get(key).map_or("?".into(), |value| value.to_string().replace('"', ""));
-    let parameters: usize = file
-        .tensors()
+    let parameters: usize = tensors
         .iter()
-        .filter(|(name, _)| !name.ends_with(".scale") && !name.ends_with("position_ids"))
-        .map(|(_, view)| view.shape().iter().product::<usize>())
+        .filter(|(name, ..)| !name.ends_with(".scale") && !name.ends_with("position_ids"))
+        .map(|(.., shape)| shape.iter().product::<usize>())
         .sum();
-    let mut types: Vec<String> = file.tensors().iter().map(|(_, view)| format!("{:?}", view.dtype())).collect();
+    let mut types: Vec<String> = tensors.iter().map(|(_, dtype, _)| format!("{dtype:?}")).collect();
     types.sort();
     types.dedup();
     let calibration = calibration::read(model)?;
@@ -60,7 +67,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
             text("vocab_size"),
             text("max_position_embeddings")
         ),
-        format!("weights      {parameters} parameters, {} bytes, stored as {}", bytes.len(), types.join(" and ")),
+        format!("weights      {parameters} parameters, {bytes} bytes, stored as {}", types.join(" and ")),
         format!("hash         {}", model.fingerprint()?),
     ];
     lines.push(match calibration.cosine {

@@ -67,7 +67,10 @@ impl FolderWriter {
 
     /// Gives the folder its name.
     pub fn finish(self) -> Result<()> {
-        std::fs::rename(self.staging.keep(), &self.output)
-            .with_context(|| format!("cannot write {}", self.output.display()))
+        std::fs::rename(self.staging.path(), &self.output)
+            .with_context(|| format!("cannot write {}", self.output.display()))?;
+        // only now: what could not be renamed is removed with the guard
+        let _ = self.staging.keep();
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -13,13 +14,20 @@ use hf_hub::Cache;
 use serde_json::Value;
 
 use crate::error::hint;
+use crate::models::calibration;
 use crate::models::folder::ModelFolder;
 use crate::models::hub::{Hub, HubName, is_hash};
 use crate::models::hub_client::{self, Client, RemoteFile};
+use crate::models::sentence_config::LIMIT_FILES;
+use crate::models::tokenizer_files::{SENTENCE_PIECE, TOKENIZER_FILES};
 use crate::progress::Progress;
+use crate::tables::write::{TEMPORARY_PREFIX, publish, temporary_in};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+const MODULES: &str = "modules.json";
+/// A tokenizer is read from one of these.
+const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
 
 /// A model of the cache.
 pub struct CachedModel {
@@ -28,7 +36,7 @@ pub struct CachedModel {
     pub revisions: Vec<String>,
     /// Of its files, in bytes.
     pub size: u64,
-    /// Whether this program can use it.
+    /// Whether everything is there that a model is read from.
     pub complete: bool,
 }
 
@@ -56,13 +64,15 @@ pub fn list(cache: &Cache) -> Result<Vec<CachedModel>> {
         let Some(name) = file_name(&repository).strip_prefix("models--").map(|name| name.replace("--", "/")) else {
             continue;
         };
-        let references = references(&repository.join("refs"), "")?;
-        for path in entries(&repository.join("snapshots"))? {
+        // one repository that cannot be read must not hide the others
+        let references = references(&repository.join("refs"), "").unwrap_or_default();
+        let snapshots = entries(&repository.join("snapshots")).unwrap_or_default();
+        for path in snapshots.into_iter().filter(|path| path.is_dir()) {
             let commit = file_name(&path);
             let names = references.iter().filter(|(_, to)| *to == commit);
             models.push(CachedModel {
                 revisions: names.map(|(name, _)| name.clone()).collect(),
-                size: size(&path)?,
+                size: size(&path).unwrap_or_default(),
                 complete: is_complete(&path),
                 folder: ModelFolder::Hub { name: name.clone(), commit, path },
             });
@@ -101,9 +111,24 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
         let found = if has("pytorch_model.bin") { "pytorch_model.bin, a pickle, which can run code" } else { "others" };
         return Err(hint(format!("{name}: no {WEIGHTS} in the repository, only {found}"), script));
     }
+    if !VOCABULARIES.into_iter().any(has) && has(SENTENCE_PIECE) {
+        return Err(hint(
+            format!("{name}: no tokenizer.json in the repository, only {SENTENCE_PIECE}"),
+            format!(
+                "in Python SentenceTransformer({:?}).save_pretrained(DIR), or CrossEncoder(…) for a cross-encoder, writes \
+                 one; then give DIR",
+                name.repository
+            ),
+        ));
+    }
+    let is_read = |file: &str| {
+        let own = ["config.json", MODULES, "config_sentence_transformers.json", calibration::FILE, WEIGHTS, INDEX];
+        let tokenizer = TOKENIZER_FILES.contains(&file) && file != SENTENCE_PIECE;
+        own.contains(&file) || LIMIT_FILES.contains(&file) || tokenizer
+    };
     let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors") && !has(WEIGHTS);
     let is_wanted = |file: &str| match file.split_once('/') {
-        None => file.ends_with(".json") || file.ends_with(".txt") || file == WEIGHTS || is_shard(file),
+        None => is_read(file) || is_shard(file),
         // modules of sentence-transformers (1_Pooling, 2_Dense) and the head of a siamese classifier
         Some((folder, inner)) => {
             let is_module = folder.starts_with(|c: char| c.is_ascii_digit()) || folder == "siamese_head";
@@ -150,21 +175,30 @@ pub fn download(
         point(&repository.join("snapshots").join(commit).join(&file.name), &blob)?;
     }
     drop(task);
+    if !files.iter().any(|file| file.name == MODULES) {
+        // as Python notes it: the hub was asked and has none
+        let absent = no_exist(&repository, commit);
+        create(&absent)?;
+        let path = absent.join(MODULES);
+        File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    }
     if !name.is_commit() {
         let reference = repository.join("refs").join(&name.revision);
         let folder = reference.parent().context("a reference has a folder")?;
         create(folder)?;
-        let written = tempfile::NamedTempFile::new_in(folder).and_then(|file| {
-            fs::write(file.path(), commit)?;
-            file.persist(&reference).map_err(|e| e.error)
-        });
-        written.with_context(|| format!("cannot write {}", reference.display()))?;
+        let written = temporary_in(folder).and_then(|mut file| file.write_all(commit.as_bytes()).map(|()| file));
+        publish(written.with_context(|| format!("cannot write {}", reference.display()))?, &reference)?;
     }
     Ok(())
 }
 
 fn repository(cache: &Cache, name: &HubName) -> PathBuf {
     cache.path().join(name.repo().folder_name())
+}
+
+/// Where Python notes which files the hub does not have at a commit, as empty files of their names.
+fn no_exist(repository: &Path, commit: &str) -> PathBuf {
+    repository.join(".no_exist").join(commit)
 }
 
 /// Whether a snapshot holds configuration, tokenizer and all weights. Python may have fetched only some of them.
@@ -176,12 +210,28 @@ fn is_complete(snapshot: &Path) -> bool {
             let shards = index.get("weight_map").and_then(Value::as_object);
             shards.is_some_and(|map| map.values().all(|file| file.as_str().is_some_and(has)))
         });
-    let tokenizer = ["tokenizer.json", "vocab.txt", "vocab.json"].into_iter().any(has);
-    let modules = json("modules.json").unwrap_or_default();
-    let paths = modules.as_array().into_iter().flatten().filter_map(|module| module.get("path")?.as_str());
-    // Normalize has a path and no file
-    let pooled = paths.filter(|path| path.ends_with("Pooling")).all(|path| has(&format!("{path}/config.json")));
-    has("config.json") && weights && tokenizer && pooled
+    let tokenizer = VOCABULARIES.into_iter().any(has);
+    let modules = match json(MODULES) {
+        Some(modules) => modules.as_array().into_iter().flatten().all(|module| {
+            let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (kind, in_folder) = (text("type"), |file: &str| has(&format!("{}/{file}", text("path"))));
+            // Normalize has a path and no file
+            let configured = !kind.ends_with("Pooling") && !kind.ends_with("Dense") || in_folder("config.json");
+            configured && (!kind.ends_with("Dense") || in_folder(WEIGHTS))
+        }),
+        // Python's AutoModel fetches no modules.json, and without it pooling and limits would be guessed: that there is
+        // none must be noted, or the model be one that has none
+        None => {
+            let commit = snapshot.file_name().unwrap_or_default().to_string_lossy();
+            let repository = snapshot.ancestors().nth(2).unwrap_or(snapshot);
+            let classifies = json("config.json").is_some_and(|config| {
+                let names = config.get("architectures").map(Value::to_string);
+                names.is_some_and(|names| names.contains("ForSequenceClassification"))
+            });
+            !has(MODULES) && (classifies || no_exist(repository, &commit).join(MODULES).is_file())
+        }
+    };
+    has("config.json") && weights && tokenizer && modules
 }
 
 /// Lets `at` stand for the blob: a relative link as Python makes it, a copy where links are not allowed.
@@ -192,16 +242,19 @@ fn point(at: &Path, blob: &Path) -> Result<()> {
     }
     let folder = at.parent().context("a snapshot's file has a folder")?;
     fs::create_dir_all(folder).with_context(failed)?;
-    // a link whose blob was deleted
-    let _ = fs::remove_file(at);
-    #[cfg(unix)]
-    {
-        let snapshots = folder.ancestors().position(|above| above.ends_with("snapshots")).unwrap_or(1);
-        let up: PathBuf = std::iter::repeat_n("..", snapshots + 1).collect();
-        std::os::unix::fs::symlink(up.join("blobs").join(file_name(blob)), at).with_context(failed)
-    }
-    #[cfg(not(unix))]
-    fs::copy(blob, at).map(drop).with_context(failed)
+    let make = |path: &Path| {
+        #[cfg(unix)]
+        {
+            let snapshots = folder.ancestors().position(|above| above.ends_with("snapshots")).unwrap_or(1);
+            let up: PathBuf = std::iter::repeat_n("..", snapshots + 1).collect();
+            std::os::unix::fs::symlink(up.join("blobs").join(file_name(blob)), path)
+        }
+        #[cfg(not(unix))]
+        fs::copy(blob, path).map(drop)
+    };
+    // over what is there: a link whose blob was deleted, or what another process made meanwhile
+    let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).make_in(folder, make).with_context(failed)?;
+    made.into_temp_path().persist(at).map_err(|e| e.error).with_context(failed)
 }
 
 fn file_name(path: &Path) -> String {
@@ -223,7 +276,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Revisions and the commits they point to; names may have slashes.
 fn references(folder: &Path, prefix: &str) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    for path in entries(folder)? {
+    // an unfinished reference has a name that begins with a dot
+    for path in entries(folder)?.into_iter().filter(|path| !file_name(path).starts_with('.')) {
         let name = format!("{prefix}{}", file_name(&path));
         if path.is_dir() {
             found.extend(references(&path, &format!("{name}/"))?);

@@ -112,7 +112,7 @@ impl<'a> Client<'a> {
 
     /// Brings `file` to `partial`, continuing what is there, and checks size and hash. Progress counts bytes.
     pub fn fetch(&self, name: &HubName, commit: &str, file: &RemoteFile, partial: &Path, task: &Task) -> Result<()> {
-        let url = format!("{}/{}/resolve/{commit}/{}", self.hub.endpoint, name.repository, file.name);
+        let url = format!("{}/{}/resolve/{commit}/{}", self.hub.endpoint, name.repository, encoded(&file.name));
         let length = || partial.metadata().map_or(0, |metadata| metadata.len());
         let (mut idle, mut most) = (0, length());
         let mut continued = most > 0;
@@ -233,6 +233,15 @@ impl<'a> Client<'a> {
     }
 }
 
+/// A path as it stands in an address: what has a meaning there, as `#` and `?` have, and what is not ASCII in `%XX`.
+fn encoded(path: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    path.bytes().map(one).collect()
+}
+
 fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
@@ -256,4 +265,15 @@ fn hash_with(mut hasher: impl Digest + Write, path: &Path) -> Result<String> {
     let mut from = File::open(path).with_context(failed)?;
     std::io::copy(&mut from, &mut hasher).with_context(failed)?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn names_of_files_become_parts_of_an_address() {
+        assert_eq!(encoded("1_Pooling/config.json"), "1_Pooling/config.json");
+        assert_eq!(encoded("a b#c?d%é"), "a%20b%23c%3Fd%25%C3%A9");
+    }
 }

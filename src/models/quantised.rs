@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use crate::models::tensor_file::floats;
+
 /// Columns that share a scale.
 const BLOCK: usize = 64;
 
@@ -47,27 +49,31 @@ pub fn encode(values: &[f32], columns: usize) -> (Vec<u8>, Vec<f16>) {
     (codes, scales)
 }
 
-/// A safetensors file whose f32 matrices are stored in 8 bits. Everything else, metadata included, is kept, but for
+/// A safetensors file whose matrices are stored in 8 bits. Everything else, metadata included, is kept, but for
 /// the integer buffers (`position_ids`) of older checkpoints, which no model reads.
 pub fn compress(bytes: &[u8], origin: &Path) -> Result<Vec<u8>> {
     let not_readable = || format!("{}: not a readable safetensors file", origin.display());
     let file = SafeTensors::deserialize(bytes).with_context(not_readable)?;
     let (_, header) = SafeTensors::read_metadata(bytes).with_context(not_readable)?;
     let mut owned: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    // the scales of a file that is compressed already are matrices too
+    let is_scale = |name: &str| {
+        let codes = name.strip_suffix(".scale").and_then(|of| file.tensor(of).ok());
+        codes.is_some_and(|codes| codes.dtype() == Dtype::I8)
+    };
     for (name, view) in file.tensors() {
         let shape = view.shape().to_vec();
-        match (view.dtype(), shape.as_slice()) {
-            (Dtype::F32, &[_, columns]) if columns > 0 => {
-                let values: Vec<f32> =
-                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values = floats(view.dtype(), view.data()).filter(|_| !is_scale(&name));
+        match (view.dtype(), shape.as_slice(), values) {
+            (_, &[_, columns], Some(values)) if columns > 0 => {
                 let (codes, scales) = encode(&values, columns);
                 let scale_bytes = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
                 let scale_shape = scale_shape(&shape).context("a matrix has scales")?.to_vec();
                 owned.push((scale_name(&name), Dtype::F16, scale_shape, scale_bytes));
                 owned.push((name, Dtype::I8, shape, codes));
             }
-            (Dtype::I64, _) => {}
-            (dtype, _) => owned.push((name, dtype, shape, view.data().to_vec())),
+            (Dtype::I64, ..) => {}
+            (dtype, ..) => owned.push((name, dtype, shape, view.data().to_vec())),
         }
     }
     owned.sort_by(|a, b| a.0.cmp(&b.0));
@@ -83,6 +89,25 @@ pub fn compress(bytes: &[u8], origin: &Path) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn matrices_of_any_float_are_stored_in_8_bits_once() {
+        let values: Vec<f32> = (0..6).map(|v| v as f32).collect();
+        let halves = |to: fn(f32) -> [u8; 2]| values.iter().flat_map(|&v| to(v)).collect::<Vec<u8>>();
+        let (f16s, bf16s) =
+            (halves(|v| f16::from_f32(v).to_le_bytes()), halves(|v| half::bf16::from_f32(v).to_le_bytes()));
+        let tensor = |dtype, bytes| TensorView::new(dtype, vec![2, 3], bytes).unwrap();
+        let tensors = [("a", tensor(Dtype::F16, &f16s)), ("b", tensor(Dtype::BF16, &bf16s))];
+        let once = compress(&safetensors::serialize(tensors, None).unwrap(), Path::new("m")).unwrap();
+        let file = SafeTensors::deserialize(&once).unwrap();
+        for name in ["a", "b"] {
+            assert_eq!(file.tensor(name).unwrap().dtype(), Dtype::I8);
+            let scales = floats(Dtype::F16, file.tensor(&scale_name(name)).unwrap().data()).unwrap();
+            let decoded = decode(file.tensor(name).unwrap().data(), &scales, 3);
+            assert!(decoded.iter().zip(&values).all(|(a, b)| (a - b).abs() < 0.03), "{decoded:?}");
+        }
+        assert_eq!(compress(&once, Path::new("m")).unwrap(), once);
+    }
 
     proptest! {
         #[test]

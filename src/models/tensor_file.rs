@@ -40,6 +40,11 @@ impl TensorFile {
         Ok(Self { path, bytes, header, data })
     }
 
+    /// Bytes of the file.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// A tensor of the file.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
         let info = self.header.info(name)?;
@@ -51,6 +56,17 @@ impl TensorFile {
     /// Every name, type and shape.
     pub fn tensors(&self) -> Vec<(String, Dtype, Vec<usize>)> {
         self.header.tensors().into_iter().map(|(name, info)| (name, info.dtype, info.shape.clone())).collect()
+    }
+}
+
+/// Row-major values in f32 of bytes of a floating-point type; `None` for other types.
+pub fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+    match dtype {
+        Dtype::F32 => Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F16 => Some(pairs().map(|b| half::f16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::BF16 => Some(pairs().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
+        _ => None,
     }
 }
 

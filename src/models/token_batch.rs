@@ -15,7 +15,8 @@ impl TokenBatch {
     /// Pads rows of `(ids, type ids)`; empty type ids stand for zeros. At least one row.
     pub fn new<'a>(rows: impl ExactSizeIterator<Item = (&'a [u32], &'a [u32])> + Clone) -> Self {
         let lengths: Vec<usize> = rows.clone().map(|(ids, _)| ids.len()).collect();
-        let tokens = lengths.iter().copied().max().unwrap_or(0);
+        // no tensor has zero tokens: texts that tokenize to nothing are one token of padding
+        let tokens = lengths.iter().copied().max().unwrap_or(0).max(1);
         let (mut ids, mut type_ids) = (vec![0; rows.len() * tokens], vec![0; rows.len() * tokens]);
         for (row, (row_ids, row_types)) in rows.enumerate() {
             for (to, &from) in ids[row * tokens..].iter_mut().zip(row_ids) {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::error::hint;
 use crate::models::config::EncoderConfig;
 use crate::models::family::TokenTypes;
 use crate::models::folder::ModelFolder;
@@ -18,8 +19,11 @@ pub const TOKENIZER_FILES: [&str; 8] = [
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    "sentencepiece.bpe.model",
+    SENTENCE_PIECE,
 ];
+
+/// The vocabulary that some of XLM-R have alone; it is not read here.
+pub const SENTENCE_PIECE: &str = "sentencepiece.bpe.model";
 
 /// Reads `tokenizer.json`, or builds it from the vocabulary files. Ids outside the model's tables are refused where
 /// texts are tokenized.
@@ -31,6 +35,12 @@ pub fn read(folder: &ModelFolder, config: &EncoderConfig, text: &TextLimits) -> 
         Some(json) => json,
         None => match tokenizer_json(folder, config.family)? {
             Some(built) => built.to_string().into_bytes().into(),
+            None if folder.has(SENTENCE_PIECE) => {
+                return Err(hint(
+                    format!("{} is missing from the model folder, and {SENTENCE_PIECE} is not read", path.display()),
+                    "in Python AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) writes it",
+                ));
+            }
             None => bail!(
                 "{} is missing from the model folder, and so are vocab.txt, and vocab.json with merges.txt",
                 path.display()

@@ -49,13 +49,6 @@ impl Weights {
         let path = file.path.display();
         ensure!(view.shape() == shape, "{path}: tensor `{name}` has shape {:?}, expected {shape:?}", view.shape());
         let values = match view.dtype() {
-            Dtype::F32 => view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Dtype::F16 => {
-                view.data().chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-            Dtype::BF16 => {
-                view.data().chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
             Dtype::I8 => {
                 let scale_shape = quantised::scale_shape(shape)
                     .with_context(|| format!("{path}: 8-bit tensor `{name}` is not a matrix"))?;
@@ -66,7 +59,8 @@ impl Weights {
                 let scales = self.values(&scale, &scale_shape)?;
                 quantised::decode(view.data(), &scales, shape[1])
             }
-            other => bail!("{path}: tensor `{name}` is {other:?}, expected F32, F16, BF16 or I8"),
+            other => tensor_file::floats(other, view.data())
+                .with_context(|| format!("{path}: tensor `{name}` is {other:?}, expected F32, F16, BF16 or I8"))?,
         };
         Ok(values)
     }

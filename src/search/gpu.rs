@@ -46,7 +46,8 @@ fn in_tiles(
 ) -> Result<(Vec<Vec<Neighbour>>, usize)> {
     let lists = Lists::new(usable, block, query);
     let blocks = vectors.rows().div_ceil(block);
-    let tensors: Vec<Tensor<2>> = (0..blocks).map(|at| block_tensor(vectors, at * block, block, device)).collect();
+    let tensors: Vec<Tensor<2>> =
+        (0..blocks).map(|at| block_tensor(vectors, usable, at * block, block, device)).collect();
     let tiles = (0..blocks).flat_map(|left| (left..blocks).map(move |right| (left, right)));
     let mut running = None;
     for tile in tiles.map(Some).chain([None]) {
@@ -62,7 +63,9 @@ fn in_tiles(
             .flat_map_iter(|(a, maxima)| {
                 let (lists, bar) = (&lists, lists.bar(a));
                 let stretches = maxima.iter().enumerate();
-                stretches.filter(move |&(_, &most)| most >= bar.min(lowest) - ROUNDING).flat_map(move |(at, _)| {
+                // a maximum that is no number hides what is beside it: its stretch is scored again
+                let reaches = move |most: f32| most >= bar.min(lowest) - ROUNDING || most.is_nan();
+                stretches.filter(move |&(_, &most)| reaches(most)).flat_map(move |(at, _)| {
                     let first = right * block + at * STRETCH;
                     let others = first.max(a + 1)..(first + STRETCH).min(vectors.rows());
                     let scored =
@@ -87,10 +90,14 @@ fn maxima(left: &Tensor<2>, right: &Tensor<2>) -> Tensor<2> {
     tile.reshape([block, width / STRETCH, STRETCH]).max_dim(2).reshape([block, width / STRETCH])
 }
 
-/// Rows from `first` on, filled up with zeros to a whole block, so that all tiles have one shape.
-fn block_tensor(vectors: Vectors, first: usize, block: usize, device: &Device) -> Tensor<2> {
+/// Rows from `first` on, filled up with zeros to a whole block, so that all tiles have one shape. Rows that are not usable
+/// are zeros too: one may hold NaN, which would hide the maximum of its whole stretch.
+fn block_tensor(vectors: Vectors, usable: &[bool], first: usize, block: usize, device: &Device) -> Tensor<2> {
     let last = (first + block).min(vectors.rows());
     let mut values = vectors.values[first * vectors.width..last * vectors.width].to_vec();
+    for (row, _) in values.chunks_exact_mut(vectors.width).zip(&usable[first..last]).filter(|(_, usable)| !**usable) {
+        row.fill(0.0);
+    }
     values.resize(block * vectors.width, 0.0);
     Tensor::from_data(TensorData::new(values, [block, vectors.width]), device)
 }
@@ -120,8 +127,11 @@ mod tests {
                 let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
                 vector.iter_mut().for_each(|v| *v /= norm.max(1e-6));
             }
-            let vectors = Vectors { values: &values, width: 8 };
             let usable: Vec<bool> = (0..rows).map(|row| row % 17 != 3).collect();
+            for (vector, _) in values.chunks_mut(8).zip(&usable).filter(|(_, usable)| !**usable) {
+                vector.fill(f32::NAN);
+            }
+            let vectors = Vectors { values: &values, width: 8 };
             let (query, device) = (Query { top_k, floor }, plain_cpu());
             let task = Progress::new(true, Arc::default()).task("search", "texts", rows);
             let found = in_tiles(128, vectors, &usable, query, &device, &task).unwrap();

@@ -1,12 +1,12 @@
 //! Text to token ids. The only user of the `tokenizers` crate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
 use rayon::prelude::*;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationParams, TruncationStrategy};
-use tokenizers::{EncodeInput, Encoding};
+use tokenizers::{EncodeInput, Encoding, PostProcessor};
 
 use crate::error::quietly;
 
@@ -27,6 +27,8 @@ pub struct Limits {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     limits: Limits,
+    /// The file it was read from, for messages.
+    origin: PathBuf,
     prompt: String,
     prompt_tokens: usize,
 }
@@ -79,6 +81,14 @@ impl Tokenizer {
             limits.ids
         );
         inner.with_padding(None);
+        // a file may add any number of special tokens, and truncation panics or does nothing where they fill the limit
+        let special = inner.get_post_processor().map_or(0, |p| p.added_tokens(false).max(p.added_tokens(true)));
+        ensure!(
+            special < limits.tokens,
+            "{}: it adds {special} special tokens, but the model takes {} tokens in all",
+            origin.display(),
+            limits.tokens
+        );
         let truncation = TruncationParams {
             max_length: limits.tokens,
             strategy: TruncationStrategy::LongestFirst,
@@ -88,7 +98,7 @@ impl Tokenizer {
         if limits.lower_case {
             lower_case_first(&mut inner).map_err(|e| at(&e))?;
         }
-        Ok(Self { inner, limits, prompt: String::new(), prompt_tokens: 0 })
+        Ok(Self { inner, limits, origin: origin.to_path_buf(), prompt: String::new(), prompt_tokens: 0 })
     }
 
     /// Puts `prompt` before every text (not before pairs).
@@ -116,6 +126,14 @@ impl Tokenizer {
     /// Encodes a text or a pair; an id that the model has no row for is an error, wherever in the file it comes from.
     fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>) -> Result<Encoding> {
         let encoding = self.inner.encode_fast(input, true).map_err(|e| anyhow!("cannot tokenize: {e}"))?;
+        // a template may repeat a text after it was cut, and the position table ends at the limit
+        ensure!(
+            encoding.len() <= self.limits.tokens,
+            "{}: the tokenizer gives a sequence of {} tokens, but the model takes {}",
+            self.origin.display(),
+            encoding.len(),
+            self.limits.tokens
+        );
         let within = |values: &[u32], limit: usize| values.iter().all(|&value| (value as usize) < limit);
         ensure!(
             within(encoding.get_ids(), self.limits.ids) && within(encoding.get_type_ids(), self.limits.types),

@@ -226,6 +226,20 @@ fn check_loss(loss: &Mix, kind: Kind, raw: &RawTrainOptions) -> Result<()> {
             ));
         }
     }
+    // margins need negatives, which only duplicates have
+    let other = loss.losses().find(|one| one.uses_others());
+    if let (true, Some(other)) = (loss.any(|one| one == Loss::MarginMse), other) {
+        return Err(usage(format!(
+            "--loss margin-mse and {}: margin-mse learns from duplicates alone; train in two runs",
+            other.name()
+        )));
+    }
+    if loss.any(|one| one == Loss::ScoreDistillation) && loss.any(|one| one == Loss::BinaryCrossEntropy) {
+        return Err(usage(
+            "--loss score-distillation and binary-cross-entropy: the target is a teacher's logit or a label, not both; \
+             train in two runs",
+        ));
+    }
     if raw.mined_pairs.is_some() && raw.teacher.is_none() {
         return Err(usage("--mined-pairs: a teacher labels them; name it with --teacher"));
     }

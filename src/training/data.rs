@@ -10,7 +10,6 @@ use crate::error::hint;
 use crate::losses::mix::Loss;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::models::folder::ModelFolder;
 use crate::progress::{Progress, readable};
 use crate::stages::split::{self, Protocol};
 use crate::tables::pairs::{self, LabelledPair};
@@ -39,19 +38,19 @@ pub fn prepare(options: &TrainOptions, device: &Device, progress: &Progress) -> 
     let mut dataset = Dataset::new(&kept);
     let cross_teacher = match &options.teacher {
         Some(path) if !options.loss.any(|loss| loss == Loss::CosineDistillation) => {
-            Some(CrossEncoder::load(&ModelFolder::open(path)?, device)?)
+            Some(CrossEncoder::load(&folder(Some(path), progress)?, device)?)
         }
         _ => None,
     };
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        let miner = BiEncoder::load(&folder(&options.negatives_from)?, device)?;
+        let miner = BiEncoder::load(&folder(options.negatives_from.as_deref(), progress)?, device)?;
         mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
     }
     if let Some(model) = &cross_teacher {
         teacher::score(&mut dataset, &options.loss, model, progress)?;
     }
     if let (Some(path), None) = (&options.teacher, &cross_teacher) {
-        let model = BiEncoder::load(&ModelFolder::open(path)?, device)?;
+        let model = BiEncoder::load(&folder(Some(path), progress)?, device)?;
         teacher::vectors(&mut dataset, &model, progress)?;
     }
     Ok(Data { dataset, dev })
@@ -144,12 +143,28 @@ fn mine(
             readable(mined.dropped),
             readable(mined.random)
         ));
+        if options.loss.any(|loss| loss == Loss::MarginMse) {
+            keep_full(dataset, config.count, progress)?;
+        }
     }
     if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
         let (vectors, width) = hard_negatives::embed_texts(miner, &dataset.texts, progress)?;
         let near = hard_negatives::neighbours((&vectors, width), MINED_DEPTH, progress)?;
         let added = teacher::add_mined_pairs(dataset, &near, count, teacher, progress)?;
         progress.say(&format!("{} mined pairs labelled by the teacher", readable(added)));
+    }
+    Ok(())
+}
+
+/// Leaves out examples with fewer than `count` negatives: margins are a table with a column for each.
+fn keep_full(dataset: &mut Dataset, count: usize, progress: &Progress) -> Result<()> {
+    let before = dataset.examples.len();
+    dataset.examples.retain(|example| example.negatives.len() == count);
+    let kept = dataset.examples.len();
+    ensure!(kept > 0, "no duplicate has {count} negatives, too few questions are unlike it: lower --hard-negatives");
+    if kept < before {
+        let out = readable(before - kept);
+        progress.warn(format!("{out} duplicates left out: fewer than {count} questions can be their negatives"));
     }
     Ok(())
 }

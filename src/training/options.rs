@@ -33,8 +33,8 @@ pub struct RawTrainOptions {
     /// What is trained
     #[arg(long)]
     pub kind: Option<Kind>,
-    /// Model to start from: a folder, or `built-in` [default: built-in]
-    #[arg(long, value_name = "DIR")]
+    /// Model to start from: a folder, a hub name, or `built-in` [default: built-in]
+    #[arg(long, value_name = "DIR|NAME")]
     pub from: Option<String>,
     /// Labelled pairs: .parquet, .csv, .tsv or .jsonl
     #[arg(long, value_name = "FILE")]
@@ -123,8 +123,8 @@ pub struct RawTrainOptions {
     /// Mine this many hard negatives for every duplicate with --negatives-from
     #[arg(long, value_name = "N")]
     pub hard_negatives: Option<usize>,
-    /// Bi-encoder that mines: a folder or `built-in` [default: --from of a bi-encoder, else built-in]
-    #[arg(long, value_name = "DIR")]
+    /// Bi-encoder that mines: a folder, a hub name or `built-in` [default: --from of a bi-encoder, else built-in]
+    #[arg(long, value_name = "DIR|NAME")]
     pub negatives_from: Option<String>,
     /// Nearest neighbours passed over: most are unlabelled duplicates [default: 0]
     #[arg(long, value_name = "N")]
@@ -141,8 +141,8 @@ pub struct RawTrainOptions {
     /// Add this many mined pairs with the teacher's probability as label (augmented SBERT)
     #[arg(long, value_name = "PAIRS")]
     pub mined_pairs: Option<usize>,
-    /// Cross-encoder (for cosine-distillation: bi-encoder) that checks negatives and is distilled
-    #[arg(long, value_name = "DIR")]
+    /// Cross-encoder (for cosine-distillation: bi-encoder) that checks negatives and is distilled: a folder or a hub name
+    #[arg(long, value_name = "DIR|NAME")]
     pub teacher: Option<PathBuf>,
     /// Stop after this many steps; the learning rate decays by then
     #[arg(long, value_name = "STEPS")]

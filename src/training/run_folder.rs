@@ -78,35 +78,50 @@ impl RunFolder {
         }
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
+}
 
-    /// Where the new model is put together before it takes its name.
-    pub fn model(&self) -> Result<PathBuf> {
-        let path = self.path.join("model");
-        if path.exists() {
-            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-        Ok(path)
-    }
+/// A hidden folder beside `output`: on the same file system, wherever the run's folder is, so that a rename is enough.
+fn beside(output: &Path, what: &str) -> Result<PathBuf> {
+    let name = output.file_name().with_context(|| format!("{} is no name of a folder", output.display()))?;
+    Ok(output.with_file_name(format!(".{}.{what}", name.to_string_lossy())))
+}
 
-    /// Gives the finished folder at `model` the name `output`; what had it goes only then.
-    pub fn publish(&self, model: &Path, output: &Path) -> Result<()> {
-        let failed = || format!("cannot write {}", output.display());
-        let replaced = self.path.join("replaced");
-        if replaced.exists() {
-            fs::remove_dir_all(&replaced).with_context(failed)?;
-        }
-        if output.exists() {
-            fs::rename(output, &replaced).with_context(failed)?;
-        }
-        if let Some(parent) = output.parent() {
-            fs::create_dir_all(parent).with_context(failed)?;
-        }
-        fs::rename(model, output).with_context(failed)?;
-        if replaced.exists() {
-            fs::remove_dir_all(&replaced).with_context(failed)?;
-        }
-        Ok(())
+/// Where the new model is put together before it takes its name.
+pub fn model(output: &Path) -> Result<PathBuf> {
+    let path = beside(output, "new")?;
+    remove(&path)?;
+    Ok(path)
+}
+
+/// Gives the finished folder at `model` the name `output`; what had it goes only then.
+pub fn publish(model: &Path, output: &Path) -> Result<()> {
+    let failed = || format!("cannot write {}", output.display());
+    recover(output)?;
+    let replaced = beside(output, "replaced")?;
+    if output.exists() {
+        fs::rename(output, &replaced).with_context(failed)?;
     }
+    if let Err(e) = fs::rename(model, output) {
+        recover(output)?;
+        return Err(e).with_context(failed);
+    }
+    remove(&replaced)
+}
+
+/// Puts back a model that a run moved away and was killed before it had replaced it; removes one that was replaced.
+pub fn recover(output: &Path) -> Result<()> {
+    let replaced = beside(output, "replaced")?;
+    if replaced.exists() && !output.exists() {
+        return fs::rename(&replaced, output).with_context(|| format!("cannot write {}", output.display()));
+    }
+    remove(&replaced)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// What the model in `folder` was trained from, if it was trained here.
@@ -132,4 +147,32 @@ fn empty(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_takes_the_place_of_another_or_leaves_it() {
+        let work = tempfile::tempdir().unwrap();
+        let output = work.path().join("model");
+        let holds = |text: &str| fs::read_to_string(output.join("file")).unwrap() == text;
+        for content in ["old", "new"] {
+            let staged = model(&output).unwrap();
+            assert_eq!(staged.parent(), output.parent(), "one file system");
+            fs::create_dir(&staged).unwrap();
+            fs::write(staged.join("file"), content).unwrap();
+            publish(&staged, &output).unwrap();
+            assert!(holds(content));
+        }
+        assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1);
+        // killed between the two renames
+        fs::rename(&output, beside(&output, "replaced").unwrap()).unwrap();
+        recover(&output).unwrap();
+        assert!(holds("new"));
+        // nothing to publish: what was there stays
+        assert!(publish(&work.path().join("none"), &output).is_err());
+        assert!(holds("new"));
+    }
 }

@@ -129,6 +129,17 @@ fn a_device_that_is_not_there_is_refused_with_what_would_help() {
 }
 
 #[test]
+fn auto_says_what_it_took_where_there_was_a_choice() {
+    let work = folder();
+    let input = work.path().join("q.parquet");
+    write_questions(&input, &["how do i cook rice", "how to cook rice"]);
+    let said = mine_ok(&tiny(text(&input), text(&work.path().join("out")), &["--device", "auto"]));
+    let choice = cfg!(any(feature = "cuda", feature = "tch"));
+    assert_eq!(said.lines().any(|line| line.starts_with("device ")), choice, "{said}");
+    assert!(!said.contains("no GPU is used") || choice && said.contains("device cpu"), "{said}");
+}
+
+#[test]
 fn precision_is_part_of_what_a_stage_depends_on() {
     let work = folder();
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));

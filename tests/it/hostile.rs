@@ -254,6 +254,10 @@ fn shards_are_read_and_pickles_are_refused_with_the_command_that_converts_them()
     let index = json!({ "metadata": {}, "weight_map": { "a": "model-00001-of-00001.safetensors" } });
     std::fs::write(model.join("model.safetensors.index.json"), index.to_string()).unwrap();
     assert_eq!(use_model(&model), Vec::<String>::new());
+    assert!(crate::support::mine(&["models", "show", text(&model)]).status.success());
+    let small = work.path().join("small");
+    let error = mine_fails(&["models", "compress", "--input", text(&model), "--output", text(&small)], 1);
+    assert!(error.contains("model.safetensors alone") && error.contains("mine models export"), "{error}");
 
     std::fs::remove_file(model.join("model.safetensors.index.json")).unwrap();
     std::fs::write(model.join("pytorch_model.bin"), b"pickle").unwrap();
@@ -272,4 +276,52 @@ fn a_decoder_of_no_kind_is_refused() {
     std::fs::write(model.join("tokenizer.json"), json.to_string()).unwrap();
     let error = format!("{:#}", BiEncoder::load(&ModelFolder::open(&model).unwrap(), &Device::flex()).err().unwrap());
     assert!(error.contains("tokenizer.json: not a tokenizer file"), "{error}");
+}
+
+/// Changes the folder's tokenizer.json.
+fn with_post_processor(model: &Path, post_processor: Value) {
+    let path = model.join("tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    json["post_processor"] = post_processor;
+    std::fs::write(path, json.to_string()).unwrap();
+}
+
+/// The position table ends at the limit.
+#[test]
+fn templates_that_pass_the_limit_are_refused() {
+    let work = folder();
+    let model = whole(work.path());
+    let vocabulary: Value = serde_json::from_slice(&std::fs::read(model.join("tokenizer.json")).unwrap()).unwrap();
+    let id = &vocabulary["model"]["vocab"]["[CLS]"];
+    let special = json!({ "[CLS]": { "id": "[CLS]", "ids": [id], "tokens": ["[CLS]"] } });
+    for (piece, expected) in [
+        (json!({ "Sequence": { "id": "A", "type_id": 0 } }), "but the model takes 16"),
+        (json!({ "SpecialToken": { "id": "[CLS]", "type_id": 0 } }), "it adds 50 special tokens"),
+    ] {
+        let single = vec![piece; 50];
+        let pair = json!([{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } }]);
+        let template =
+            json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special });
+        with_post_processor(&model, template);
+        let errors = use_model(&model);
+        assert!(errors.iter().any(|e| e.contains("tokenizer.json") && e.contains(expected)), "{errors:?}");
+    }
+}
+
+#[test]
+fn texts_without_a_token_are_embedded_by_every_pooling() {
+    let work = folder();
+    let model = whole(work.path());
+    with_post_processor(&model, Value::Null);
+    // its prompt would be a token
+    std::fs::remove_file(model.join("config_sentence_transformers.json")).unwrap();
+    for mode in ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"] {
+        std::fs::write(model.join("1_Pooling/config.json"), json!({ "pooling_mode": [mode, "mean"] }).to_string())
+            .unwrap();
+        let model = BiEncoder::load(&ModelFolder::open(&model).unwrap(), &Device::flex()).unwrap();
+        let tokens = model.tokenizer.tokenize(&["\u{200B}", ""]).unwrap();
+        assert_eq!(tokens.lengths(), [0, 0]);
+        let vectors = model.embed(&[tokens.ids(0), tokens.ids(1)]).unwrap();
+        assert_eq!(vectors.len(), 2 * model.dimensions(), "{mode}");
+    }
 }

@@ -343,11 +343,58 @@ fn the_cache_is_listed_with_what_is_of_no_use() {
     let other = home.path().join("hub/models--other--half/snapshots").join(COMMIT);
     std::fs::create_dir_all(&other).unwrap();
     std::fs::write(other.join("config.json"), "{\"model_type\": \"llama\"}").unwrap();
+    // complete, but of no family that is known, and one that no program could read
+    for (name, config) in [("llama", "{\"model_type\": \"llama\"}"), ("damaged", "{")] {
+        let path = home.path().join(format!("hub/models--other--{name}/snapshots/{COMMIT}"));
+        copy_folder(&repo("fixtures/models/tiny-bert"), &path);
+        std::fs::write(path.join("config.json"), config).unwrap();
+    }
+    std::fs::write(home.path().join("hub/models--somebody--tiny-bert/refs/.mine-tmp-1"), COMMIT).unwrap();
     let table = list(&[]);
     let row = |name: &str| table.lines().find(|line| line.contains(name)).unwrap().to_string();
     assert!(row(NAME).contains("main") && row(NAME).contains("bert") && row(NAME).ends_with("bi-encoder"), "{table}");
-    assert!(row("other/half").contains("incomplete"), "{table}");
+    assert!(row("other/half").contains("incomplete") && !table.contains(".mine-tmp"), "{table}");
+    assert!(["other/llama", "other/damaged"].iter().all(|name| row(name).ends_with("not usable here")), "{table}");
     let json: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
-    assert_eq!(json[1]["commit"].as_str(), Some(COMMIT));
-    assert_eq!((json[0]["complete"].as_bool(), json[1]["complete"].as_bool()), (Some(false), Some(true)));
+    let of = |name: &str| json.as_array().unwrap().iter().find(|model| model["model"] == name).unwrap();
+    assert_eq!(of(NAME)["commit"].as_str(), Some(COMMIT));
+    assert_eq!((of("other/half")["complete"].as_bool(), of(NAME)["complete"].as_bool()), (Some(false), Some(true)));
+    assert!(of("other/llama")["kind"].is_null());
+}
+
+/// Python's AutoModel fetches neither modules.json nor what it names.
+#[test]
+fn missing_modules_are_believed_only_where_the_hub_has_none() {
+    let home = folder();
+    let mut files = files(&repo("fixtures/models/tiny-bert"));
+    files.extend([("notes.txt".into(), b"no".to_vec()), ("train_state.json".into(), b"{}".to_vec())]);
+    let server = Server::with(Weights::Good, files.clone());
+    let shows = |home: &Path| server.mine(home, &["models", "show", NAME]).status.success();
+    assert!(server.mine(home.path(), &["models", "pull", NAME]).status.success());
+    assert!(server.requests().iter().all(|line| !line.contains("notes.txt") && !line.contains("train_state")));
+    for file in ["modules.json", "1_Pooling/config.json"] {
+        assert!(shows(home.path()));
+        std::fs::remove_file(snapshot(home.path()).join(file)).unwrap();
+        assert!(!shows(home.path()), "{file} is missing");
+        assert!(server.mine(home.path(), &["models", "pull", NAME]).status.success());
+    }
+    files.remove("modules.json");
+    let (plain, without) = (folder(), Server::with(Weights::Good, files));
+    assert!(without.mine(plain.path(), &["models", "pull", NAME]).status.success());
+    let note = plain.path().join("hub/models--somebody--tiny-bert/.no_exist").join(COMMIT).join("modules.json");
+    assert!(shows(plain.path()) && note.is_file());
+    assert!(std::fs::remove_file(note).is_ok() && !shows(plain.path()));
+}
+
+#[test]
+fn a_training_takes_names_and_two_downloads_of_one_model_share_the_cache() {
+    let (home, work) = (folder(), folder());
+    let server = Server::start(Weights::Slow);
+    let train = &|name: &str| {
+        let (pairs, output) = (repo("fixtures/pairs.csv"), work.path().join(name));
+        let flags = ["--from", NAME, "--pairs", text(&pairs), "--output", text(&output), "--max-steps", "1"];
+        let done = server.mine(home.path(), &[&["train", "--kind", "bi"], &flags[..]].concat());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    std::thread::scope(|scope| ["a", "b"].map(|name| scope.spawn(move || train(name))).map(|run| run.join().unwrap()));
 }

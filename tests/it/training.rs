@@ -196,7 +196,9 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let work = folder();
     let output = work.path().join("model");
     let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
-    let cases: [(&[&str], &str); 7] = [
+    let margins = ["--loss", "margin-mse,contrastive", "--hard-negatives", "2", "--teacher", TINY_CROSS];
+    let cases: [(&[&str], &str); 8] = [
+        (&margins, "margin-mse learns from duplicates alone"),
         (&["--loss", "rankin"], "the nearest known one is \"ranking\""),
         (&["--loss", "binary-cross-entropy"], "not a loss for a bi-encoder"),
         (&["--loss", "cosine-distillation"], "--teacher"),
@@ -209,6 +211,9 @@ fn what_cannot_work_is_refused_with_the_reason() {
         let error = fails(more, 2);
         assert!(error.contains(reason), "{more:?}: {error}");
     }
+    let scores = ["--loss", "score-distillation,binary-cross-entropy", "--teacher", TINY_CROSS];
+    let error = mine_fails(&arguments("cross", TINY_CROSS, text(&output), &scores), 2);
+    assert!(error.contains("a teacher's logit or a label"), "{error}");
     // dev questions among the training pairs
     let error = fails(&["--dev", PAIRS], 1);
     assert!(error.contains("learnt by heart") && error.contains("--allow-shared-questions"), "{error}");
@@ -287,6 +292,25 @@ fn negatives_and_teachers_work_end_to_end() {
         &["--loss", "score-distillation", "--teacher", TINY_CROSS, "--swap-orders"],
     );
     train("mix", "bi", TINY, &["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"]);
+}
+
+#[test]
+fn duplicates_without_enough_negatives_are_left_out_of_margins() {
+    let work = folder();
+    let pairs = work.path().join("few.csv");
+    // one question has three others that are unlike it, the rest two
+    std::fs::write(&pairs, "question1,question2,is_duplicate\na,b,1\nc,d,1\nc,e,1\n").unwrap();
+    let output = work.path().join("model");
+    let train = |count| {
+        let margins = ["--loss", "margin-mse", "--teacher", TINY_CROSS, "--hard-negatives", count, "--max-steps", "1"];
+        let files = ["--pairs", text(&pairs), "--dev", PAIRS, "--output", text(&output), "--quiet"];
+        mine(&[&["train", "--kind", "bi", "--from", TINY], &files[..], &margins].concat())
+    };
+    let error = |output: std::process::Output| String::from_utf8(output.stderr).unwrap();
+    let said = error(train("4"));
+    assert!(said.contains("no duplicate has 4 negatives") && !said.contains("panicked"), "{said}");
+    let said = error(train("3"));
+    assert!(said.contains("2 duplicates left out") && output.exists(), "{said}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::evaluate::mining::Mined;
 use crate::commands::terminal::{figure_table, with_interval};
-use crate::metrics::bootstrap::{Interval, interval, resample};
+use crate::metrics::bootstrap::{Interval, centred_interval, resample};
 use crate::metrics::clusters::{ClusterScores, Contingency};
 use crate::metrics::gold::{Fate, Funnel, Gold};
 use crate::metrics::pairs::Ranking;
@@ -188,13 +188,11 @@ fn figures<const N: usize>(
     values: [Option<f64>; N],
     drawn: &[[Option<f64>; N]],
 ) -> Vec<Figure> {
-    let interval = |at: usize| interval(drawn.iter().map(|draw| draw[at]));
-    names
-        .into_iter()
-        .zip(values)
-        .enumerate()
-        .map(|(at, (name, value))| Figure { name, value, interval: interval(at) })
-        .collect()
+    let figure = |(at, name): (usize, &'static str)| {
+        let interval = values[at].and_then(|value| centred_interval(value, drawn.iter().map(|draw| draw[at])));
+        Figure { name, value: values[at], interval }
+    };
+    names.into_iter().enumerate().map(figure).collect()
 }
 
 fn funnel_shares(gold: &Gold, fates: &[(Fate, bool)], funnel: &Funnel, units: &Units, draws: &Draws) -> Vec<Figure> {
