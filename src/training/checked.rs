@@ -243,5 +243,13 @@ fn check_loss(loss: &Mix, kind: Kind, raw: &RawTrainOptions) -> Result<()> {
     if raw.mined_pairs.is_some() && raw.teacher.is_none() {
         return Err(usage("--mined-pairs: a teacher labels them; name it with --teacher"));
     }
+    // a mined pair is as much a duplicate as its label says, which other losses do not look at
+    let blind = loss.losses().find(|one| !one.contrasts() && *one != Loss::ScoreDistillation);
+    if let (true, Some(blind)) = (raw.mined_pairs.is_some(), blind) {
+        return Err(usage(format!("--mined-pairs: {} does not look at labels; take another --loss", blind.name())));
+    }
+    if raw.mined_pairs.is_some() && raw.hard_negatives.is_some() {
+        return Err(usage("--mined-pairs and --hard-negatives do not go together: train in two runs"));
+    }
     Ok(())
 }

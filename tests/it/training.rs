@@ -197,7 +197,9 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let output = work.path().join("model");
     let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
     let margins = ["--loss", "margin-mse,contrastive", "--hard-negatives", "2", "--teacher", TINY_CROSS];
-    let cases: [(&[&str], &str); 8] = [
+    let mined = ["--mined-pairs", "5", "--teacher", TINY_CROSS, "--loss", "ranking"];
+    let cases: [(&[&str], &str); 9] = [
+        (&mined, "ranking does not look at labels"),
         (&margins, "margin-mse learns from duplicates alone"),
         (&["--loss", "rankin"], "the nearest known one is \"ranking\""),
         (&["--loss", "binary-cross-entropy"], "not a loss for a bi-encoder"),
