@@ -98,6 +98,11 @@ impl Tokenizer {
         if limits.lower_case {
             lower_case_first(&mut inner).map_err(|e| at(&e))?;
         }
+        // a template that names what is not there panics, and it does so at any text
+        quietly(|| {
+            let _ = (inner.encode_fast("a", true), inner.encode_fast(("a", "b"), true));
+        })
+        .map_err(|e| at(&e))?;
         Ok(Self { inner, limits, origin: origin.to_path_buf(), prompt: String::new(), prompt_tokens: 0 })
     }
 

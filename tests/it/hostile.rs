@@ -288,6 +288,22 @@ fn with_post_processor(model: &Path, post_processor: Value) {
 
 /// The position table ends at the limit.
 #[test]
+fn templates_of_tokens_that_are_not_there_are_refused() {
+    let work = folder();
+    let model = whole(work.path());
+    let sequence = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+    let single = json!([{ "SpecialToken": { "id": "[CLS]", "type_id": 0 } }, sequence("A")]);
+    let pair = json!([sequence("A"), sequence("B")]);
+    let nameless = json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": {} });
+    let second = json!({ "type": "TemplateProcessing", "single": [sequence("B")], "pair": pair, "special_tokens": {} });
+    for template in [nameless, second] {
+        with_post_processor(&model, template);
+        let errors = use_model(&model);
+        assert!(errors.iter().any(|e| e.contains("tokenizer.json: not a tokenizer file")), "{errors:?}");
+    }
+}
+
+#[test]
 fn templates_that_pass_the_limit_are_refused() {
     let work = folder();
     let model = whole(work.path());
