@@ -45,4 +45,4 @@ parity:
 # the Python environment that `just versus` measures against
 peer:
     python3 -m venv .peer
-    .peer/bin/pip install sentence-transformers==6.2.0 torch==2.15.0 pandas pyarrow scikit-learn duckdb
+    .peer/bin/pip install sentence-transformers==6.2.0 torch==2.15.0 pandas pyarrow scikit-learn duckdb datasets accelerate

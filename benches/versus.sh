@@ -3,6 +3,7 @@
 # Needs ../shared (model, questions, tools/peer.py) and the Python environment of `just peer` (or PEER=path/to/python).
 #   benches/versus.sh encode    20,000 questions, f32
 #   benches/versus.sh mine      99,639 questions, top-k 100, for --index exact, the default and hnsw; pairs compared
+#   benches/versus.sh train     1,920 pairs: cross-encoder at batch 16, bi-encoder with ranking at batch 64
 #   benches/versus.sh large     500,000 questions (mine only: memory and time)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,6 +40,30 @@ mine_all() {
     $python benches/compare_pairs.py "$work/peer.parquet" "$work"/{exact,default,hnsw}
 }
 
+train() {
+    $python - "$shared/data/qqp" "$work" <<'PY'
+import sys, pandas as pd
+data, work = sys.argv[1:]
+train = pd.read_parquet(f"{data}/train.parquet")
+train[train.natural].sample(1920, random_state=1).to_parquet(f"{work}/train-mixed.parquet")
+train[train.is_duplicate == 1].sample(1920, random_state=1).to_parquet(f"{work}/train-duplicates.parquet")
+pd.read_parquet(f"{data}/dev.parquet").query("natural").head(100).to_parquet(f"{work}/train-dev.parquet")
+PY
+    ours() {
+        $mine train --from $model --pairs "$work/train-$1.parquet" --dev "$work/train-dev.parquet" --output "$work/trained" \
+            --run "$work/trained.run" --force --evaluate-every 1000 "${@:2}" 2>&1 | grep 'pairs a second,'
+    }
+    theirs() {
+        peer train --model $model --train "$work/train-$1.parquet" --dev "$work/train-dev.parquet" "${@:2}" | grep '"train"'
+    }
+    for _ in 1 2; do
+        ours mixed --kind cross --batch-size 16
+        theirs mixed --loss bce --batch-size 16
+        ours duplicates --kind bi --loss ranking --batch-size 64
+        theirs duplicates --loss mnr --batch-size 64
+    done
+}
+
 large() {
     $python $shared/tools/make_corpus.py --questions $questions --rows 500000 --output "$work/500k.parquet"
     run large --input "$work/500k.parquet" --top-k 100
@@ -47,7 +72,8 @@ large() {
 case ${1:-all} in
     encode) encode ;;
     mine) mine_all ;;
+    train) train ;;
     large) large ;;
-    all) encode; mine_all; large ;;
-    *) echo "usage: $0 encode|mine|large|all" >&2; exit 2 ;;
+    all) encode; mine_all; train; large ;;
+    *) echo "usage: $0 encode|mine|train|large|all" >&2; exit 2 ;;
 esac

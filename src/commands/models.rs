@@ -9,10 +9,12 @@ use serde_json::json;
 use crate::commands::print_lines;
 use crate::commands::terminal::table;
 use crate::error::{hint, usage};
+use crate::models::compress::Storage;
 use crate::models::config::EncoderConfig;
 use crate::models::folder::ModelFolder;
 use crate::models::hub::{self, Hub, HubName};
 use crate::models::kind::Kind;
+use crate::models::quantised::Bits;
 use crate::models::{built_in, compress, export, hub_cache};
 use crate::progress::{Progress, readable};
 
@@ -43,7 +45,7 @@ pub enum ModelsCommand {
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
     },
-    /// Store a model with 8-bit weights
+    /// Store a model with weights of 8 bits or fewer
     Compress {
         /// Model folder, name of a cached model, or `built-in`
         #[arg(long, value_name = "DIR|NAME")]
@@ -51,6 +53,15 @@ pub enum ModelsCommand {
         /// Folder to write; must not exist
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
+        /// Bits of a weight, 3 to 8
+        #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(3..=8))]
+        bits: u32,
+        /// Bits of a number of the token table, 3 to 8 [default: as --bits]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8))]
+        token_bits: Option<u32>,
+        /// Write the token table into a file of its own
+        #[arg(long)]
+        separate_tokens: bool,
     },
 }
 
@@ -62,7 +73,11 @@ pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
         ModelsCommand::List { json: true } => print_lines(&[json_list()?]),
         ModelsCommand::Show { model } => print_lines(&compress::describe(&local(model)?)?),
         ModelsCommand::Export { input, output } => export::export(&local(input)?, output),
-        ModelsCommand::Compress { input, output } => compress::compress(&local(input)?, output),
+        ModelsCommand::Compress { input, output, bits, token_bits, separate_tokens } => {
+            let bits = Bits { token_table: token_bits.unwrap_or(*bits), others: *bits };
+            let storage = Storage { bits, separate_tokens: *separate_tokens };
+            compress::compress(&local(input)?, output, storage)
+        }
     }
 }
 

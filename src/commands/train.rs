@@ -104,6 +104,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         None => trainee.network(),
     };
     let network = if options.freeze_encoder { network.with_frozen_encoder() } else { network };
+    let network = if options.freeze_tokens { network.with_frozen_tokens() } else { network };
     let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
     summarise(options, &trained, progress);
 

@@ -49,7 +49,12 @@ pub struct BiEncoderModel {
 impl BiEncoderModel {
     /// Vectors before the last normalisation, `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
-        let pooled = self.pooling.forward(self.encoder.forward(batch), batch, self.prompt_tokens);
+        self.of_hidden(self.encoder.forward(batch), batch)
+    }
+
+    /// The same from the encoder's hidden states, `[R, H]`.
+    pub fn of_hidden(&self, hidden: Tensor<2>, batch: &TokenBatch) -> Tensor<2> {
+        let pooled = self.pooling.forward(hidden, batch, self.prompt_tokens);
         let vectors = self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors));
         match self.truncate {
             Some(_) => vectors.narrow(1, 0, self.dimensions()),

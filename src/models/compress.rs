@@ -3,17 +3,30 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::Value;
+use safetensors::Dtype;
+use serde_json::{Map, Value, json};
 
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
-use crate::models::tensor_file::{self, TensorFile};
+use crate::models::quantised::Bits;
+use crate::models::tensor_file::{self, TensorFile, tensor_names};
 use crate::models::{calibration, quantised};
 
-/// Writes the model into `output` with 8-bit weights, complete or not at all.
-pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
+/// How a model is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Storage {
+    pub bits: Bits,
+    /// Whether the token table is a file of its own, which models with the same table can share.
+    pub separate_tokens: bool,
+}
+
+/// Names of the files of a model whose token table is separate: all else, and the table.
+const SEPARATE: [&str; 2] = ["model-layers.safetensors", "model-tokens.safetensors"];
+
+/// Writes the model into `output` with weights of few bits, complete or not at all.
+pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<()> {
     let files = tensor_file::names(model, "model")?;
     if files != ["model.safetensors"] {
         return Err(hint(
@@ -23,11 +36,24 @@ pub fn compress(model: &ModelFolder, output: &Path) -> Result<()> {
     }
     let writer = FolderWriter::new(output)?;
     let origin = model.path("model.safetensors");
-    let weights = quantised::compress(&model.require("model.safetensors")?, &origin)?;
+    let bytes = model.require("model.safetensors")?;
+    let files = quantised::compress(&bytes, &origin, storage.bits, storage.separate_tokens)?;
     for file in model.config_files()? {
         writer.copy(model, &[&file])?;
     }
-    writer.write("model.safetensors", &weights)?;
+    match files.as_slice() {
+        [whole] => writer.write("model.safetensors", whole)?,
+        files => {
+            let mut places = Map::new();
+            for (name, bytes) in SEPARATE.into_iter().zip(files) {
+                writer.write(name, bytes)?;
+                for tensor in tensor_names(bytes)? {
+                    places.insert(tensor, name.into());
+                }
+            }
+            writer.json("model.safetensors.index.json", &json!({ "metadata": {}, "weight_map": places }))?;
+        }
+    }
     calibration::carry_over(model, &writer)?;
     writer.finish()
 }
@@ -49,9 +75,16 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let parameters: usize = tensors
         .iter()
         .filter(|(name, ..)| !name.ends_with(".scale") && !name.ends_with("position_ids"))
-        .map(|(.., shape)| shape.iter().product::<usize>())
+        .map(|(name, _, shape)| {
+            let stored = shape.iter().product::<usize>();
+            quantised::split_packed(name).map_or(stored, |(_, bits)| stored * 8 / bits as usize)
+        })
         .sum();
-    let mut types: Vec<String> = tensors.iter().map(|(_, dtype, _)| format!("{dtype:?}")).collect();
+    let format = |name: &str, dtype: Dtype| match quantised::split_packed(name) {
+        Some((_, bits)) => format!("{bits} bits"),
+        None => format!("{dtype:?}"),
+    };
+    let mut types: Vec<String> = tensors.iter().map(|(name, dtype, _)| format(name, *dtype)).collect();
     types.sort();
     types.dedup();
     let calibration = calibration::read(model)?;

@@ -36,16 +36,10 @@ impl Dropout {
         Self { prob }
     }
 
-    /// `x · mask / (1 − p)`.
+    /// `x · mask`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        if self.prob <= 0.0 {
-            return x;
-        }
         let shape = x.dims();
-        let mask = GENERATOR.with_borrow_mut(|generator| {
-            generator.as_mut().map(|generator| mask(generator, shape.iter().product(), self.prob))
-        });
-        match mask {
+        match self.draw(shape.iter().product()) {
             Some(mask) => {
                 let mask = Tensor::from_data(TensorData::new(mask, shape), &x.device());
                 x * mask
@@ -53,9 +47,17 @@ impl Dropout {
             None => x,
         }
     }
+
+    /// The next mask: `1 / (1 − p)` where a number is kept, else 0. `None` where nothing is dropped.
+    pub fn draw(&self, numbers: usize) -> Option<Vec<f32>> {
+        if self.prob <= 0.0 {
+            return None;
+        }
+        GENERATOR.with_borrow_mut(|generator| generator.as_mut().map(|generator| mask(generator, numbers, self.prob)))
+    }
 }
 
-/// `1 / (1 − p)` where kept, else 0; 16 random bits a number.
+/// 16 random bits a number.
 fn mask(generator: &mut ChaCha8Rng, numbers: usize, p: f64) -> Vec<f32> {
     let (dropped_below, scale) = ((p * 65_536.0) as u16, (1.0 / (1.0 - p)) as f32);
     let mut bits = vec![0u8; 2 * numbers];

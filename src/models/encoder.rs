@@ -3,6 +3,8 @@
 //! Shapes: B batch, T tokens, R = B·T rows, H hidden. Hidden states stay `[R, H]` throughout: every product is then
 //! one large matrix product, and only attention looks at sequences.
 
+pub mod backward;
+
 use anyhow::Result;
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
@@ -14,7 +16,7 @@ use crate::models::family::TokenTypes;
 use crate::models::layer::TransformerLayer;
 use crate::models::mpnet::RelativeBias;
 use crate::models::named_tensors::NamedTensors;
-use crate::models::ops::Sequences;
+use crate::models::ops::{self, Sequences};
 use crate::models::token_batch::TokenBatch;
 use crate::models::weights::Weights;
 
@@ -99,31 +101,52 @@ impl Encoder {
         self.hidden_states(batch).cast(FloatDType::F32)
     }
 
-    /// Hidden states in the format of the weights.
-    fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
+    /// The sum of each token's embeddings in f32, `[R, H]`.
+    fn embedded(&self, batch: &TokenBatch) -> Tensor<2> {
         let device = self.device();
         let [rows, tokens] = batch.dims();
         let select = |table: &Embedding, values: Vec<i32>| {
             let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(values, [rows * tokens]), &device);
             table.weight.val().select(0, indices).cast(FloatDType::F32)
         };
-        let mut embedded =
+        let embedded =
             select(&self.words, batch.ids().to_vec()) + select(&self.positions, batch.positions(self.config.padding));
-        if let Some(types) = &self.types {
-            let zero = self.config.family.token_types == TokenTypes::Zero;
-            embedded = embedded + select(types, if zero { vec![0; rows * tokens] } else { batch.type_ids().to_vec() });
+        match &self.types {
+            Some(types) => embedded + select(types, self.type_ids(batch)),
+            None => embedded,
         }
-        let relative = self.relative.as_ref().map(|relative| relative.forward(tokens));
-        let embedded = self.dropout.forward(self.norm.forward(embedded)).cast(self.words.weight.val().dtype());
-        let sequences = Sequences::new(batch, relative, &embedded);
+    }
+
+    /// Rows of the token type table, row-major `[B, T]`.
+    fn type_ids(&self, batch: &TokenBatch) -> Vec<i32> {
+        match self.config.family.token_types {
+            TokenTypes::Zero => vec![0; batch.ids().len()],
+            _ => batch.type_ids().to_vec(),
+        }
+    }
+
+    /// Hidden states in the format of the weights.
+    fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
+        let (embedded, sequences) = self.begin(batch);
         self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences))
+    }
+
+    /// What enters the layers.
+    fn begin<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
+        let embedded = self.norm.forward(self.embedded(batch));
+        let embedded = self.dropout.forward(embedded).cast(self.words.weight.val().dtype());
+        let relative = self.relative.as_ref().map(|relative| relative.forward(batch.dims()[1]));
+        let sequences = Sequences::new(batch, relative, &embedded);
+        (embedded, sequences)
     }
 
     /// The first token's hidden state of every row in f32, `[B, H]`.
     pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
-        let [rows, tokens] = batch.dims();
-        let hidden = self.hidden_states(batch);
-        let width = hidden.dims()[1];
-        hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width]).cast(FloatDType::F32)
+        let (embedded, sequences) = self.begin(batch);
+        let Some((last, before)) = self.layers.split_last() else {
+            return ops::first_tokens(embedded, batch).cast(FloatDType::F32);
+        };
+        let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences));
+        last.forward_first(hidden, &sequences).cast(FloatDType::F32)
     }
 }

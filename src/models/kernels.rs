@@ -3,6 +3,8 @@
 //! Plain slices in, plain slices out; what each computes is said, with shapes, in [`crate::models::ops`]. The loops
 //! are written so that the compiler vectorises them: fixed-size lanes of accumulators, no branches inside.
 
+pub mod backward;
+
 use multiversion::multiversion;
 
 /// Width of the inner loops: one AVX-512 register or two of AVX2, and a fixed order of addition on every machine.
@@ -19,7 +21,7 @@ pub fn add_bias_gelu(x: &mut [f32], bias: &[f32]) {
     }
 }
 
-/// `x ← (y − mean(y)) / sqrt(var(y) + ε) · gamma + beta` with `y = x + bias + residual`, row by row.
+/// `x ← norm(x + bias + residual) · gamma + beta`, row by row, with `norm(y) = (y − mean(y)) / sqrt(var(y) + ε)`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 pub fn add_norm(x: &mut [f32], residual: &[f32], bias: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) {
     let width = bias.len();
@@ -27,28 +29,52 @@ pub fn add_norm(x: &mut [f32], residual: &[f32], bias: &[f32], gamma: &[f32], be
         for ((value, &r), &b) in row.iter_mut().zip(residual).zip(bias) {
             *value += r + b;
         }
-        let mean = sum(row, |v| v) / width as f32;
-        let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
-        let inverse = 1.0 / (variance + epsilon).sqrt();
+        let (mean, inverse) = moments(row, epsilon);
         for ((value, &g), &b) in row.iter_mut().zip(gamma).zip(beta) {
             *value = (*value - mean) * inverse * g + b;
         }
     }
 }
 
+/// Mean and `1 / sqrt(variance + ε)`.
+#[inline(always)]
+fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
+    let width = row.len() as f32;
+    let mean = sum(row, |v| v) / width;
+    let variance = sum(row, |v| (v - mean) * (v - mean)) / width;
+    (mean, 1.0 / (variance + epsilon).sqrt())
+}
+
+/// Rows of a sequence that are asked, rows that ask, and the width of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionShape {
+    pub tokens: usize,
+    pub queries: usize,
+    pub width: usize,
+}
+
+/// What attention leaves for its gradient.
+pub struct AttentionRecord<'a> {
+    /// `[B, N, queries, T]` softmax of the scores; rows and columns of padding stay as they are.
+    pub probabilities: &'a mut [f32],
+    /// Dropout's factors of the probabilities, of the same shape.
+    pub mask: Option<&'a [f32]>,
+}
+
 /// Attention of every head of every sequence; sequence `s` owns rows `s·tokens .. s·tokens + lengths[s]`.
 ///
-/// `width` is that of a head. Rows past a sequence's length are padding: never read, their context stays zero.
+/// `width` is that of a head. The first `queries` tokens of a sequence ask, all are asked: `q` and the context have that
+/// many rows a sequence. Rows past a sequence's length are padding: never read, their context stays zero.
 /// `distances` `[N, 2·tokens − 1]` is added to the scores by head and by key minus query.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 pub fn attention(
     context: &mut [f32],
     [q, k, v]: [&[f32]; 3],
     [q_bias, k_bias, v_bias]: &[Vec<f32>; 3],
-    tokens: usize,
-    width: usize,
+    AttentionShape { tokens, queries, width }: AttentionShape,
     lengths: &[usize],
     distances: Option<&[f32]>,
+    mut record: Option<AttentionRecord>,
 ) {
     let hidden = q_bias.len();
     let scale = 1.0 / (width as f32).sqrt();
@@ -60,6 +86,10 @@ pub fn attention(
         let lanes = length.next_multiple_of(LANES);
         for head in (0..hidden).step_by(width) {
             let at = |token: usize| (first + token) * hidden + head..(first + token) * hidden + head + width;
+            let asking = |token: usize| {
+                let start = (sequence * queries + token) * hidden + head;
+                start..start + width
+            };
             let of_head = head..head + width;
             // keys transposed, so that one query meets all keys in contiguous memory
             for token in 0..length {
@@ -67,8 +97,8 @@ pub fn attention(
                     keys[d * lanes + token] = key + b;
                 }
             }
-            for token in 0..length {
-                for ((out, &value), &b) in query.iter_mut().zip(&q[at(token)]).zip(&q_bias[of_head.clone()]) {
+            for token in 0..length.min(queries) {
+                for ((out, &value), &b) in query.iter_mut().zip(&q[asking(token)]).zip(&q_bias[of_head.clone()]) {
                     *out = (value + b) * scale;
                 }
                 let scores = &mut scores[..lanes];
@@ -91,13 +121,22 @@ pub fn attention(
                 for score in scores.iter_mut() {
                     *score = exp(*score - most);
                 }
-                let scores = &scores[..length];
-                // the weights sum to one, so the value bias is added once
-                let inverse = 1.0 / scores.iter().sum::<f32>();
-                let out = &mut context[at(token)];
-                out.copy_from_slice(&v_bias[of_head.clone()]);
-                for (other, &score) in scores.iter().enumerate() {
-                    let weight = score * inverse;
+                let weights = &mut scores[..length];
+                let inverse = 1.0 / weights.iter().sum::<f32>();
+                weights.iter_mut().for_each(|weight| *weight *= inverse);
+                // without dropout the weights sum to one
+                let mut total = 1.0;
+                if let Some(record) = &mut record {
+                    let row = ((sequence * hidden + head) / width * queries + token) * tokens;
+                    record.probabilities[row..row + length].copy_from_slice(weights);
+                    if let Some(mask) = record.mask {
+                        weights.iter_mut().zip(&mask[row..row + length]).for_each(|(weight, &m)| *weight *= m);
+                        total = weights.iter().sum();
+                    }
+                }
+                let out = &mut context[asking(token)];
+                out.iter_mut().zip(&v_bias[of_head.clone()]).for_each(|(out, &b)| *out = b * total);
+                for (other, &weight) in weights.iter().enumerate() {
                     for (out, &value) in out.iter_mut().zip(&v[at(other)]) {
                         *out += weight * value;
                     }

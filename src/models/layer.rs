@@ -3,6 +3,8 @@
 //!
 //! Shapes: B batch, T tokens, R = B·T rows, H hidden, I intermediate, N heads.
 
+pub mod backward;
+
 use anyhow::Result;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -86,11 +88,23 @@ impl TransformerLayer {
 
     /// `[R, H] → [R, H]`.
     pub fn forward(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
-        let project = |layer: &Linear| hidden.clone().matmul(layer.weight.val());
-        let projected = [project(&self.query), project(&self.key), project(&self.value)];
+        self.forward_rows(hidden.clone(), hidden, sequences)
+    }
+
+    /// The first token's row of every sequence alone: `[R, H] → [B, H]`. Where nothing else is read, the last layer need
+    /// not work out the rest.
+    pub fn forward_first(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        self.forward_rows(ops::first_tokens(hidden.clone(), sequences.batch()), hidden, sequences)
+    }
+
+    /// `asking` are the rows of `hidden` that are carried on.
+    fn forward_rows(&self, asking: Tensor<2>, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        let project = |rows: &Tensor<2>, layer: &Linear| rows.clone().matmul(layer.weight.val());
+        let projected = [project(&asking, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
+        drop(hidden);
         let layers = [&self.query, &self.key, &self.value];
         let context = ops::attention(projected, layers, self.heads, sequences, &self.attention_dropout);
-        let attended = self.attention_output.forward(context, hidden);
+        let attended = self.attention_output.forward(context, asking);
         let wide = ops::linear_gelu(attended.clone(), &self.intermediate);
         self.output.forward(wide, attended)
     }

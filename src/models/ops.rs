@@ -16,7 +16,7 @@ use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::device::{is_plain_cpu, is_plain_tch};
 use crate::models::dropout::Dropout;
-use crate::models::kernels;
+use crate::models::kernels::{self, AttentionShape};
 use crate::models::token_batch::TokenBatch;
 
 /// `gelu(x W + b)` with the exact (erf) GELU: `[R, H] → [R, d_out]`.
@@ -42,7 +42,7 @@ pub struct ResidualNorm {
 impl ResidualNorm {
     /// `[R, d_in], [R, H] → [R, H]`.
     pub fn forward(&self, x: Tensor<2>, residual: Tensor<2>) -> Tensor<2> {
-        let (true, Some(beta)) = (is_plain(&x), &self.norm.beta) else {
+        if !is_plain(&x) {
             let product = self.linear.forward(x);
             let product = match &self.dropout {
                 Some(dropout) => dropout.forward(product),
@@ -53,9 +53,9 @@ impl ResidualNorm {
                 return self.norm.forward(sum);
             }
             return self.norm.forward(sum.cast(FloatDType::F32)).cast(dtype);
-        };
+        }
         let bias = bias_values(&self.linear);
-        let (gamma, beta) = (values(self.norm.gamma.val()), values(beta.val()));
+        let (gamma, beta) = norm_values(&self.norm);
         let residual = residual.into_data();
         let product = x.matmul(self.linear.weight.val());
         let epsilon = self.epsilon as f32;
@@ -96,9 +96,20 @@ impl<'a> Sequences<'a> {
         });
         Self { batch, padding, bias, distances: None }
     }
+
+    pub fn batch(&self) -> &TokenBatch {
+        self.batch
+    }
 }
 
-/// Scaled dot-product attention over rows `[B·T, H]` of queries, keys and values without their biases.
+/// The first row of every sequence: `[R, H] → [B, H]`.
+pub fn first_tokens(hidden: Tensor<2>, batch: &TokenBatch) -> Tensor<2> {
+    let ([rows, tokens], width) = (batch.dims(), hidden.dims()[1]);
+    hidden.reshape([rows, tokens, width]).narrow(1, 0, 1).reshape([rows, width])
+}
+
+/// Scaled dot-product attention over rows `[B·T, H]` of keys and values without their biases, and of queries: as many, or
+/// the first token's of every sequence alone, `[B, H]`.
 pub fn attention(
     [q, k, v]: [Tensor<2>; 3],
     [q_layer, k_layer, v_layer]: [&Linear; 3],
@@ -108,21 +119,25 @@ pub fn attention(
 ) -> Tensor<2> {
     let [rows, hidden] = q.dims();
     let [batch, tokens] = sequences.batch.dims();
-    let width = hidden / heads;
+    let (queries, width) = (rows / batch, hidden / heads);
     if is_plain(&q) {
         let device = q.device();
         let biases = [bias_values(q_layer), bias_values(k_layer), bias_values(v_layer)];
         let (q, k, v) = (q.into_data(), k.into_data(), v.into_data());
         let mut context = vec![0.0f32; rows * hidden];
         let (qkv, distances) = ([slice(&q), slice(&k), slice(&v)], sequences.distances.as_deref());
-        kernels::attention(&mut context, qkv, &biases, tokens, width, sequences.batch.lengths(), distances);
+        let shape = AttentionShape { tokens, queries, width };
+        kernels::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
         return Tensor::from_data(TensorData::new(context, [rows, hidden]), &device);
     }
     let biased = |x: Tensor<2>, layer: &Linear| match &layer.bias {
         Some(bias) => x + bias.val().unsqueeze(),
         None => x,
     };
-    let split = |x: Tensor<2>| x.reshape([batch, tokens, heads, width]).swap_dims(1, 2);
+    let split = |x: Tensor<2>| {
+        let of_each = x.dims()[0] / batch;
+        x.reshape([batch, of_each, heads, width]).swap_dims(1, 2)
+    };
     let (q, k, v) = (split(biased(q, q_layer)), split(biased(k, k_layer)), split(biased(v, v_layer)));
     let is_masked = sequences.bias.is_some() || sequences.padding.is_some();
     // a padding mask is not for it: burn-tch 0.22.1 hands it over as libtorch's, where true means the opposite
@@ -133,10 +148,10 @@ pub fn attention(
     let dtype = q.dtype();
     let mut scores: Tensor<4> = q.matmul(k.swap_dims(2, 3)).cast(FloatDType::F32) / (width as f64).sqrt();
     if let Some(bias) = &sequences.bias {
-        scores = scores + bias.clone().cast(FloatDType::F32);
+        scores = scores + bias.clone().narrow(2, 0, queries).cast(FloatDType::F32);
     }
     if let Some(padding) = &sequences.padding {
-        scores = scores.mask_fill(padding.clone().expand([batch, heads, tokens, tokens]), f32::MIN);
+        scores = scores.mask_fill(padding.clone().expand([batch, heads, queries, tokens]), f32::MIN);
     }
     dropout.forward(softmax(scores, 3)).cast(dtype).matmul(v).swap_dims(1, 2).reshape([rows, hidden])
 }
@@ -146,24 +161,31 @@ fn is_plain(x: &Tensor<2>) -> bool {
     is_plain_cpu(&x.device()) && x.dtype() == DType::F32
 }
 
-fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
+pub(super) fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
     let device: Device = x.device();
     let mut data = x.into_data();
     work(data.as_mut_slice().expect("the plain CPU path is f32"));
     Tensor::from_data(data, &device)
 }
 
-fn slice(data: &TensorData) -> &[f32] {
+pub(super) fn slice(data: &TensorData) -> &[f32] {
     data.as_slice().expect("the plain CPU path is f32")
 }
 
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+pub(super) fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_into_vec().expect("the plain CPU path is f32")
 }
 
-fn bias_values(linear: &Linear) -> Vec<f32> {
+pub(super) fn bias_values(linear: &Linear) -> Vec<f32> {
     match &linear.bias {
         Some(bias) => values(bias.val()),
         None => vec![0.0; linear.weight.dims()[1]],
     }
+}
+
+/// Gamma and beta.
+pub(super) fn norm_values(norm: &LayerNorm) -> (Vec<f32>, Vec<f32>) {
+    let gamma = values(norm.gamma.val());
+    let beta = norm.beta.as_ref().map_or_else(|| vec![0.0; gamma.len()], |beta| values(beta.val()));
+    (gamma, beta)
 }

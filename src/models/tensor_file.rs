@@ -59,6 +59,11 @@ impl TensorFile {
     }
 }
 
+/// Names of the tensors in a file's bytes.
+pub fn tensor_names(bytes: &[u8]) -> Result<Vec<String>> {
+    Ok(SafeTensors::read_metadata(bytes)?.1.tensors().into_keys().collect())
+}
+
 /// Row-major values in f32 of bytes of a floating-point type; `None` for other types.
 pub fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);

@@ -2,7 +2,7 @@
 //!
 //! Layers are built directly from the files instead of through a name-remapping loader: each model's `load` then reads
 //! as the table of tensor names it is, and a wrong shape is reported before any arithmetic.
-//! 8-bit tensors (see [`crate::models::quantised`]) are decoded to f32 here, so no model knows about them.
+//! Tensors of few bits (see [`crate::models::quantised`]) are decoded to f32 here, so no model knows about them.
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Param;
@@ -29,6 +29,14 @@ impl Weights {
         Ok(Self { files, prefix, device: device.clone() })
     }
 
+    /// Codes and bits of a matrix that is stored in less than a byte.
+    fn find_packed(&self, name: &str) -> Option<(&TensorFile, TensorView<'_>, u32)> {
+        quantised::PACKED_BITS.into_iter().find_map(|bits| {
+            let (file, view) = self.find(&quantised::packed_name(name, bits))?;
+            Some((file, view, bits))
+        })
+    }
+
     fn find(&self, name: &str) -> Option<(&TensorFile, TensorView<'_>)> {
         let prefixed = format!("{}{name}", self.prefix);
         let in_any = |name: &str| self.files.iter().find_map(|file| Some((file, file.tensor(name)?)));
@@ -37,11 +45,14 @@ impl Weights {
 
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.find(name).is_some() || self.find_packed(name).is_some()
     }
 
     /// The tensor's values in f32, row-major, after checking its shape.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        if let (None, Some((file, codes, bits))) = (self.find(name), self.find_packed(name)) {
+            return self.unpacked(name, shape, file, &codes, bits);
+        }
         let (file, view) = self.find(name).with_context(|| {
             let paths: Vec<String> = self.files.iter().map(|file| file.path.display().to_string()).collect();
             format!("{}: tensor `{name}` is missing (expected shape {shape:?})", paths.join(", "))
@@ -50,19 +61,46 @@ impl Weights {
         ensure!(view.shape() == shape, "{path}: tensor `{name}` has shape {:?}, expected {shape:?}", view.shape());
         let values = match view.dtype() {
             Dtype::I8 => {
-                let scale_shape = quantised::scale_shape(shape)
-                    .with_context(|| format!("{path}: 8-bit tensor `{name}` is not a matrix"))?;
-                let scale = quantised::scale_name(name);
-                if self.find(&scale).is_some_and(|(_, view)| view.dtype() == Dtype::I8) {
-                    bail!("{path}: tensor `{scale}` is I8, expected F16 or F32");
-                }
-                let scales = self.values(&scale, &scale_shape)?;
+                let scales = self.scales(name, shape, file)?;
                 quantised::decode(view.data(), &scales, shape[1])
             }
             other => tensor_file::floats(other, view.data())
                 .with_context(|| format!("{path}: tensor `{name}` is {other:?}, expected F32, F16, BF16 or I8"))?,
         };
         Ok(values)
+    }
+
+    fn unpacked(
+        &self,
+        name: &str,
+        shape: &[usize],
+        file: &TensorFile,
+        codes: &TensorView<'_>,
+        bits: u32,
+    ) -> Result<Vec<f32>> {
+        let (path, name) = (file.path.display(), quantised::packed_name(name, bits));
+        let expected = match shape {
+            &[rows, columns] => [rows, columns * bits as usize / 8],
+            _ => bail!("{path}: tensor `{name}` of {bits} bits is not a matrix"),
+        };
+        let (dtype, found) = (codes.dtype(), codes.shape());
+        ensure!(
+            dtype == Dtype::U8 && found == expected && (shape[1] * bits as usize).is_multiple_of(8),
+            "{path}: tensor `{name}` is {dtype:?} {found:?}, expected U8 {expected:?}"
+        );
+        Ok(quantised::decode(&quantised::unpack(codes.data(), bits), &self.scales(&name, shape, file)?, shape[1]))
+    }
+
+    /// The scales of the stored tensor `name` of a matrix of `shape`.
+    fn scales(&self, name: &str, shape: &[usize], file: &TensorFile) -> Result<Vec<f32>> {
+        let path = file.path.display();
+        let scale_shape = quantised::scale_shape(shape)
+            .with_context(|| format!("{path}: tensor `{name}` of few bits is not a matrix"))?;
+        let scale = quantised::scale_name(name);
+        if self.find(&scale).is_some_and(|(_, view)| view.dtype() == Dtype::I8) {
+            bail!("{path}: tensor `{scale}` is I8, expected F16 or F32");
+        }
+        self.values(&scale, &scale_shape)
     }
 
     /// Old checkpoints call a norm's weight and bias `gamma` and `beta`.

@@ -41,6 +41,7 @@ pub struct TrainOptions {
     pub dropout: Option<f64>,
     pub swap_orders: bool,
     pub freeze_encoder: bool,
+    pub freeze_tokens: bool,
     pub hard_negatives: Option<MiningConfig>,
     pub negatives_from: Option<PathBuf>,
     pub mined_pairs: Option<usize>,
@@ -126,6 +127,7 @@ impl RawTrainOptions {
             dropout: self.dropout.map(|p| within("dropout", p, 0.0, 0.9)).transpose()?,
             swap_orders: self.swap_orders.unwrap_or(false),
             freeze_encoder: self.freeze_encoder.unwrap_or(false),
+            freeze_tokens: self.freeze_tokens.unwrap_or(false),
             hard_negatives: self.mining(seed)?,
             negatives_from: model(
                 &self.negatives_from.clone().or_else(|| self.from.clone().filter(|_| kind == Kind::Bi)),

@@ -70,6 +70,14 @@ pub fn sum(parts: Vec<Vec<Gradient>>) -> Vec<Gradient> {
     total
 }
 
+/// `total ← total + part`.
+pub fn accumulate(total: &mut Gradient, part: Gradient) {
+    match total {
+        Gradient::None => *total = part,
+        _ => add(total, &part),
+    }
+}
+
 fn add(total: &mut Gradient, part: &Gradient) {
     if matches!(total, Gradient::None) {
         *total = part.clone();

@@ -19,6 +19,7 @@ pub mod history;
 pub mod network;
 pub mod optimizer;
 pub mod options;
+pub mod pass;
 pub mod run_folder;
 pub mod schedule;
 pub mod step;

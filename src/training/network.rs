@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
 use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
+use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::siamese::{HeadConfig, SiameseClassifier, SiameseModel};
@@ -58,14 +59,58 @@ pub enum Network {
 impl Network {
     /// `[R, D]` vectors, `[R, 1]` logits or `[R, 2]` log-probabilities of R items.
     pub fn forward(&self, items: &[&Item]) -> Tensor<2> {
-        let batch = TokenBatch::new(items.iter().map(|item| (item.ids.as_slice(), item.type_ids.as_slice())));
+        let batches = self.batches(items);
+        self.of_hidden(batches.iter().map(|batch| self.hidden(batch)).collect(), &batches)
+    }
+
+    /// The encoder's hidden states, `[R, H]`, or those of the first tokens, `[B, H]`, where the head reads no others.
+    pub fn hidden(&self, batch: &TokenBatch) -> Tensor<2> {
+        if self.reads_first_tokens() { self.encoder().first_tokens(batch) } else { self.encoder().forward(batch) }
+    }
+
+    /// Whether the head reads the first tokens alone.
+    pub fn reads_first_tokens(&self) -> bool {
+        matches!(self, Self::Cross(_))
+    }
+
+    /// Outputs from the hidden states of each of the batches.
+    pub fn of_hidden(&self, hidden: Vec<Tensor<2>>, batches: &[TokenBatch]) -> Tensor<2> {
+        let mut inputs = hidden.into_iter().zip(batches);
+        let mut next = || inputs.next().expect("one hidden state a batch");
         match self {
-            Self::Bi(model) => model.forward(&batch),
-            Self::Cross(model) => model.forward(&batch).unsqueeze_dim(1),
-            Self::Siamese(model) => {
-                let second = TokenBatch::new(items.iter().map(|item| (item.second.as_slice(), [].as_slice())));
-                model.forward(&batch, &second)
+            Self::Bi(model) => {
+                let (hidden, batch) = next();
+                model.of_hidden(hidden, batch)
             }
+            Self::Cross(model) => model.head.forward(next().0).unsqueeze_dim(1),
+            Self::Siamese(model) => {
+                let mut vectors = || {
+                    let (hidden, batch) = next();
+                    model.encoder.of_hidden(hidden, batch)
+                };
+                let (first, second) = (vectors(), vectors());
+                model.head.forward(first, second)
+            }
+        }
+    }
+
+    /// What the encoder is given for these items: of a siamese classifier the first texts and the second.
+    pub fn batches(&self, items: &[&Item]) -> Vec<TokenBatch> {
+        let first = TokenBatch::new(items.iter().map(|item| (item.ids.as_slice(), item.type_ids.as_slice())));
+        match self {
+            Self::Bi(_) | Self::Cross(_) => vec![first],
+            Self::Siamese(_) => {
+                vec![first, TokenBatch::new(items.iter().map(|item| (item.second.as_slice(), [].as_slice())))]
+            }
+        }
+    }
+
+    /// The encoder, whose parameters a module visits before all others.
+    pub fn encoder(&self) -> &Encoder {
+        match self {
+            Self::Bi(model) => &model.encoder,
+            Self::Cross(model) => &model.encoder,
+            Self::Siamese(model) => &model.encoder.encoder,
         }
     }
 
@@ -86,13 +131,14 @@ impl Network {
         }
     }
 
+    /// The network with its token table left as it is.
+    pub fn with_frozen_tokens(self) -> Self {
+        self.map(&mut TokenTable { rows: None, path: Vec::new() })
+    }
+
     /// The id that stands for padding where positions are counted around it.
     pub fn padding(&self) -> Option<usize> {
-        match self {
-            Self::Bi(model) => model.encoder.config().padding,
-            Self::Cross(model) => model.encoder.config().padding,
-            Self::Siamese(model) => model.encoder.encoder.config().padding,
-        }
+        self.encoder().config().padding
     }
 
     /// The network with the token table cut down to `rows`, in their order.
@@ -100,7 +146,7 @@ impl Network {
         let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
         let count = rows.len();
         let rows = Tensor::from_data(TensorData::new(rows, [count]), device);
-        self.map(&mut TokenRows { rows, path: Vec::new() })
+        self.map(&mut TokenTable { rows: Some(rows), path: Vec::new() })
     }
 }
 
@@ -112,12 +158,13 @@ pub fn is_token_table(path: &[String]) -> bool {
     path.join(".").ends_with(TOKEN_TABLE)
 }
 
-struct TokenRows {
-    rows: Tensor<1, Int>,
+/// Changes the token table and nothing else: cuts it down to `rows`, or freezes it where there are none.
+struct TokenTable {
+    rows: Option<Tensor<1, Int>>,
     path: Vec<String>,
 }
 
-impl ModuleMapper for TokenRows {
+impl ModuleMapper for TokenTable {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.push(name.to_string());
     }
@@ -130,7 +177,10 @@ impl ModuleMapper for TokenRows {
         if !is_token_table(&self.path) {
             return param;
         }
-        param.map(|table| table.select(0, self.rows.clone()))
+        match &self.rows {
+            Some(rows) => param.map(|table| table.select(0, rows.clone())),
+            None => param.set_require_grad(false),
+        }
     }
 }
 

@@ -117,6 +117,9 @@ pub struct RawTrainOptions {
     /// Train the head of a siamese classifier alone [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub freeze_encoder: Option<bool>,
+    /// Leave the token table as it is: steps cost a third less, and models from one start share it
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub freeze_tokens: Option<bool>,
     /// Pairs of like length share a batch; ranking never does it [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub group_lengths: Option<bool>,

@@ -12,17 +12,17 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
-use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::losses::cached_ranking::{output_gradient, surrogate};
+use crate::losses::cached_ranking::output_gradient;
 use crate::losses::mix::{LossNumbers, Mix};
 use crate::models::dropout;
 use crate::training::dataset::Batch;
 use crate::training::gradients::{self, Gradient};
 use crate::training::network::{Item, Network};
 use crate::training::optimizer::AdamW;
+use crate::training::pass::Pass;
 use crate::training::schedule::Schedule;
 
 /// Tokens of a micro-batch, padding included: small enough that a batch of 16 pairs keeps two cores busy, large enough
@@ -95,26 +95,23 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
     if batch.items.is_empty() {
         bail!("a batch has at least one example");
     }
-    let device = network.devices().into_iter().next().unwrap_or_default();
+    let device = network.encoder().device();
     let (rows, items) = used_rows(&batch.items, network.padding());
     let network = network.clone().with_token_rows(&rows, &device);
     let (order, micro_batches) = plan(&items);
     let forward = |(number, range): (usize, &Range<usize>)| {
-        // weights of its own: a graph that shares none can be walked while others are
-        let network = network.clone().train();
         let items: Vec<&Item> = order[range.clone()].iter().map(|&at| &items[at]).collect();
-        let outputs = dropout::seeded(hash(&[seed, number as u64]), || network.forward(&items));
-        (network, outputs)
+        dropout::seeded(hash(&[seed, number as u64]), || Pass::forward(&network, &items))
     };
     let cached = config.loss.is_cached();
-    let passes: Vec<(Option<(Network, Tensor<2>)>, Tensor<2>)> = micro_batches
+    let passes: Vec<(Option<Pass>, Tensor<2>)> = micro_batches
         .par_iter()
         .enumerate()
         .with_max_len(1)
         .map(|micro_batch| {
-            let (network, outputs) = forward(micro_batch);
-            let values = outputs.clone().inner();
-            ((!cached).then_some((network, outputs)), values)
+            let pass = forward(micro_batch);
+            let values = pass.outputs();
+            ((!cached).then_some(pass), values)
         })
         .collect();
     let outputs = Tensor::cat(passes.iter().map(|(_, values)| values.clone()).collect(), 0);
@@ -128,9 +125,8 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
         .with_max_len(1)
         .map(|((kept, _), micro_batch)| {
             let range = micro_batch.1;
-            let (network, outputs) = kept.unwrap_or_else(|| forward(micro_batch));
-            let gradient = gradient.clone().narrow(0, range.start, range.len());
-            gradients::collect(&network, &surrogate(outputs, gradient).backward())
+            let pass = kept.unwrap_or_else(|| forward(micro_batch));
+            pass.backward(&network, gradient.clone().narrow(0, range.start, range.len()))
         })
         .collect();
     let mut total = gradients::sum(parts);

@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::compress::{Storage, compress};
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::folder::ModelFolder;
+use dupmine::models::quantised::Bits;
 use dupmine::models::siamese::{HeadConfig, SiameseClassifier, SiameseHead};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -31,6 +33,15 @@ static WHOLE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let siamese = work.path().join("siamese");
     SiameseClassifier { bi_encoder, head }.save(&siamese).unwrap();
     copy_folder(&siamese.join("siamese_head"), &model.join("siamese_head"));
+    work
+});
+
+/// The same in 4 and 6 bits.
+static PACKED: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let work = folder();
+    let storage = Storage { bits: Bits { token_table: 4, others: 6 }, separate_tokens: true };
+    let whole = ModelFolder::open(&WHOLE.path().join("model")).unwrap();
+    compress(&whole, &work.path().join("model"), storage).unwrap();
     work
 });
 
@@ -136,6 +147,21 @@ proptest! {
     }
 
     #[test]
+    fn damaged_packed_weights_never_crash(
+        file in prop::sample::select(vec!["model-tokens.safetensors", "model-layers.safetensors", "model.safetensors.index.json"]),
+        changes in prop::collection::vec((0usize..6000, any::<u8>()), 1..6),
+    ) {
+        let work = folder();
+        let model = work.path().join("model");
+        copy_folder(&PACKED.path().join("model"), &model);
+        in_place(&model.join(file), |bytes| {
+            let length = bytes.len();
+            changes.iter().for_each(|&(at, value)| bytes[at % length] = value);
+        });
+        use_model(&model);
+    }
+
+    #[test]
     fn odd_values_never_crash(
         file in prop::sample::select(JSON_FILES.to_vec()),
         place in any::<prop::sample::Index>(),
@@ -160,6 +186,7 @@ proptest! {
 fn the_model_that_is_damaged_is_sound() {
     let work = folder();
     assert_eq!(use_model(&whole(work.path())), Vec::<String>::new());
+    assert_eq!(use_model(&PACKED.path().join("model")), Vec::<String>::new());
 }
 
 /// A safetensors file with `header`, and `data` bytes behind it.

@@ -104,6 +104,19 @@ fn a_compressed_model_mines_the_same_fixture_pairs() {
     for (a, b) in embed(&open(&small), &texts).iter().zip(&embed(&open(&tiny), &texts)) {
         assert!(dot(a, b) > 0.999, "{}", dot(a, b));
     }
+    let fewer = work.path().join("fewer");
+    let bits = ["--bits", "6", "--token-bits", "4", "--separate-tokens"];
+    crate::support::mine_ok(
+        &[&["models", "compress", "--input", text(&tiny), "--output", text(&fewer)], &bits[..]].concat(),
+    );
+    let shown = String::from_utf8(mine(&["models", "show", text(&fewer)]).stdout).unwrap();
+    let parameters = |shown: &str| shown.lines().find(|line| line.starts_with("weights")).unwrap().to_string();
+    assert!(shown.contains("4 bits and 6 bits"), "{shown}");
+    let whole = String::from_utf8(mine(&["models", "show", text(&tiny)]).stdout).unwrap();
+    assert_eq!(parameters(&shown).split(',').next(), parameters(&whole).split(',').next());
+    for (a, b) in embed(&open(&fewer), &texts).iter().zip(&embed(&open(&tiny), &texts)) {
+        assert!((0.9..0.999_999).contains(&dot(a, b)), "{}", dot(a, b));
+    }
     let error = mine_fails(&["models", "compress", "--input", text(&tiny), "--output", text(&small)], 1);
     assert!(error.contains("exists already") && error.contains("hint:"), "{error}");
 }

@@ -6,11 +6,17 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::models::dropout::seeded;
 use dupmine::models::folder::ModelFolder;
+use dupmine::models::siamese::{HeadConfig, SiameseClassifier};
 use dupmine::models::token_batch::TokenBatch;
+use dupmine::text::tokenizer::TokenizedPair;
+use dupmine::training::gradients::{self, Gradient};
+use dupmine::training::network::{Item, Network};
+use dupmine::training::pass::Pass;
 use safetensors::SafeTensors;
 
 use crate::support::{folder, repo};
@@ -112,4 +118,63 @@ fn a_saved_folder_is_the_same_model_under_the_same_names() {
     let ((names, format), (mut original, _)) = (header(&saved), header(&repo("fixtures/models/tiny-bert-cross")));
     original.retain(|name| !name.ends_with("position_ids"));
     assert_eq!((names, format.as_deref()), (original, Some("pt")));
+}
+
+/// Gradients of every parameter by the path that the device and family choose, and by autodiff alone.
+fn both_gradients(network: &Network, items: &[&Item]) -> [Vec<Gradient>; 2] {
+    let by_hand = seeded(7, || {
+        let pass = Pass::forward(network, items);
+        let gradient = pass.outputs().powi_scalar(2) - 0.3;
+        pass.backward(network, gradient)
+    });
+    let trained = network.clone().train();
+    let outputs = seeded(7, || trained.forward(items));
+    let gradient = outputs.clone().inner().powi_scalar(2) - 0.3;
+    let tape = (outputs * Tensor::from_inner(gradient)).sum().backward();
+    [by_hand, gradients::collect(&trained, &tape)]
+}
+
+fn assert_equal_gradients(what: &str, network: &Network, items: &[&Item]) {
+    let [by_hand, autodiff] = both_gradients(network, items);
+    let names = gradients::names(network);
+    assert_eq!((by_hand.len(), autodiff.len()), (names.len(), names.len()));
+    for ((name, ours), theirs) in names.iter().zip(by_hand).zip(autodiff) {
+        match (ours, theirs) {
+            (Gradient::None, Gradient::None) => {}
+            (Gradient::Dense(ours), Gradient::Dense(theirs)) => {
+                let scale = theirs.iter().fold(1e-3f32, |most, g| most.max(g.abs()));
+                let error = largest_difference(&ours, &theirs) / scale;
+                assert!(error <= 2e-5, "{what}, {name}: {error} of the largest gradient");
+            }
+            (ours, theirs) => panic!("{what}, {name}: {ours:?} is not {theirs:?}"),
+        }
+    }
+}
+
+#[test]
+fn gradients_by_hand_are_those_of_autodiff_with_the_same_dropout() {
+    for name in ["tiny-bert", "families/bert", "families/roberta", "families/distilbert", "families/mpnet"] {
+        for dropout in [0.0, 0.1] {
+            let model = BiEncoder::load(&open(name), &Device::flex()).unwrap();
+            let tokenized = model.tokenizer.tokenize(&TEXTS).unwrap();
+            let texts: Vec<Item> = (0..TEXTS.len()).map(|at| Item::of_text(tokenized.ids(at))).collect();
+            let pairs = texts.iter().zip(texts.iter().rev());
+            let pairs: Vec<Item> = pairs.map(|(a, b)| Item { second: b.ids.clone(), ..a.clone() }).collect();
+            let network = Network::Bi(model.model).with_dropout(dropout);
+            assert_equal_gradients(name, &network, &texts.iter().collect::<Vec<_>>());
+
+            let siamese =
+                SiameseClassifier::with_new_head(&open(name), HeadConfig::default(), 3, &Device::flex()).unwrap();
+            let network = Network::Siamese(siamese.model()).with_dropout(dropout);
+            assert_equal_gradients(name, &network, &pairs.iter().collect::<Vec<_>>());
+            assert_equal_gradients(name, &network.with_frozen_encoder(), &pairs.iter().collect::<Vec<_>>());
+
+            let cross = CrossEncoder::with_new_head(&open(name), 3, &Device::flex()).unwrap();
+            let tokenized = cross.tokenizer.tokenize_pairs(&[(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[1])]).unwrap();
+            let item = |pair: TokenizedPair| Item { ids: pair.ids, type_ids: pair.type_ids, second: Vec::new() };
+            let items: Vec<Item> = tokenized.into_iter().map(item).collect();
+            let network = Network::Cross(cross.model).with_dropout(dropout);
+            assert_equal_gradients(name, &network, &items.iter().collect::<Vec<_>>());
+        }
+    }
 }

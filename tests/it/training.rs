@@ -347,3 +347,25 @@ fn splits_keep_questions_apart_and_say_how_they_were_drawn() {
     assert!(bytes == std::fs::read(output.join("dev.parquet")).unwrap());
     assert!(mine_fails(&[&split[..], &["--force", "--ratios", "1,2"]].concat(), 2).contains("--ratios"));
 }
+
+#[test]
+fn models_trained_from_one_start_share_its_token_table_in_few_bits() {
+    let work = folder();
+    let at = |name: &str| work.path().join(name);
+    let compress = |from: &str, to: &str| {
+        let (from, to) = (at(from), at(to));
+        let input = if from.exists() { from } else { TINY.into() };
+        let bits = ["--bits", "6", "--token-bits", "4", "--separate-tokens"];
+        mine_ok(&[&["models", "compress", "--input", text(&input), "--output", text(&to)], &bits[..]].concat());
+        std::fs::read(to.join("model-tokens.safetensors")).unwrap()
+    };
+    let tokens = compress("original", "start");
+    for kind in ["bi", "cross"] {
+        let output = at(kind);
+        mine_ok(&arguments(kind, text(&at("start")), text(&output), &["--freeze-tokens", "--max-steps", "3"]));
+        assert!(compress(kind, &format!("{kind}-small")) == tokens, "{kind}: the token table changed");
+        let moved = at(&format!("{kind}-moved"));
+        mine_ok(&arguments(kind, text(&at("start")), text(&moved), &["--max-steps", "3"]));
+        assert!(compress(&format!("{kind}-moved"), &format!("{kind}-moved-small")) != tokens, "{kind}: it was trained");
+    }
+}
