@@ -26,13 +26,10 @@ fixtures:
     python3 fixtures/make_losses_reference.py
     python3 fixtures/make_families.py
 
-# remake the built-in bi-encoder from the original in `model`, and measure it on `dev`
-built-in model="../shared/models/all-MiniLM-L6-v2" dev="../shared/data/qqp/dev.parquet":
-    rm -rf fixtures/models/built-in.new
-    cargo run --release -- models compress --input {{model}} --output fixtures/models/built-in.new
-    cargo run --release -- calibrate --pairs {{dev}} --bi-encoder fixtures/models/built-in.new
-    rm -rf fixtures/models/built-in
-    mv fixtures/models/built-in.new fixtures/models/built-in
+# remake the built-in models from the original in `model`: train, store in few bits, measure on `dev`
+built-in model="../shared/models/all-MiniLM-L6-v2" train="../shared/data/qqp/train.parquet" dev="../shared/data/qqp/dev.parquet":
+    cargo build --release
+    fixtures/make_built_in.sh {{model}} {{train}} {{dev}}
 
 # side by side with sentence-transformers: `just versus mine`; needs `just peer` once
 versus what="all":

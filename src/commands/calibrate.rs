@@ -10,7 +10,6 @@ use crate::calibration::Calibrator;
 use crate::calibration::choose::{Choice, ScoreKind, choose};
 use crate::calibration::target::{Operating, Target, operating_point};
 use crate::commands::evaluate::added_note;
-use crate::commands::model;
 use crate::device::DeviceChoice;
 use crate::error::{hint, usage};
 use crate::metrics::bootstrap::Clusters;
@@ -22,6 +21,7 @@ use crate::models::calibration::{self, Calibration, CosineCalibration};
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::folder::ModelFolder;
 use crate::models::replicas::Replicas;
+use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
 use crate::stages::score_pairs::{QuestionPairs, log_odds, similarities};
 use crate::tables::pairs::{self, LabelledPair, PairColumns};
@@ -97,12 +97,12 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
             return Err(usage(format!("{flag} is {share}, expected more than 0 and at most 1")));
         }
     }
-    let (name, is_cross_encoder) = match (&args.bi_encoder, &args.cross_encoder) {
-        (Some(name), _) => (name, false),
-        (None, Some(name)) => (name, true),
+    let (name, built_in, is_cross_encoder) = match (&args.bi_encoder, &args.cross_encoder) {
+        (Some(name), _) => (name, built_in::BI_ENCODER, false),
+        (None, Some(name)) => (name, built_in::CROSS_ENCODER, true),
         (None, None) => return Err(usage("--bi-encoder or --cross-encoder is needed")),
     };
-    let folder = model(name, progress)?;
+    let folder = hub::open_or(name, built_in, progress)?;
     let output = output(args, &folder)?;
     let read = pairs::read(&args.pairs, &args.columns)?;
     if let Some(warning) = read.warning() {

@@ -18,15 +18,6 @@ pub mod train;
 
 use anyhow::{Context, Result};
 
-use crate::models::folder::ModelFolder;
-use crate::models::{built_in, hub};
-use crate::progress::Progress;
-
-/// The model that a flag names: a folder, a hub name, or `built-in`.
-fn model(written: &str, progress: &Progress) -> Result<ModelFolder> {
-    if written == "built-in" { Ok(built_in::BI_ENCODER) } else { hub::open(written, progress) }
-}
-
 /// Results that were asked for go to stdout; a reader that went away is no failure.
 pub fn print_lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
     use std::io::Write;

@@ -33,12 +33,12 @@ pub enum ModelsCommand {
     },
     /// Print what a model holds
     Show {
-        /// Model folder, name of a cached model, or `built-in`
+        /// Model folder, name of a cached model, `built-in` or `built-in-cross-encoder`
         model: String,
     },
     /// Write a model as a sentence-transformers folder with f32 weights
     Export {
-        /// Model folder, name of a cached model, or `built-in`
+        /// Model folder, name of a cached model, `built-in` or `built-in-cross-encoder`
         #[arg(long, value_name = "DIR|NAME")]
         input: String,
         /// Folder to write; must not exist
@@ -47,7 +47,7 @@ pub enum ModelsCommand {
     },
     /// Store a model with weights of 8 bits or fewer
     Compress {
-        /// Model folder, name of a cached model, or `built-in`
+        /// Model folder, name of a cached model, `built-in` or `built-in-cross-encoder`
         #[arg(long, value_name = "DIR|NAME")]
         input: String,
         /// Folder to write; must not exist
@@ -94,8 +94,10 @@ fn pull(written: &str, progress: &Progress) -> Result<()> {
 
 /// A model that is here already.
 fn local(written: &str) -> Result<ModelFolder> {
-    if written == "built-in" {
-        return Ok(built_in::BI_ENCODER);
+    match written {
+        built_in::NAME => return Ok(built_in::BI_ENCODER),
+        built_in::CROSS_ENCODER_NAME => return Ok(built_in::CROSS_ENCODER),
+        _ => {}
     }
     hub::cached(written)?.ok_or_else(|| {
         hint(

@@ -5,16 +5,16 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::error::{hint, usage};
-use crate::models::built_in;
 use crate::models::calibration::{self, Calibration};
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
+use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
 use crate::training::checked::TrainOptions;
 use crate::training::data::{self, Data};
 use crate::training::dataset::Inputs;
 use crate::training::evaluation::DevSet;
-use crate::training::network::Trainee;
+use crate::training::network::{Kind, Trainee};
 use crate::training::options::{self, RawTrainOptions};
 use crate::training::run_folder::{self, Record, RunFolder};
 use crate::training::schedule::Schedule;
@@ -60,7 +60,11 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     }
     run_folder::recover(&options.output)?;
-    let from = folder(options.from.as_deref(), progress)?;
+    let start = match options.kind {
+        Kind::Cross => built_in::CROSS_ENCODER,
+        Kind::Bi | Kind::Siamese => built_in::BI_ENCODER,
+    };
+    let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
     let fingerprint = fingerprint(options, &from, progress)?;
     let refreshes = options.from.as_deref().is_some_and(|from| same_folder(from, &options.output));
     match run_folder::record(&options.output) {
@@ -180,16 +184,6 @@ fn summarise(options: &TrainOptions, trained: &Trained, progress: &Progress) {
     }
 }
 
-/// A model folder or a model of the hub; the built-in one without a name.
-pub fn folder(written: Option<&Path>, progress: &Progress) -> Result<ModelFolder> {
-    match written {
-        // a path need not be text
-        Some(path) if path.is_dir() => ModelFolder::open(path),
-        Some(name) => super::model(&name.to_string_lossy(), progress),
-        None => Ok(built_in::BI_ENCODER),
-    }
-}
-
 fn same_folder(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
@@ -211,10 +205,11 @@ fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) 
         add(&std::fs::read(file).map_err(|e| usage(format!("cannot read {}: {e}", file.display())))?);
     }
     if let Some(teacher) = &options.teacher {
-        add(folder(Some(teacher), progress)?.fingerprint()?.as_bytes());
+        add(hub::open_path_or(Some(teacher), built_in::CROSS_ENCODER, progress)?.fingerprint()?.as_bytes());
     }
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        add(folder(options.negatives_from.as_deref(), progress)?.fingerprint()?.as_bytes());
+        let miner = hub::open_path_or(options.negatives_from.as_deref(), built_in::BI_ENCODER, progress)?;
+        add(miner.fingerprint()?.as_bytes());
     }
     Ok(hasher.finalize().to_hex().get(..32).context("a hash has 64 digits")?.to_string())
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::losses::multiple_negatives_ranking::Ranking;
 use crate::losses::similarity::normalise;
 use crate::losses::{
-    Targets, binary_cross_entropy, contrastive, cosine_distillation, cosine_similarity, margin_mse,
+    Targets, binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
 use crate::training::network::Kind;
@@ -23,6 +23,7 @@ pub enum Loss {
     CosineSimilarity,
     Contrastive,
     OnlineContrastive,
+    Cosent,
     Ranking,
     CachedRanking,
     MarginMse,
@@ -32,10 +33,11 @@ pub enum Loss {
     NegativeLogLikelihood,
 }
 
-const NAMES: [(&str, Loss); 10] = [
+const NAMES: [(&str, Loss); 11] = [
     ("cosine-similarity", Loss::CosineSimilarity),
     ("contrastive", Loss::Contrastive),
     ("online-contrastive", Loss::OnlineContrastive),
+    ("cosent", Loss::Cosent),
     ("ranking", Loss::Ranking),
     ("cached-ranking", Loss::CachedRanking),
     ("margin-mse", Loss::MarginMse),
@@ -62,6 +64,7 @@ impl Loss {
             Self::CosineSimilarity
                 | Self::Contrastive
                 | Self::OnlineContrastive
+                | Self::Cosent
                 | Self::BinaryCrossEntropy
                 | Self::NegativeLogLikelihood
         )
@@ -128,6 +131,7 @@ impl Mix {
             Loss::CosineSimilarity => cosine_similarity::loss(outputs, targets),
             Loss::Contrastive => contrastive::loss(outputs, targets, numbers.margin),
             Loss::OnlineContrastive => online_contrastive::loss(outputs, targets, numbers.margin),
+            Loss::Cosent => cosent::loss(outputs, targets),
             Loss::Ranking | Loss::CachedRanking => multiple_negatives_ranking::loss(outputs, targets, &numbers.ranking),
             // mining compares cosines
             Loss::MarginMse => margin_mse::loss(&normalise(outputs.clone()), targets),

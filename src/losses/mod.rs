@@ -24,6 +24,7 @@
 pub mod binary_cross_entropy;
 pub mod cached_ranking;
 pub mod contrastive;
+pub mod cosent;
 pub mod cosine_distillation;
 pub mod cosine_similarity;
 pub mod margin_mse;

@@ -1,25 +1,54 @@
-//! The bi-encoder inside the binary, so that `mine` works without a model folder or a network.
+//! The models inside the binary, so that `mine` works without a model folder or a network: a bi-encoder and a
+//! cross-encoder, made by `just built-in`.
 //!
-//! all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) in the 8-bit form of [`crate::models::quantised`], made by
-//! `just built-in`.
+//! Both are trained from all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) with its token table left alone, stored in
+//! few bits by [`crate::models::quantised`]. Table and tokenizer are here once.
 
 use crate::models::folder::{BuiltInFile, ModelFolder};
 
+/// What users write for a built-in model.
+pub const NAME: &str = "built-in";
+
+/// What users write for the cross-encoder where both kinds of model can be meant.
+pub const CROSS_ENCODER_NAME: &str = "built-in-cross-encoder";
+
+macro_rules! file {
+    ($name:literal) => {
+        file!($name, $name)
+    };
+    ($name:literal, $path:literal) => {
+        ($name, include_bytes!(concat!("../../fixtures/models/built-in/", $path)) as &[u8])
+    };
+}
+
 const BI_ENCODER_FILES: &[BuiltInFile] = &[
-    ("config.json", include_bytes!("../../fixtures/models/built-in/config.json")),
-    (
-        "config_sentence_transformers.json",
-        include_bytes!("../../fixtures/models/built-in/config_sentence_transformers.json"),
-    ),
-    ("dupmine.json", include_bytes!("../../fixtures/models/built-in/dupmine.json")),
-    ("model.safetensors", include_bytes!("../../fixtures/models/built-in/model.safetensors")),
-    ("modules.json", include_bytes!("../../fixtures/models/built-in/modules.json")),
-    ("sentence_bert_config.json", include_bytes!("../../fixtures/models/built-in/sentence_bert_config.json")),
-    ("special_tokens_map.json", include_bytes!("../../fixtures/models/built-in/special_tokens_map.json")),
-    ("tokenizer.json", include_bytes!("../../fixtures/models/built-in/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../../fixtures/models/built-in/tokenizer_config.json")),
-    ("1_Pooling/config.json", include_bytes!("../../fixtures/models/built-in/1_Pooling/config.json")),
+    file!("special_tokens_map.json"),
+    file!("tokenizer.json"),
+    file!("tokenizer_config.json"),
+    file!("model-tokens.safetensors"),
+    file!("config.json", "bi-encoder/config.json"),
+    file!("config_sentence_transformers.json", "bi-encoder/config_sentence_transformers.json"),
+    file!("dupmine.json", "bi-encoder/dupmine.json"),
+    file!("model-layers.safetensors", "bi-encoder/model-layers.safetensors"),
+    file!("model.safetensors.index.json", "bi-encoder/model.safetensors.index.json"),
+    file!("modules.json", "bi-encoder/modules.json"),
+    file!("sentence_bert_config.json", "bi-encoder/sentence_bert_config.json"),
+    file!("1_Pooling/config.json", "bi-encoder/1_Pooling/config.json"),
+];
+
+const CROSS_ENCODER_FILES: &[BuiltInFile] = &[
+    file!("special_tokens_map.json"),
+    file!("tokenizer.json"),
+    file!("tokenizer_config.json"),
+    file!("model-tokens.safetensors"),
+    file!("config.json", "cross-encoder/config.json"),
+    file!("dupmine.json", "cross-encoder/dupmine.json"),
+    file!("model-layers.safetensors", "cross-encoder/model-layers.safetensors"),
+    file!("model.safetensors.index.json", "cross-encoder/model.safetensors.index.json"),
 ];
 
 /// The built-in bi-encoder.
-pub const BI_ENCODER: ModelFolder = ModelFolder::BuiltIn { name: "all-MiniLM-L6-v2", files: BI_ENCODER_FILES };
+pub const BI_ENCODER: ModelFolder = ModelFolder::BuiltIn { name: "bi-encoder", files: BI_ENCODER_FILES };
+
+/// The built-in cross-encoder.
+pub const CROSS_ENCODER: ModelFolder = ModelFolder::BuiltIn { name: "cross-encoder", files: CROSS_ENCODER_FILES };

@@ -14,6 +14,7 @@ use anyhow::Result;
 use hf_hub::{Cache, Repo, RepoType};
 
 use crate::error::hint;
+use crate::models::built_in;
 use crate::models::folder::ModelFolder;
 use crate::models::hub_cache;
 use crate::models::hub_client::Client;
@@ -113,6 +114,24 @@ pub fn open(written: &str, progress: &Progress) -> Result<ModelFolder> {
     match cached(written)? {
         Some(folder) => Ok(folder),
         None => pull(&name(written)?, progress),
+    }
+}
+
+/// The model that `written` names: a folder, a name on the hub, or `built-in`, which stands for `default`.
+pub fn open_or(written: &str, default: ModelFolder, progress: &Progress) -> Result<ModelFolder> {
+    match written {
+        built_in::NAME => Ok(default),
+        built_in::CROSS_ENCODER_NAME => Ok(built_in::CROSS_ENCODER),
+        name => open(name, progress),
+    }
+}
+
+/// The same of a path, which need not be text; without one it is `default`.
+pub fn open_path_or(written: Option<&Path>, default: ModelFolder, progress: &Progress) -> Result<ModelFolder> {
+    match written {
+        Some(path) if path.is_dir() => ModelFolder::open(path),
+        Some(name) => open_or(&name.to_string_lossy(), default, progress),
+        None => Ok(default),
     }
 }
 

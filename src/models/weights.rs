@@ -61,8 +61,8 @@ impl Weights {
         ensure!(view.shape() == shape, "{path}: tensor `{name}` has shape {:?}, expected {shape:?}", view.shape());
         let values = match view.dtype() {
             Dtype::I8 => {
-                let scales = self.scales(name, shape, file)?;
-                quantised::decode(view.data(), &scales, shape[1])
+                let scales = self.scales(name, shape, 8, file)?;
+                quantised::decode(view.data(), &scales, shape[1], 8)
             }
             other => tensor_file::floats(other, view.data())
                 .with_context(|| format!("{path}: tensor `{name}` is {other:?}, expected F32, F16, BF16 or I8"))?,
@@ -88,13 +88,14 @@ impl Weights {
             dtype == Dtype::U8 && found == expected && (shape[1] * bits as usize).is_multiple_of(8),
             "{path}: tensor `{name}` is {dtype:?} {found:?}, expected U8 {expected:?}"
         );
-        Ok(quantised::decode(&quantised::unpack(codes.data(), bits), &self.scales(&name, shape, file)?, shape[1]))
+        let scales = self.scales(&name, shape, bits, file)?;
+        Ok(quantised::decode(&quantised::unpack(codes.data(), bits), &scales, shape[1], bits))
     }
 
     /// The scales of the stored tensor `name` of a matrix of `shape`.
-    fn scales(&self, name: &str, shape: &[usize], file: &TensorFile) -> Result<Vec<f32>> {
+    fn scales(&self, name: &str, shape: &[usize], bits: u32, file: &TensorFile) -> Result<Vec<f32>> {
         let path = file.path.display();
-        let scale_shape = quantised::scale_shape(shape)
+        let scale_shape = quantised::scale_shape(shape, bits)
             .with_context(|| format!("{path}: tensor `{name}` of few bits is not a matrix"))?;
         let scale = quantised::scale_name(name);
         if self.find(&scale).is_some_and(|(_, view)| view.dtype() == Dtype::I8) {

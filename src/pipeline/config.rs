@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::error::usage;
+use crate::models::built_in;
 use crate::models::precision::Precision;
 use crate::search::hnsw::HnswConfig;
 use crate::stages::candidates::Engine;
@@ -39,10 +40,10 @@ pub struct RawOptions {
     /// Nearest neighbours taken per question [default: 100]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
-    /// A sentence-transformers folder, a name on the hub (`organisation/model@revision`), or `built-in`
+    /// A sentence-transformers folder, a name on the hub (`organisation/model@revision`), or `built-in` [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
     pub bi_encoder: Option<String>,
-    /// A cross-encoder's folder or name on the hub, or `none` to decide by cosine alone
+    /// A cross-encoder's folder, name on the hub, `built-in`, or `none` to decide by cosine alone [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
     pub cross_encoder: Option<String>,
     /// How neighbours are found [default: auto]
@@ -158,8 +159,9 @@ pub struct Options {
     pub id_column: Option<String>,
     pub output: PathBuf,
     pub top_k: usize,
-    /// Folder or hub name; `None` is the built-in model.
-    pub bi_encoder: Option<String>,
+    /// Folder, hub name or `built-in`.
+    pub bi_encoder: String,
+    /// The same; `None` decides by the cosine.
     pub cross_encoder: Option<String>,
     pub engine: Engine,
     pub min_cosine: Option<f32>,
@@ -242,7 +244,7 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: 
 /// Checks merged options.
 pub fn check(raw: &RawOptions) -> Result<Options> {
     let input = raw.input.clone().ok_or_else(|| usage("--input is missing: which questions?"))?;
-    let model = |written: &Option<String>, absent: &str| written.clone().filter(|name| name != absent);
+    let model = |written: &Option<String>| written.clone().unwrap_or_else(|| built_in::NAME.into());
     let links = within("hnsw-links", raw.hnsw_links.unwrap_or(16), 2, 256)?;
     Ok(Options {
         input,
@@ -250,8 +252,8 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         id_column: raw.id_column.clone(),
         output: raw.output.clone().unwrap_or_else(|| "mined".into()),
         top_k: within("top-k", raw.top_k.unwrap_or(100), 1, 100_000)?,
-        bi_encoder: model(&raw.bi_encoder, "built-in"),
-        cross_encoder: model(&raw.cross_encoder, "none"),
+        bi_encoder: model(&raw.bi_encoder),
+        cross_encoder: Some(model(&raw.cross_encoder)).filter(|name| name != "none"),
         engine: raw.index.unwrap_or(Engine::Auto),
         min_cosine: raw.min_cosine.map(|value| within("min-cosine", value, -1.0, 1.0)).transpose()?,
         threshold: raw.threshold.map(|value| within("threshold", value, 0.0, 1.0)).transpose()?,

@@ -59,14 +59,11 @@ impl Plan {
 
     /// The plan for inputs that are hashed already; without any it still tells models, floor and threshold.
     pub fn of_inputs(options: Options, inputs: Vec<InputFile>, progress: &Progress) -> Result<Self> {
-        let bi_encoder = match &options.bi_encoder {
-            Some(written) => hub::open(written, progress)?,
-            None => built_in::BI_ENCODER,
-        };
+        let bi_encoder = hub::open_or(&options.bi_encoder, built_in::BI_ENCODER, progress)?;
         let bi_encoder_hash = bi_encoder.fingerprint()?;
         let cross_encoder = match &options.cross_encoder {
             Some(written) => {
-                let folder = hub::open(written, progress)?;
+                let folder = hub::open_or(written, built_in::CROSS_ENCODER, progress)?;
                 let hash = folder.fingerprint()?;
                 Some((folder, hash))
             }

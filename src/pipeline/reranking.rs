@@ -13,7 +13,7 @@ use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Budget;
 use crate::pipeline::log::Log;
 use crate::pipeline::plan::Plan;
-use crate::progress::{Progress, Task};
+use crate::progress::{Progress, Task, readable};
 use crate::stages::candidates::Candidate;
 use crate::stages::rerank::{self, Order, SHARD_PAIRS, Scores};
 use crate::tables::questions::Texts;
@@ -36,6 +36,9 @@ pub struct Record {
     /// Calls whose pair was longer than the model's limit and lost a tail.
     pub truncated: usize,
 }
+
+/// From here on the cross-encoder takes long enough on a processor to say how it can be bounded.
+const MANY_PAIRS: usize = 100_000;
 
 /// Runs or resumes the stage; without a cross-encoder every score is absent.
 pub fn run(
@@ -61,6 +64,12 @@ pub fn run(
         (_, Some(Budget::Time(_)) | None) => order.len(),
     };
     let pairs = most.min(order.len());
+    if plan.options.rerank_budget.is_none() && done.is_none() && pairs >= MANY_PAIRS {
+        progress.say(&format!(
+            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest undecided",
+            readable(pairs)
+        ));
+    }
     let task = progress.task("rerank", "pairs", pairs);
     let mut scorer =
         Scorer { workspace, plan, folder, devices, texts, task: &task, progress, models: None, truncated: 0 };

@@ -1,15 +1,16 @@
 //! From files of labelled pairs to the examples of a training, and the pairs it is measured on.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 
-use crate::commands::train::folder;
 use crate::error::hint;
 use crate::losses::mix::Loss;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
 use crate::stages::split::{self, Protocol};
 use crate::tables::pairs::{self, LabelledPair};
@@ -36,21 +37,22 @@ pub fn prepare(options: &TrainOptions, device: &Device, progress: &Progress) -> 
     let only_duplicates = !options.loss.any(Loss::uses_others);
     let kept: Vec<LabelledPair> = train.into_iter().filter(|pair| pair.is_duplicate || !only_duplicates).collect();
     let mut dataset = Dataset::new(&kept);
+    let bi_encoder = |written: Option<&Path>| hub::open_path_or(written, built_in::BI_ENCODER, progress);
     let cross_teacher = match &options.teacher {
         Some(path) if !options.loss.any(|loss| loss == Loss::CosineDistillation) => {
-            Some(CrossEncoder::load(&folder(Some(path), progress)?, device)?)
+            Some(CrossEncoder::load(&hub::open_path_or(Some(path), built_in::CROSS_ENCODER, progress)?, device)?)
         }
         _ => None,
     };
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        let miner = BiEncoder::load(&folder(options.negatives_from.as_deref(), progress)?, device)?;
+        let miner = BiEncoder::load(&bi_encoder(options.negatives_from.as_deref())?, device)?;
         mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
     }
     if let Some(model) = &cross_teacher {
         teacher::score(&mut dataset, &options.loss, model, progress)?;
     }
     if let (Some(path), None) = (&options.teacher, &cross_teacher) {
-        let model = BiEncoder::load(&folder(Some(path), progress)?, device)?;
+        let model = BiEncoder::load(&bi_encoder(Some(path))?, device)?;
         teacher::vectors(&mut dataset, &model, progress)?;
     }
     Ok(Data { dataset, dev })

@@ -126,11 +126,12 @@ fn show_prints_what_a_folder_holds() {
     let show = |folder: &str| String::from_utf8(mine(&["models", "show", folder]).stdout).unwrap();
     let tiny = show(text(&repo("fixtures/models/tiny-bert-cross")));
     assert!(tiny.contains("cross-encoder") && tiny.contains("2 layers, hidden 32, 4 heads"), "{tiny}");
-    let built_in = show("built-in");
-    assert!(
-        built_in.contains("bi-encoder") && built_in.contains("F16 and F32 and I8") && built_in.contains("22713216"),
-        "{built_in}"
-    );
+    for (name, kind, parameters) in
+        [("built-in", "bi-encoder", "22713216"), ("built-in-cross-encoder", "cross-encoder", "22713601")]
+    {
+        let shown = show(name);
+        assert!(shown.contains(kind) && shown.contains("4 bits") && shown.contains(parameters), "{shown}");
+    }
 }
 
 /// Weights whose every failure must name the file and what was expected.

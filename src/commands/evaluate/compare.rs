@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs::{self, Labelled};
-use crate::commands::model;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::usage;
 use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
 use crate::metrics::pairs::Ranking;
 use crate::models::folder::ModelFolder;
+use crate::models::{built_in, hub};
 use crate::progress::Progress;
 use crate::tables::comparison::{ComparisonRow, check_format, write};
 
@@ -63,7 +63,7 @@ fn compare(
     test: &Labelled,
     progress: &Progress,
 ) -> Result<Compared> {
-    let folder = model(name, progress)?;
+    let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
     let is_cross_encoder = is_cross_encoder(&folder)?;
     let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
         let scored = if is_cross_encoder {

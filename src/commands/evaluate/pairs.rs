@@ -8,12 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs_answer::{Answer, lines};
-use crate::commands::model;
 use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder::BiEncoder;
-use crate::models::calibration;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::replicas::Replicas;
+use crate::models::{built_in, calibration, hub};
 use crate::progress::Progress;
 use crate::stages::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::tables::columns::{self, Kind, Wanted};
@@ -171,7 +170,7 @@ fn clusters_of(file: &Path, args: &EvaluateArgs, rows: &[usize], progress: &Prog
 
 /// Scores by the models that the flags name, the built-in bi-encoder when they name none.
 pub(super) fn score(args: &EvaluateArgs, questions: &QuestionPairs, progress: &Progress) -> Result<Vec<Scored>> {
-    let bi_encoder = args.bi_encoder.as_deref().or(args.cross_encoder.is_none().then_some("built-in"));
+    let bi_encoder = args.bi_encoder.as_deref().or(args.cross_encoder.is_none().then_some(built_in::NAME));
     let mut scored = Vec::new();
     if let Some(name) = bi_encoder {
         scored.extend(score_bi_encoder(args, name, questions, progress)?);
@@ -189,7 +188,7 @@ pub(super) fn score_bi_encoder(
     questions: &QuestionPairs,
     progress: &Progress,
 ) -> Result<Vec<Scored>> {
-    let folder = model(name, progress)?;
+    let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
     let models = Replicas::load(&args.device.open(progress)?, |device| BiEncoder::load(&folder, device))?;
     let threshold = calibration::read(&folder)?.cosine.map(|cosine| f64::from(cosine.threshold));
     let task = progress.task("embed", "questions", questions.texts.len());
@@ -208,7 +207,7 @@ pub(super) fn score_cross_encoder(
     questions: &QuestionPairs,
     progress: &Progress,
 ) -> Result<Scored> {
-    let folder = model(name, progress)?;
+    let folder = hub::open_or(name, built_in::CROSS_ENCODER, progress)?;
     let models = Replicas::load(&args.device.open(progress)?, |device| CrossEncoder::load(&folder, device))?;
     let calibration = calibration::read(&folder)?;
     let task = progress.task("rerank", "pairs", questions.pairs.len());
