@@ -17,10 +17,32 @@ mod terminal;
 pub mod train;
 
 use anyhow::{Context, Result};
+use clap::Args;
 
+use crate::device::{DeviceChoice, Devices};
 use crate::models::folder::ModelFolder;
+use crate::models::precision::Precision;
 use crate::models::{built_in, hub};
 use crate::progress::Progress;
+
+/// Where a command's models compute, and in what.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Computing {
+    /// Where to compute: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Number format of the encoders: that of the runs that the answer is for
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+}
+
+impl Computing {
+    fn open(self, progress: &Progress) -> Result<Devices> {
+        let devices = self.device.open(progress)?;
+        self.precision.check(&devices)?;
+        Ok(devices)
+    }
+}
 
 /// The model that a flag names: a folder, a hub name, or `built-in`.
 fn model(written: &str, progress: &Progress) -> Result<ModelFolder> {
