@@ -25,6 +25,7 @@ fixtures:
     python3 fixtures/make_reference.py
     python3 fixtures/make_losses_reference.py
     python3 fixtures/make_families.py
+    python3 fixtures/make_tokenizers.py
 
 # remake the built-in models from the original in `model`: train, store in few bits, measure on `dev`
 built-in model="../shared/models/all-MiniLM-L6-v2" train="../shared/data/qqp/train.parquet" dev="../shared/data/qqp/dev.parquet":
@@ -41,5 +42,4 @@ parity:
 
 # the Python environment that `just versus` measures against
 peer:
-    python3 -m venv .peer
-    .peer/bin/pip install sentence-transformers==6.2.0 torch==2.15.0 pandas pyarrow scikit-learn duckdb datasets accelerate
+    tests/parity/run.sh environment

@@ -22,17 +22,23 @@ shift 2
 mkdir -p "$work"
 export HF_HUB_OFFLINE=1
 
+mine() {
+    LD_LIBRARY_PATH=${MINE_LIBRARY_PATH:-${LD_LIBRARY_PATH:-}} "$mine" "$@"
+}
+
 # name, then arguments: a run from an empty folder
 run() {
-    name=$1; shift
-    rm -rf "${work:?}/$name"
-    LD_LIBRARY_PATH=${MINE_LIBRARY_PATH:-${LD_LIBRARY_PATH:-}} "$mine" --quiet --output "$work/$name" --threshold 0.75 "$@"
+    local output=$work/$1; shift
+    rm -rf "${output:?}"
+    mine --quiet --output "$output" --threshold 0.75 "$@"
 }
 
 parity() {
-    for folder in fixtures/models/*/; do
+    for folder in fixtures/models/*/ fixtures/models/families/*/; do
+        # the others are laid over these
+        if [ ! -e "$folder/config.json" ]; then continue; fi
         name=$(basename "$folder")
-        kind=$("$mine" models show "$folder" | awk '$1 == "kind" { print $2 }')
+        kind=$(mine models show "$folder" | awk '$1 == "kind" { print $2 }')
         case $kind in
             bi-encoder) arguments=(--bi-encoder "$folder" --write-embeddings) ;;
             cross-encoder) arguments=(--bi-encoder built-in --cross-encoder "$folder" --second-order-margin 1000) ;;

@@ -3,7 +3,7 @@
 //! Errors are `anyhow` errors; the types here ride along inside so that `main` can tell a wrong command line (exit
 //! code 2) and an interruption (130) from a failure (1), and print a hint on a line of its own.
 
-use std::panic::{catch_unwind, set_hook, take_hook};
+use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 
 use thiserror::Error;
 
@@ -58,12 +58,17 @@ pub fn render(error: &anyhow::Error) -> String {
 
 /// Some libraries panic where they should fail: backends when a driver is missing, tokenizers on a damaged file. The
 /// panic's message as an error, and nothing on stderr.
-pub fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
+pub fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     let hook = take_hook();
     set_hook(Box::new(|_| {}));
-    let result = catch_unwind(work);
+    let result = caught(work);
     set_hook(hook);
-    result.map_err(|panic| {
+    result
+}
+
+/// A panic's message as an error.
+pub fn caught<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
+    catch_unwind(work).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("it failed without a message");
         // libtorch adds a trace of its calls, with its newlines escaped

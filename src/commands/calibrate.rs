@@ -10,7 +10,7 @@ use crate::calibration::Calibrator;
 use crate::calibration::choose::{Choice, ScoreKind, choose};
 use crate::calibration::target::{Operating, Target, operating_point};
 use crate::commands::evaluate::added_note;
-use crate::device::DeviceChoice;
+use crate::commands::Computing;
 use crate::error::{hint, usage};
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::calibration::{brier, expected_calibration_error};
@@ -64,9 +64,8 @@ pub struct CalibrateArgs {
     /// Of folds and bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Where to compute: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    computing: Computing,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -154,13 +153,15 @@ fn measure(
     let measured = questions(&mut natural(args, pairs));
     let labels: Vec<bool> = natural(args, pairs).map(|pair| pair.is_duplicate).collect();
     let clusters = measured.clusters();
-    let devices = args.device.open(progress)?;
+    let devices = args.computing.open(progress)?;
     if is_cross_encoder {
-        let models = Replicas::load(&devices, |device| CrossEncoder::load(folder, device))?;
+        let load = |device: &_| Ok(CrossEncoder::load(folder, device)?.in_precision(args.computing.precision));
+        let models = Replicas::load(&devices, load)?;
         let scores = log_odds(&models, &measured, true, &progress.task("rerank", "pairs", measured.pairs.len()))?;
         return decide(args, folder, &labels, &scores, &clusters, ScoreKind::LogOdds, None);
     }
-    let models = Replicas::load(&devices, |device| BiEncoder::load(folder, device))?;
+    let load = |device: &_| Ok(BiEncoder::load(folder, device)?.in_precision(args.computing.precision));
+    let models = Replicas::load(&devices, load)?;
     let cosines = |questions: &QuestionPairs| -> Result<Vec<f64>> {
         let task = progress.task("embed", "questions", questions.texts.len());
         Ok(similarities(&models, questions, &task)?.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())

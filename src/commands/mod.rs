@@ -17,6 +17,30 @@ mod terminal;
 pub mod train;
 
 use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::device::{DeviceChoice, Devices};
+use crate::models::precision::Precision;
+use crate::progress::Progress;
+
+/// Where a command's models compute, and in what.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Computing {
+    /// Where to compute: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Number format of the encoders: that of the runs that the answer is for
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+}
+
+impl Computing {
+    fn open(self, progress: &Progress) -> Result<Devices> {
+        let devices = self.device.open(progress)?;
+        self.precision.check(&devices)?;
+        Ok(devices)
+    }
+}
 
 /// Results that were asked for go to stdout; a reader that went away is no failure.
 pub fn print_lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {

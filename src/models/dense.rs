@@ -60,10 +60,13 @@ impl Activation {
     }
 }
 
-/// `activation(x W + b)`.
+/// `activation(x W + b)`, and the input on top of it where `use_residual` asks for it, through a projection if widths differ.
 #[derive(Module, Debug)]
 pub struct Dense {
     linear: Linear,
+    residual: Option<Linear>,
+    #[module(skip)]
+    uses_residual: bool,
     #[module(skip)]
     activation: Activation,
     /// Whether a Normalize module stands before it.
@@ -85,10 +88,6 @@ impl Dense {
             _ => bail!("{key} is {}, expected a width", config.get(key).unwrap_or(&Value::Null)),
         };
         ensure!(width("in_features")? == d_in, "in_features is {}, expected {d_in}", width("in_features")?);
-        ensure!(
-            !config.get("use_residual").and_then(Value::as_bool).unwrap_or(false),
-            "use_residual is true, which is not supported"
-        );
         for key in ["module_input_name", "module_output_name"] {
             let name = config.get(key).and_then(Value::as_str).unwrap_or("sentence_embedding");
             ensure!(name == "sentence_embedding", "{key} is {name:?}, expected \"sentence_embedding\"");
@@ -98,24 +97,36 @@ impl Dense {
             None => Activation::Tanh,
             Some(name) => Activation::from_name(name.as_str().unwrap_or_default())?,
         };
-        let linear = weights.linear("linear", d_in, width("out_features")?, bias)?;
-        Ok(Self { linear, activation, normalise_input: false })
+        let d_out = width("out_features")?;
+        let linear = weights.linear("linear", d_in, d_out, bias)?;
+        let uses_residual = config.get("use_residual").and_then(Value::as_bool).unwrap_or(false);
+        let projects = uses_residual && d_in != d_out;
+        let residual = projects.then(|| weights.linear("residual", d_in, d_out, false)).transpose()?;
+        Ok(Self { linear, residual, uses_residual, activation, normalise_input: false })
     }
 
     /// Its `config.json`.
     pub fn to_config(&self) -> Value {
         let [d_in, d_out] = self.linear.weight.dims();
-        json!({
+        let mut config = json!({
             "in_features": d_in,
             "out_features": d_out,
             "bias": self.linear.bias.is_some(),
             "activation_function": self.activation.name(),
-        })
+        });
+        // releases before 5.7 do not know the key
+        if self.uses_residual {
+            config["use_residual"] = true.into();
+        }
+        config
     }
 
     /// Lists its tensors for writing.
     pub fn tensors(&self, out: &mut NamedTensors) {
         out.linear("linear", &self.linear);
+        if let Some(residual) = &self.residual {
+            out.linear("residual", residual);
+        }
     }
 
     /// Width of its output.
@@ -126,7 +137,12 @@ impl Dense {
     /// `[B, d_in] → [B, d_out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = if self.normalise_input { normalise(x) } else { x };
-        self.activation.forward(self.linear.forward(x))
+        let out = self.activation.forward(self.linear.forward(x.clone()));
+        match &self.residual {
+            Some(residual) => out + residual.forward(x),
+            None if self.uses_residual => out + x,
+            None => out,
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use crate::models::folder::ModelFolder;
 use crate::models::hub::{Hub, HubName, is_hash};
 use crate::models::hub_client::{self, Client, RemoteFile};
 use crate::models::sentence_config::LIMIT_FILES;
-use crate::models::tokenizer_files::{SENTENCE_PIECE, TOKENIZER_FILES};
+use crate::models::sentence_piece;
+use crate::models::tokenizer_files::TOKENIZER_FILES;
 use crate::progress::Progress;
 use crate::tables::write::{TEMPORARY_PREFIX, publish, temporary_in};
 
@@ -27,7 +28,7 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const MODULES: &str = "modules.json";
 /// A tokenizer is read from one of these.
-const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
+const VOCABULARIES: [&str; 4] = ["tokenizer.json", "vocab.txt", "vocab.json", sentence_piece::FILE];
 
 /// A model of the cache.
 pub struct CachedModel {
@@ -111,19 +112,10 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
         let found = if has("pytorch_model.bin") { "pytorch_model.bin, a pickle, which can run code" } else { "others" };
         return Err(hint(format!("{name}: no {WEIGHTS} in the repository, only {found}"), script));
     }
-    if !VOCABULARIES.into_iter().any(has) && has(SENTENCE_PIECE) {
-        return Err(hint(
-            format!("{name}: no tokenizer.json in the repository, only {SENTENCE_PIECE}"),
-            format!(
-                "in Python SentenceTransformer({:?}).save_pretrained(DIR), or CrossEncoder(…) for a cross-encoder, writes \
-                 one; then give DIR",
-                name.repository
-            ),
-        ));
-    }
     let is_read = |file: &str| {
         let own = ["config.json", MODULES, "config_sentence_transformers.json", calibration::FILE, WEIGHTS, INDEX];
-        let tokenizer = TOKENIZER_FILES.contains(&file) && file != SENTENCE_PIECE;
+        // megabytes that are not read where there is a tokenizer.json
+        let tokenizer = TOKENIZER_FILES.contains(&file) && (file != sentence_piece::FILE || !has("tokenizer.json"));
         own.contains(&file) || LIMIT_FILES.contains(&file) || tokenizer
     };
     let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors") && !has(WEIGHTS);

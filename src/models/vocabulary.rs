@@ -1,119 +1,156 @@
 //! `tokenizer.json` for folders that only have vocabulary files, as transformers builds it for these families.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::models::family::{Family, Positions};
 use crate::models::folder::ModelFolder;
+use crate::models::sentence_piece::{self, Numbering, SentencePiece};
+use crate::models::special_tokens::SpecialTokens;
 
-/// The special tokens of a family under the names of `tokenizer_config.json`.
-const SPECIAL: [&str; 5] = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"];
-const OF_BERT: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-const OF_MPNET: [&str; 5] = ["<pad>", "[UNK]", "<s>", "</s>", "<mask>"];
-const OF_ROBERTA: [&str; 5] = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"];
-
-/// A tokenizer of word pieces from `vocab.txt`, or of byte pairs from `vocab.json` and `merges.txt`; `None` when the
-/// folder has neither.
-pub fn tokenizer_json(folder: &ModelFolder, family: &Family) -> Result<Option<Value>> {
-    let settings = Settings {
-        config: folder.json("tokenizer_config.json")?.unwrap_or_default(),
-        map: folder.json("special_tokens_map.json")?.unwrap_or_default(),
-    };
-    if let Some(bytes) = folder.read("vocab.txt")? {
-        let at = || folder.path("vocab.txt").display().to_string();
-        let text = std::str::from_utf8(&bytes).with_context(at)?;
-        let vocabulary = text.lines().enumerate().map(|(id, token)| (token.to_string(), json!(id))).collect();
-        return word_pieces(&settings, vocabulary, family).map(Some).with_context(at);
-    }
-    let (Some(vocabulary), Some(merges)) = (folder.json("vocab.json")?, folder.read("merges.txt")?) else {
-        return Ok(None);
-    };
-    let at = || folder.path("merges.txt").display().to_string();
-    let merges = std::str::from_utf8(&merges).with_context(at)?;
-    byte_pairs(&settings, vocabulary, merges).map(Some).with_context(at)
+/// What transformers calls its tokenizers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Bert,
+    Mpnet,
+    Roberta,
+    XlmRoberta,
+    Camembert,
 }
 
-struct Settings {
-    config: Map<String, Value>,
-    map: Map<String, Value>,
-}
+/// The classes under their names, and the `model_type`s that have them.
+const CLASSES: [(Class, &[&str], &[&str]); 5] = [
+    (Class::Bert, &["BertTokenizer", "DistilBertTokenizer"], &["bert", "distilbert"]),
+    (Class::Mpnet, &["MPNetTokenizer"], &["mpnet"]),
+    (Class::Roberta, &["RobertaTokenizer"], &["roberta"]),
+    (Class::XlmRoberta, &["XLMRobertaTokenizer"], &["xlm-roberta"]),
+    (Class::Camembert, &["CamembertTokenizer"], &["camembert"]),
+];
 
-impl Settings {
-    /// A setting that can be true, false or neither.
-    fn flag(&self, key: &str) -> Option<bool> {
-        self.config.get(key).and_then(Value::as_bool)
+impl Class {
+    /// What `tokenizer_config.json` asks for, else `config.json`, else the family's own.
+    fn read(folder: &ModelFolder) -> Result<Self> {
+        let config: Map<String, Value> = folder.require_json("config.json")?;
+        let own: Map<String, Value> = folder.json("tokenizer_config.json")?.unwrap_or_default();
+        let text = |from: &Map<String, Value>, key: &str| from.get(key).and_then(Value::as_str).map(str::to_string);
+        if let Some(asked) = text(&own, "tokenizer_class").or(text(&config, "tokenizer_class")) {
+            let name = asked.strip_suffix("Fast").unwrap_or(&asked);
+            let known = CLASSES.iter().find(|(_, names, _)| names.contains(&name));
+            return known.map(|(class, ..)| *class).with_context(|| {
+                let names: Vec<&str> = CLASSES.iter().flat_map(|(_, names, _)| *names).copied().collect();
+                format!(
+                    "{}: tokenizer_class {asked:?} needs a tokenizer.json; from vocabulary files are built {}",
+                    folder.path("tokenizer_config.json").display(),
+                    names.join(", ")
+                )
+            });
+        }
+        let model_type = text(&config, "model_type").unwrap_or_else(|| "bert".into());
+        let known = CLASSES.iter().find(|(.., types)| types.contains(&model_type.as_str()));
+        known.map(|(class, ..)| *class).with_context(|| format!("model_type {model_type:?} has no tokenizer"))
     }
 
-    /// The special tokens with their ids, in the order of [`SPECIAL`].
-    fn special(&self, defaults: [&str; 5], vocabulary: &Map<String, Value>) -> Result<[(String, Value); 5]> {
-        let mut found = defaults.map(|token| (token.to_string(), Value::Null));
-        for ((token, id), key) in found.iter_mut().zip(SPECIAL) {
-            let own = self.map.get(key).or(self.config.get(key));
-            let own = own.and_then(|own| own.as_str().or_else(|| own.get("content")?.as_str()));
-            *token = own.unwrap_or(token).to_string();
-            match vocabulary.get(token.as_str()) {
-                Some(known) => *id = known.clone(),
-                None => bail!("the vocabulary lacks the {key} {token:?}"),
+    /// The tokens with a meaning: bos, eos, unk, sep, pad, cls, mask.
+    fn defaults(self) -> [Option<&'static str>; 7] {
+        match self {
+            Self::Bert => [None, None, Some("[UNK]"), Some("[SEP]"), Some("[PAD]"), Some("[CLS]"), Some("[MASK]")],
+            _ => {
+                let unknown = if self == Self::Mpnet { "[UNK]" } else { "<unk>" };
+                ["<s>", "</s>", unknown, "</s>", "<pad>", "<s>", "<mask>"].map(Some)
             }
         }
-        Ok(found)
+    }
+
+    fn files(self) -> &'static str {
+        match self {
+            Self::Bert | Self::Mpnet => "vocab.txt",
+            Self::Roberta => "vocab.json with merges.txt",
+            Self::XlmRoberta | Self::Camembert => sentence_piece::FILE,
+        }
     }
 }
 
-fn added(special: &[(String, Value)], mask_takes_space: bool) -> Vec<Value> {
-    let last = special.len() - 1;
-    let one = |(at, (token, id)): (usize, &(String, Value))| {
-        json!({
-            "id": id, "content": token, "special": true, "normalized": false, "single_word": false, "rstrip": false,
-            "lstrip": mask_takes_space && at == last,
-        })
-    };
-    special.iter().enumerate().map(one).collect()
+/// The tokenizer of a folder's vocabulary files, and the name of the file it was made from.
+pub fn tokenizer_json(folder: &ModelFolder) -> Result<(Value, &'static str)> {
+    let class = Class::read(folder)?;
+    let special = SpecialTokens::read(folder, class.defaults(), matches!(class, Class::Mpnet | Class::Camembert))?;
+    let at = |file: &str| folder.path(file).display().to_string();
+    let text = |bytes: &[u8], file| std::str::from_utf8(bytes).map(str::to_string).with_context(|| at(file));
+    match class {
+        Class::Bert | Class::Mpnet => {
+            if let Some(bytes) = folder.read("vocab.txt")? {
+                let lines = text(&bytes, "vocab.txt")?;
+                let words = lines.lines().enumerate().map(|(id, token)| (token.trim_end().to_string(), json!(id)));
+                let built = word_pieces(&special, words.collect(), class);
+                return Ok((built.with_context(|| at("vocab.txt"))?, "vocab.txt"));
+            }
+        }
+        Class::Roberta => {
+            if let (Some(vocabulary), Some(merges)) = (folder.json("vocab.json")?, folder.read("merges.txt")?) {
+                let merges = text(&merges, "merges.txt")?;
+                let built = byte_pairs(&special, vocabulary, &merges);
+                return Ok((built.with_context(|| at("merges.txt"))?, "vocab.json"));
+            }
+        }
+        Class::XlmRoberta | Class::Camembert => {
+            if let Some(bytes) = folder.read(sentence_piece::FILE)? {
+                let model = SentencePiece::read(&bytes).with_context(|| at(sentence_piece::FILE))?;
+                let camembert = class == Class::Camembert;
+                let numbering = if camembert { Numbering::Camembert } else { Numbering::XlmRoberta };
+                let prefix_space = special.flag("add_prefix_space").unwrap_or(true);
+                let special = special.with_symbols(model.symbols());
+                return Ok((model.tokenizer_json(&special, numbering, prefix_space), sentence_piece::FILE));
+            }
+        }
+    }
+    bail!("{} is missing from the model folder, and so is {}", at("tokenizer.json"), class.files())
 }
 
 /// `<s> a </s></s> b </s>`.
-fn roberta_processing(special: &[(String, Value); 5], trim_offsets: bool, add_prefix_space: bool) -> Value {
-    let [_, _, cls, sep, _] = special;
+fn roberta_processing(
+    special: &SpecialTokens,
+    vocabulary: &Map<String, Value>,
+    trim_offsets: bool,
+    add_prefix_space: bool,
+) -> Value {
+    let token = |token: &str| json!([token, special.id(token, vocabulary)]);
     json!({
-        "type": "RobertaProcessing", "sep": [sep.0, sep.1], "cls": [cls.0, cls.1],
+        "type": "RobertaProcessing", "sep": token(special.sep()), "cls": token(special.cls()),
         "trim_offsets": trim_offsets, "add_prefix_space": add_prefix_space,
     })
 }
 
-fn word_pieces(settings: &Settings, vocabulary: Map<String, Value>, family: &Family) -> Result<Value> {
-    let is_bert = family.positions == Positions::FromZero;
-    let special = settings.special(if is_bert { OF_BERT } else { OF_MPNET }, &vocabulary)?;
-    let [_, unknown, cls, sep, _] = &special;
-    let processor = if is_bert {
-        let token =
-            |(token, _): &(String, Value), kind: u32| json!({ "SpecialToken": { "id": token, "type_id": kind } });
+fn word_pieces(special: &SpecialTokens, vocabulary: Map<String, Value>, class: Class) -> Result<Value> {
+    ensure!(vocabulary.contains_key(special.unk()), "the vocabulary lacks the unk_token {:?}", special.unk());
+    let (cls, sep) = (special.cls(), special.sep());
+    let processor = if class == Class::Bert {
+        let token = |token: &str, kind: u32| json!({ "SpecialToken": { "id": token, "type_id": kind } });
         let text = |name: &str, kind: u32| json!({ "Sequence": { "id": name, "type_id": kind } });
-        let entry = |(token, id): &(String, Value)| json!({ "id": token, "ids": [id], "tokens": [token] });
+        let entry = |token: &str| json!({ "id": token, "ids": [special.id(token, &vocabulary)], "tokens": [token] });
         json!({
             "type": "TemplateProcessing",
             "single": [token(cls, 0), text("A", 0), token(sep, 0)],
             "pair": [token(cls, 0), text("A", 0), token(sep, 0), text("B", 1), token(sep, 1)],
-            "special_tokens": { cls.0.as_str(): entry(cls), sep.0.as_str(): entry(sep) },
+            "special_tokens": { cls: entry(cls), sep: entry(sep) },
         })
     } else {
-        roberta_processing(&special, true, false)
+        roberta_processing(special, &vocabulary, true, false)
     };
     Ok(json!({
         "version": "1.0",
-        "added_tokens": added(&special, !is_bert),
+        "added_tokens": special.added(&vocabulary),
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": true,
-            "handle_chinese_chars": settings.flag("tokenize_chinese_chars").unwrap_or(true),
-            "strip_accents": settings.flag("strip_accents"),
-            "lowercase": settings.flag("do_lower_case").unwrap_or(true),
+            "handle_chinese_chars": special.flag("tokenize_chinese_chars").unwrap_or(true),
+            "strip_accents": special.flag("strip_accents"),
+            "lowercase": special.flag("do_lower_case").unwrap_or(true),
         },
         "pre_tokenizer": { "type": "BertPreTokenizer" },
         "post_processor": processor,
         "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
         "model": {
             "type": "WordPiece",
-            "unk_token": unknown.0,
+            "unk_token": special.unk(),
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
             "vocab": vocabulary,
@@ -121,8 +158,7 @@ fn word_pieces(settings: &Settings, vocabulary: Map<String, Value>, family: &Fam
     }))
 }
 
-fn byte_pairs(settings: &Settings, vocabulary: Map<String, Value>, merges: &str) -> Result<Value> {
-    let special = settings.special(OF_ROBERTA, &vocabulary)?;
+fn byte_pairs(special: &SpecialTokens, vocabulary: Map<String, Value>, merges: &str) -> Result<Value> {
     let mut pairs = Vec::new();
     for (line, merge) in
         merges.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"))
@@ -132,15 +168,15 @@ fn byte_pairs(settings: &Settings, vocabulary: Map<String, Value>, merges: &str)
             None => bail!("line {} is {merge:?}, expected two pieces", line + 1),
         }
     }
-    let space = settings.flag("add_prefix_space").unwrap_or(false);
-    let trim = settings.flag("trim_offsets").unwrap_or(true);
+    let space = special.flag("add_prefix_space").unwrap_or(false);
+    let trim = special.flag("trim_offsets").unwrap_or(true);
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": space, "trim_offsets": trim, "use_regex": true });
     Ok(json!({
         "version": "1.0",
-        "added_tokens": added(&special, false),
+        "added_tokens": special.added(&vocabulary),
         "normalizer": null,
         "pre_tokenizer": bytes,
-        "post_processor": roberta_processing(&special, trim, space),
+        "post_processor": roberta_processing(special, &vocabulary, trim, space),
         "decoder": bytes,
         "model": {
             "type": "BPE",

@@ -1,6 +1,7 @@
-//! Cosines of pairs that a finished run did not keep, by the model it ran with.
+//! Cosines of pairs that a finished run did not keep, by the model and in the precision it ran with.
 
 use anyhow::{Result, bail};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::device::DeviceChoice;
@@ -8,6 +9,7 @@ use crate::models::bi_encoder::BiEncoder;
 use crate::models::built_in;
 use crate::models::folder::ModelFolder;
 use crate::models::hub;
+use crate::models::precision::Precision;
 use crate::models::replicas::Replicas;
 use crate::pipeline::finished::FinishedRun;
 use crate::progress::Progress;
@@ -26,7 +28,10 @@ pub fn cosines(
         return Ok(Vec::new());
     }
     let folder = bi_encoder(finished, progress)?;
-    let models = Replicas::load(&device.open(progress)?, |device| BiEncoder::load(&folder, device))?;
+    let ran_in = finished.manifest.options.get("precision").and_then(|name| Precision::deserialize(name).ok());
+    let (precision, devices) = (ran_in.unwrap_or(Precision::F32), device.open(progress)?);
+    precision.check(&devices)?;
+    let models = Replicas::load(&devices, |device| Ok(BiEncoder::load(&folder, device)?.in_precision(precision)))?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
     let task = progress.task("embed", "questions", questions.texts.len());
     let scores = similarities(&models, &questions, &task)?;

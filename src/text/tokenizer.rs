@@ -1,5 +1,6 @@
 //! Text to token ids. The only user of the `tokenizers` crate.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
@@ -8,7 +9,7 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationParams, TruncationStrategy};
 use tokenizers::{EncodeInput, Encoding, PostProcessor};
 
-use crate::error::quietly;
+use crate::error::{caught, quietly};
 
 /// What a model asks of its tokenizer.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +131,10 @@ impl Tokenizer {
 
     /// Encodes a text or a pair; an id that the model has no row for is an error, wherever in the file it comes from.
     fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>) -> Result<Encoding> {
-        let encoding = self.inner.encode_fast(input, true).map_err(|e| anyhow!("cannot tokenize: {e}"))?;
+        // a damaged file may pass at loading and panic at some texts only
+        let encoding = caught(AssertUnwindSafe(|| self.inner.encode_fast(input, true)))
+            .map_err(|e| anyhow!("{}: not a tokenizer file: {e}", self.origin.display()))?
+            .map_err(|e| anyhow!("cannot tokenize: {e}"))?;
         // a template may repeat a text after it was cut, and the position table ends at the limit
         ensure!(
             encoding.len() <= self.limits.tokens,

@@ -343,3 +343,28 @@ fn the_built_in_model_keeps_its_promise_on_real_pairs() {
     );
     assert!(number(&cosine["grid"]["f1"]) <= number(&cosine["f1"]) && number(&cosine["grid"]["f1"]) > 0.735);
 }
+
+#[test]
+fn a_precision_changes_scores_a_little() {
+    for (flag, model, scorer) in [("--bi-encoder", BI, "cosine"), ("--cross-encoder", CROSS, "cross_encoder")] {
+        let average_precision = |precision: &str| {
+            let answer = json(&[
+                "evaluate",
+                "--pairs",
+                PAIRS,
+                flag,
+                model,
+                "--precision",
+                precision,
+                "--json",
+                "--bootstrap",
+                "0",
+            ]);
+            number(&answer[scorer]["average_precision"])
+        };
+        let (f32, bf16) = (average_precision("f32"), average_precision("bf16"));
+        assert!((f32 - bf16).abs() < 0.05, "{scorer}: {f32} and {bf16}");
+    }
+    let error = mine_fails(&["evaluate", "--pairs", PAIRS, "--precision", "f8"], 2);
+    assert!(error.contains("f8"), "{error}");
+}

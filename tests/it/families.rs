@@ -14,7 +14,7 @@ use dupmine::models::token_batch::TokenBatch;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{copy_folder, folder, repo};
+use crate::support::{copy_folder, folder, repo, text};
 
 const TOLERANCE: f32 = 2e-5;
 const HIDDEN: usize = 32;
@@ -200,6 +200,20 @@ fn dense_layers_match_python() {
     let rows: Vec<&[u32]> = (0..reference.texts.len()).map(|at| tokenized.ids(at)).collect();
     let vectors: Vec<Vec<f32>> = model.embed(&rows).unwrap().chunks(8).map(<[f32]>::to_vec).collect();
     assert_close(&vectors, &reference.rows("dense"), "dense");
+}
+
+#[test]
+fn dense_layers_that_add_their_input_match_python() {
+    let (work, reference) = (folder(), Reference::read());
+    let path = laid(work.path(), "bert", Some("residual"));
+    let saved = work.path().join("saved");
+    let exported = crate::support::mine(&["models", "export", "--input", text(&path), "--output", text(&saved)]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    for path in [path, saved] {
+        let [together, alone] = forward(&bi_encoder(&path), &reference.texts);
+        assert_close(&together, &reference.rows("residual"), "residual");
+        assert_close(&alone, &reference.rows("residual"), "residual, alone");
+    }
 }
 
 #[test]

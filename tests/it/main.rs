@@ -23,5 +23,6 @@ mod rerank;
 mod search;
 mod show;
 mod support;
+mod tokenizers;
 mod trainable;
 mod training;

@@ -5,7 +5,7 @@
 
 For every family a bi-encoder and a cross-encoder: export, then one run of `mine` over the same questions with both
 (vectors from embeddings.parquet, logits from pairs.parquet), then SentenceTransformer and CrossEncoder on the exported
-folders. Also dense layers, a prompt left out of the pooling, the siamese head, and the built-in model.
+folders. Also dense layers, an XLM-R of SentencePiece, a prompt left out of the pooling, the siamese head, and the built-in model.
 """
 
 import json
@@ -68,6 +68,18 @@ def bi_encoder(work, family, pooling=None, overlay=None, prompt=None):
         write(folder / "1_Pooling" / "config.json", pooling)
     if prompt:
         write(folder / "config_sentence_transformers.json", {"prompts": {"q": prompt}, "default_prompt_name": "q"})
+    return folder
+
+
+def xlm_roberta(work):
+    """The RoBERTa checkpoint as an XLM-R whose only vocabulary is a SentencePiece model."""
+    folder = bi_encoder(work, "roberta", {"embedding_dimension": 32, "pooling_mode": "mean"}, "sentence-piece")
+    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / file).unlink()
+    write(folder / "tokenizer_config.json", {"model_max_length": 512})
+    write(folder / "added_tokens.json", {"<mask>": 281})
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    write(folder / "config.json", config | {"model_type": "xlm-roberta"})
     return folder
 
 
@@ -147,6 +159,8 @@ if __name__ == "__main__":
             work, "roberta", {"embedding_dimension": 32, "pooling_mode": ["mean", "cls"]}
         ))
         compare(work, "dense", bi_encoder(work, "bert", overlay="dense"))
+        compare(work, "dense with use_residual", bi_encoder(work, "bert", overlay="residual"))
+        compare(work, "XLM-R of SentencePiece", xlm_roberta(work))
         compare(work, "prompt", bi_encoder(
             work, "roberta", {"embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": False}, prompt="ask: "
         ))

@@ -156,7 +156,7 @@ fn fates(
         .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair.is_duplicate))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
-    let cosines = rescoring::cosines(finished, texts, &missing, args.device, progress)?;
+    let cosines = rescoring::cosines(finished, texts, &missing, args.computing.device, progress)?;
     let floor = finished.manifest.options.get("min-cosine").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 
-use crate::device::DeviceChoice;
+use crate::commands::Computing;
 use crate::error::usage;
 use crate::progress::Progress;
 use crate::tables::pairs::PairColumns;
@@ -101,9 +101,8 @@ pub struct EvaluateArgs {
     /// Of the bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Where to compute: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    computing: Computing,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,

@@ -189,7 +189,8 @@ pub(super) fn score_bi_encoder(
     progress: &Progress,
 ) -> Result<Vec<Scored>> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
-    let models = Replicas::load(&args.device.open(progress)?, |device| BiEncoder::load(&folder, device))?;
+    let load = |device: &_| Ok(BiEncoder::load(&folder, device)?.in_precision(args.computing.precision));
+    let models = Replicas::load(&args.computing.open(progress)?, load)?;
     let threshold = calibration::read(&folder)?.cosine.map(|cosine| f64::from(cosine.threshold));
     let task = progress.task("embed", "questions", questions.texts.len());
     let scores = similarities(&models, questions, &task)?;
@@ -208,7 +209,8 @@ pub(super) fn score_cross_encoder(
     progress: &Progress,
 ) -> Result<Scored> {
     let folder = hub::open_or(name, built_in::CROSS_ENCODER, progress)?;
-    let models = Replicas::load(&args.device.open(progress)?, |device| CrossEncoder::load(&folder, device))?;
+    let load = |device: &_| Ok(CrossEncoder::load(&folder, device)?.in_precision(args.computing.precision));
+    let models = Replicas::load(&args.computing.open(progress)?, load)?;
     let calibration = calibration::read(&folder)?;
     let task = progress.task("rerank", "pairs", questions.pairs.len());
     let logits = log_odds(&models, questions, !args.one_order, &task)?;
