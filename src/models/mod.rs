@@ -26,6 +26,7 @@ mod layer;
 mod mpnet;
 pub mod named_tensors;
 mod ops;
+mod plain;
 pub mod pooling;
 pub mod precision;
 pub mod quantised;
