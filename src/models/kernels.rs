@@ -4,7 +4,6 @@
 //! are written so that the compiler vectorises them: fixed-size lanes of accumulators, no branches inside.
 
 pub mod backward;
-pub mod product;
 
 use multiversion::multiversion;
 
@@ -71,7 +70,7 @@ pub struct AttentionRecord<'a> {
 pub fn attention(
     context: &mut [f32],
     [q, k, v]: [&[f32]; 3],
-    [q_bias, k_bias, v_bias]: [&[f32]; 3],
+    [q_bias, k_bias, v_bias]: &[Vec<f32>; 3],
     AttentionShape { tokens, queries, width }: AttentionShape,
     lengths: &[usize],
     distances: Option<&[f32]>,

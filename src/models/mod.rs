@@ -26,7 +26,6 @@ mod layer;
 mod mpnet;
 pub mod named_tensors;
 mod ops;
-mod plain;
 pub mod pooling;
 pub mod precision;
 pub mod quantised;

@@ -127,8 +127,7 @@ pub fn attention(
         let mut context = vec![0.0f32; rows * hidden];
         let (qkv, distances) = ([slice(&q), slice(&k), slice(&v)], sequences.distances.as_deref());
         let shape = AttentionShape { tokens, queries, width };
-        let biases = biases.each_ref().map(Vec::as_slice);
-        kernels::attention(&mut context, qkv, biases, shape, sequences.batch.lengths(), distances, None);
+        kernels::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
         return Tensor::from_data(TensorData::new(context, [rows, hidden]), &device);
     }
     let biased = |x: Tensor<2>, layer: &Linear| match &layer.bias {
@@ -162,7 +161,7 @@ fn is_plain(x: &Tensor<2>) -> bool {
     is_plain_cpu(&x.device()) && x.dtype() == DType::F32
 }
 
-fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
+pub(super) fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
     let device: Device = x.device();
     let mut data = x.into_data();
     work(data.as_mut_slice().expect("the plain CPU path is f32"));

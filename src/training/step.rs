@@ -22,7 +22,7 @@ use crate::training::dataset::Batch;
 use crate::training::gradients::{self, Gradient};
 use crate::training::network::{Item, Network};
 use crate::training::optimizer::AdamW;
-use crate::training::pass::{Pass, Passes};
+use crate::training::pass::Pass;
 use crate::training::schedule::Schedule;
 
 /// Tokens of a micro-batch, padding included: small enough that a batch of 16 pairs keeps two cores busy, large enough
@@ -98,14 +98,13 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
     let device = network.encoder().device();
     let (rows, items) = used_rows(&batch.items, network.padding());
     let network = network.clone().with_token_rows(&rows, &device);
-    let passes = Passes::new(&network);
     let (order, micro_batches) = plan(&items);
     let forward = |(number, range): (usize, &Range<usize>)| {
         let items: Vec<&Item> = order[range.clone()].iter().map(|&at| &items[at]).collect();
-        dropout::seeded(hash(&[seed, number as u64]), || passes.forward(&items))
+        dropout::seeded(hash(&[seed, number as u64]), || Pass::forward(&network, &items))
     };
     let cached = config.loss.is_cached();
-    let done: Vec<(Option<Pass>, Tensor<2>)> = micro_batches
+    let passes: Vec<(Option<Pass>, Tensor<2>)> = micro_batches
         .par_iter()
         .enumerate()
         .with_max_len(1)
@@ -115,19 +114,19 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
             ((!cached).then_some(pass), values)
         })
         .collect();
-    let outputs = Tensor::cat(done.iter().map(|(_, values)| values.clone()).collect(), 0);
+    let outputs = Tensor::cat(passes.iter().map(|(_, values)| values.clone()).collect(), 0);
     let outputs = outputs.select(0, indices(&inverse(&order), &device));
     let (gradient, value) =
         output_gradient(&outputs, |outputs| config.loss.loss(outputs, &batch.targets, &config.numbers));
     let gradient = gradient.select(0, indices(&order, &device));
-    let parts: Vec<Vec<Gradient>> = done
+    let parts: Vec<Vec<Gradient>> = passes
         .into_par_iter()
         .zip(micro_batches.par_iter().enumerate())
         .with_max_len(1)
         .map(|((kept, _), micro_batch)| {
             let range = micro_batch.1;
             let pass = kept.unwrap_or_else(|| forward(micro_batch));
-            passes.backward(pass, gradient.clone().narrow(0, range.start, range.len()))
+            pass.backward(&network, gradient.clone().narrow(0, range.start, range.len()))
         })
         .collect();
     let mut total = gradients::sum(parts);

@@ -16,7 +16,7 @@ use dupmine::models::token_batch::TokenBatch;
 use dupmine::text::tokenizer::TokenizedPair;
 use dupmine::training::gradients::{self, Gradient};
 use dupmine::training::network::{Item, Network};
-use dupmine::training::pass::Passes;
+use dupmine::training::pass::Pass;
 use safetensors::SafeTensors;
 
 use crate::support::{folder, repo};
@@ -123,10 +123,9 @@ fn a_saved_folder_is_the_same_model_under_the_same_names() {
 /// Gradients of every parameter by the path that the device and family choose, and by autodiff alone.
 fn both_gradients(network: &Network, items: &[&Item]) -> [Vec<Gradient>; 2] {
     let by_hand = seeded(7, || {
-        let passes = Passes::new(network);
-        let pass = passes.forward(items);
+        let pass = Pass::forward(network, items);
         let gradient = pass.outputs().powi_scalar(2) - 0.3;
-        passes.backward(pass, gradient)
+        pass.backward(network, gradient)
     });
     let trained = network.clone().train();
     let outputs = seeded(7, || trained.forward(items));

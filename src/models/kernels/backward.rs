@@ -6,18 +6,24 @@ use multiversion::multiversion;
 
 use super::{AttentionShape, LANES, erf, exp, moments, sum};
 
-/// `x ← gelu(x + bias)` row by row, and its slope there: with `y = x + bias`, `gelu(y) = y Φ(y)` and `gelu'(y) = Φ(y) +
-/// y φ(y)`.
+/// `x ← x + bias`, `out ← gelu(x)`, row by row.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-pub fn add_bias_gelu(x: &mut [f32], bias: &[f32], slopes: &mut [f32]) {
-    const INVERSE_ROOT: f32 = 0.398_942_3; // 1 / √(2π)
-    for (row, slopes) in x.chunks_exact_mut(bias.len()).zip(slopes.chunks_exact_mut(bias.len())) {
-        for ((value, &b), slope) in row.iter_mut().zip(bias).zip(slopes) {
-            let shifted = *value + b;
-            let cumulative = 0.5 * (1.0 + erf(shifted * std::f32::consts::FRAC_1_SQRT_2));
-            *slope = cumulative + shifted * INVERSE_ROOT * exp(-0.5 * shifted * shifted);
-            *value = shifted * cumulative;
+pub fn add_bias_gelu_into(x: &mut [f32], bias: &[f32], out: &mut [f32]) {
+    for (row, out) in x.chunks_exact_mut(bias.len()).zip(out.chunks_exact_mut(bias.len())) {
+        for ((value, &b), out) in row.iter_mut().zip(bias).zip(out) {
+            *value += b;
+            *out = 0.5 * *value * (1.0 + erf(*value * std::f32::consts::FRAC_1_SQRT_2));
         }
+    }
+}
+
+/// `g ← g · gelu'(x)` with `gelu'(x) = Φ(x) + x φ(x)`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
+pub fn gelu(g: &mut [f32], x: &[f32]) {
+    const INVERSE_ROOT: f32 = 0.398_942_3; // 1 / √(2π)
+    for (g, &x) in g.iter_mut().zip(x) {
+        let cumulative = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
+        *g *= cumulative + x * INVERSE_ROOT * exp(-0.5 * x * x);
     }
 }
 
@@ -92,13 +98,7 @@ pub fn bias(g: &[f32], total: &mut [f32]) {
     }
 }
 
-/// `a · b`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-pub fn product(a: &[f32], b: &[f32]) -> Vec<f32> {
-    a.iter().zip(b).map(|(&a, &b)| a * b).collect()
-}
-
-/// `a ← a · b`.
+/// `out ← a · b`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 pub fn multiply(a: &mut [f32], b: &[f32]) {
     a.iter_mut().zip(b).for_each(|(a, &b)| *a *= b);
@@ -118,7 +118,7 @@ pub fn add(total: &mut [f32], a: &[f32]) {
 pub fn attention(
     g: &[f32],
     [q, k, v]: [&[f32]; 3],
-    [q_bias, k_bias, v_bias]: [&[f32]; 3],
+    [q_bias, k_bias, v_bias]: &[Vec<f32>; 3],
     (probabilities, mask): (&[f32], Option<&[f32]>),
     AttentionShape { tokens, queries, width }: AttentionShape,
     lengths: &[usize],

@@ -2,115 +2,119 @@
 //! gradient by hand. Under autodiff every elementwise step is a pass over memory of its own, forward and back, and two
 //! thirds of the time go there; here the passes are fused as in inference, and the products are what is left.
 
-use super::TransformerLayer;
-use crate::models::dropout::Dropout;
-use crate::models::kernels::{self, AttentionRecord, AttentionShape, backward};
-use crate::models::ops::ResidualNorm;
-use crate::models::plain::{NormTape, PlainLinear, PlainNorm};
-use crate::models::token_batch::TokenBatch;
+use burn::nn::Linear;
+use burn::tensor::{Tensor, TensorData};
 
-/// A layer's weights as plain numbers.
-pub struct PlainLayer {
-    /// Queries, keys and values.
-    projections: [PlainLinear; 3],
-    attention_dropout: Dropout,
-    attention_output: PlainResidualNorm,
-    intermediate: PlainLinear,
-    output: PlainResidualNorm,
-    heads: usize,
-}
+use super::TransformerLayer;
+use crate::models::kernels::{self, AttentionRecord, AttentionShape, backward};
+use crate::models::ops::{ResidualNorm, bias_values, first_tokens, norm_values, on_buffer, slice, values};
+use crate::models::token_batch::TokenBatch;
 
 /// What a forward pass through a layer leaves for its gradient.
 pub struct LayerTape {
-    input: Vec<f32>,
-    /// The rows of the input that are carried on where those are not all: the first of every sequence.
-    asking: Option<Vec<f32>>,
+    input: Tensor<2>,
+    /// The rows of the input that are carried on: all, or the first of every sequence.
+    asking: Tensor<2>,
     /// Queries, keys and values before their biases.
-    projected: [Vec<f32>; 3],
+    projected: [TensorData; 3],
     probabilities: Vec<f32>,
     attention_mask: Option<Vec<f32>>,
-    context: Vec<f32>,
+    context: Tensor<2>,
     attention_norm: NormTape,
-    attended: Vec<f32>,
-    gelu_slopes: Vec<f32>,
-    wide: Vec<f32>,
+    attended: Tensor<2>,
+    before_gelu: Vec<f32>,
+    wide: Tensor<2>,
     output_norm: NormTape,
 }
 
-struct PlainResidualNorm {
-    linear: PlainLinear,
-    dropout: Option<Dropout>,
-    norm: PlainNorm,
+/// What a norm, and the dropout next to it, leave for their gradient.
+pub struct NormTape {
+    /// Rows before gamma and beta.
+    normalised: Vec<f32>,
+    /// `1 / sqrt(var + ε)` of every row.
+    inverses: Vec<f32>,
+    mask: Option<Vec<f32>>,
 }
 
-impl PlainResidualNorm {
-    fn new(layer: &ResidualNorm) -> Self {
-        let norm = PlainNorm::new(&layer.norm, layer.epsilon);
-        Self { linear: PlainLinear::new(&layer.linear), dropout: layer.dropout.clone(), norm }
+impl NormTape {
+    /// `x ← norm(x)` row by row.
+    pub fn record(x: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f64, mask: Option<Vec<f32>>) -> Self {
+        let (mut normalised, mut inverses) = (vec![0.0; x.len()], vec![0.0; x.len() / gamma.len()]);
+        backward::norm_into(x, gamma, beta, epsilon as f32, &mut normalised, &mut inverses);
+        Self { normalised, inverses, mask }
     }
 
-    fn record(&self, x: &[f32], residual: &[f32]) -> (Vec<f32>, NormTape) {
-        let mask = self.dropout.as_ref().and_then(|dropout| dropout.draw(residual.len()));
-        let mut out = self.linear.product(x);
-        backward::add_residual(&mut out, &self.linear.bias, mask.as_deref(), residual);
-        let tape = self.norm.record(&mut out, mask);
-        (out, tape)
+    /// `x ← x · mask`.
+    pub fn drop_out(&self, x: &mut [f32]) {
+        if let Some(mask) = &self.mask {
+            backward::multiply(x, mask);
+        }
     }
 
-    /// From the gradient of the output: that of the residual, which takes its place, that of `x`, and those of the
-    /// parameters.
-    fn backward(&self, tape: &NormTape, x: &[f32], g: &mut [f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let of_norm = self.norm.backward(tape, g);
-        let dropped = tape.mask.as_ref().map(|mask| backward::product(g, mask));
-        let of_product = dropped.as_deref().unwrap_or(g);
-        let mut gradients = Vec::from(self.linear.of_parameters(x, of_product));
-        gradients.extend(of_norm);
-        (self.linear.of_input(of_product), gradients)
+    /// `g ←` gradient of the norm's input; returns those of gamma and beta.
+    pub fn backward(&self, g: &mut [f32], gamma: &[f32]) -> [Vec<f32>; 2] {
+        let (mut of_gamma, mut of_beta) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
+        backward::norm(g, &self.normalised, &self.inverses, gamma, &mut of_gamma, &mut of_beta);
+        [of_gamma, of_beta]
+    }
+}
+
+impl ResidualNorm {
+    fn record(&self, x: Tensor<2>, residual: &Tensor<2>) -> (Tensor<2>, NormTape) {
+        let residual = residual.clone().into_data();
+        let (gamma, beta) = norm_values(&self.norm);
+        let mask = self.dropout.as_ref().and_then(|dropout| dropout.draw(slice(&residual).len()));
+        let mut tape = None;
+        let out = on_buffer(x.matmul(self.linear.weight.val()), |out| {
+            backward::add_residual(out, &bias_values(&self.linear), mask.as_deref(), slice(&residual));
+            tape = Some(NormTape::record(out, &gamma, &beta, self.epsilon, mask));
+        });
+        (out, tape.expect("the closure has run"))
+    }
+
+    /// From the gradient of the output: that of the residual, that of `x`, and those of the parameters.
+    fn backward(&self, tape: &NormTape, x: Tensor<2>, mut g: Vec<f32>) -> (Vec<f32>, Tensor<2>, Vec<Vec<f32>>) {
+        let (gamma, _) = norm_values(&self.norm);
+        let [of_gamma, of_beta] = tape.backward(&mut g, &gamma);
+        let mut of_product = g.clone();
+        tape.drop_out(&mut of_product);
+        let (of_x, mut gradients) = linear(&self.linear, x, of_product);
+        gradients.extend([of_gamma, of_beta]);
+        (g, of_x, gradients)
     }
 }
 
 impl TransformerLayer {
-    /// For layers on the plain CPU device.
-    pub fn plain(&self) -> PlainLayer {
-        PlainLayer {
-            projections: [&self.query, &self.key, &self.value].map(PlainLinear::new),
-            attention_dropout: self.attention_dropout.clone(),
-            attention_output: PlainResidualNorm::new(&self.attention_output),
-            intermediate: PlainLinear::new(&self.intermediate),
-            output: PlainResidualNorm::new(&self.output),
-            heads: self.heads,
-        }
-    }
-}
-
-impl PlainLayer {
     /// `[R, H] → [R, H]` with dropout, or `[B, H]` of the first tokens alone; for layers without a relative bias.
-    pub fn record(&self, input: Vec<f32>, batch: &TokenBatch, first_only: bool) -> (Vec<f32>, LayerTape) {
-        let [query, key, value] = &self.projections;
-        let (tokens, width) = (batch.dims()[1], query.bias.len());
-        let asking = first_only.then(|| first_tokens(&input, tokens * width, width));
-        let rows = asking.as_ref().unwrap_or(&input);
-        let queries = if first_only { 1 } else { tokens };
-        let projected = [query.product(rows), key.product(&input), value.product(&input)];
-        let mut probabilities = vec![0.0; rows.len() / width * self.heads * tokens];
+    pub fn record(&self, hidden: Tensor<2>, batch: &TokenBatch, first_only: bool) -> (Tensor<2>, LayerTape) {
+        let [sequences, tokens] = batch.dims();
+        let asking = if first_only { first_tokens(hidden.clone(), batch) } else { hidden.clone() };
+        let [rows, width] = asking.dims();
+        let shape = AttentionShape { tokens, queries: rows / sequences, width: width / self.heads };
+        let project = |rows: &Tensor<2>, layer: &Linear| rows.clone().matmul(layer.weight.val()).into_data();
+        let projected = [project(&asking, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
+        let biases = [&self.query, &self.key, &self.value].map(bias_values);
+        let mut probabilities = vec![0.0; rows * self.heads * tokens];
         let attention_mask = self.attention_dropout.draw(probabilities.len());
-        let mut context = vec![0.0; rows.len()];
+        let mut context = vec![0.0; rows * width];
         kernels::attention(
             &mut context,
-            projected.each_ref().map(Vec::as_slice),
-            self.projections.each_ref().map(|layer| layer.bias.as_slice()),
-            AttentionShape { tokens, queries, width: width / self.heads },
+            [slice(&projected[0]), slice(&projected[1]), slice(&projected[2])],
+            &biases,
+            shape,
             batch.lengths(),
             None,
             Some(AttentionRecord { probabilities: &mut probabilities, mask: attention_mask.as_deref() }),
         );
-        let (attended, attention_norm) = self.attention_output.record(&context, rows);
-        let mut wide = self.intermediate.product(&attended);
-        let mut gelu_slopes = vec![0.0; wide.len()];
-        backward::add_bias_gelu(&mut wide, &self.intermediate.bias, &mut gelu_slopes);
-        let (output, output_norm) = self.output.record(&wide, &attended);
+        let context = tensor(context, width, &hidden);
+        let (attended, attention_norm) = self.attention_output.record(context.clone(), &asking);
+        let mut before_gelu = values(attended.clone().matmul(self.intermediate.weight.val()));
+        let mut wide = vec![0.0; before_gelu.len()];
+        backward::add_bias_gelu_into(&mut before_gelu, &bias_values(&self.intermediate), &mut wide);
+        let wide = tensor(wide, before_gelu.len() / rows, &hidden);
+        let (output, output_norm) = self.output.record(wide.clone(), &attended);
         let tape = LayerTape {
-            input,
+            input: hidden,
             asking,
             projected,
             probabilities,
@@ -118,7 +122,7 @@ impl PlainLayer {
             context,
             attention_norm,
             attended,
-            gelu_slopes,
+            before_gelu,
             wide,
             output_norm,
         };
@@ -127,53 +131,68 @@ impl PlainLayer {
 
     /// From the gradient of the output, `[R, H]`: that of the input, and those of the parameters in the order in which a
     /// module visits them.
-    pub fn backward(&self, tape: LayerTape, mut g: Vec<f32>, batch: &TokenBatch) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let (mut of_wide, of_output) = self.output.backward(&tape.output_norm, &tape.wide, &mut g);
-        backward::multiply(&mut of_wide, &tape.gelu_slopes);
-        let of_intermediate = self.intermediate.of_parameters(&tape.attended, &of_wide);
-        self.intermediate.add_of_input(&of_wide, &mut g);
-        let (of_context, of_attention_output) =
-            self.attention_output.backward(&tape.attention_norm, &tape.context, &mut g);
+    pub fn backward(&self, tape: LayerTape, g: Vec<f32>, batch: &TokenBatch) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let ([rows, width], [sequences, tokens]) = (tape.asking.dims(), batch.dims());
+        let shape = AttentionShape { tokens, queries: rows / sequences, width: width / self.heads };
+        let (mut of_attended, of_wide, output) = self.output.backward(&tape.output_norm, tape.wide, g);
+        let mut of_wide = values(of_wide);
+        backward::gelu(&mut of_wide, &tape.before_gelu);
+        let (through, intermediate) = linear(&self.intermediate, tape.attended, of_wide);
+        backward::add(&mut of_attended, &values(through));
+        let (mut of_asking, of_context, attention_output) =
+            self.attention_output.backward(&tape.attention_norm, tape.context, of_attended);
 
-        let [query, key, value] = &self.projections;
-        let (tokens, width) = (batch.dims()[1], query.bias.len());
-        let queries = if tape.asking.is_some() { 1 } else { tokens };
-        let [mut of_q, mut of_k, mut of_v] = tape.projected.each_ref().map(|projected| vec![0.0; projected.len()]);
+        let layers = [&self.query, &self.key, &self.value];
+        let mut of_q = vec![0.0; of_asking.len()];
+        let [mut of_k, mut of_v] = [(); 2].map(|()| vec![0.0; sequences * tokens * width]);
         backward::attention(
-            &of_context,
-            tape.projected.each_ref().map(Vec::as_slice),
-            self.projections.each_ref().map(|layer| layer.bias.as_slice()),
+            &values(of_context),
+            [slice(&tape.projected[0]), slice(&tape.projected[1]), slice(&tape.projected[2])],
+            &layers.map(bias_values),
             (&tape.probabilities, tape.attention_mask.as_deref()),
-            AttentionShape { tokens, queries, width: width / self.heads },
+            shape,
             batch.lengths(),
             [&mut of_q, &mut of_k, &mut of_v],
         );
-        query.add_of_input(&of_q, &mut g);
-        let mut gradients = Vec::from(query.of_parameters(tape.asking.as_ref().unwrap_or(&tape.input), &of_q));
-        if tape.asking.is_some() {
-            g = spread(&g, tokens * width, width);
+        let (through, mut gradients) = linear(&self.query, tape.asking, of_q);
+        backward::add(&mut of_asking, &values(through));
+        let mut of_input = spread(of_asking, width, shape);
+        for (layer, g) in [(&self.key, of_k), (&self.value, of_v)] {
+            let (through, of_layer) = linear(layer, tape.input.clone(), g);
+            backward::add(&mut of_input, &values(through));
+            gradients.extend(of_layer);
         }
-        for (layer, of_layer) in [(key, of_k), (value, of_v)] {
-            layer.add_of_input(&of_layer, &mut g);
-            gradients.extend(layer.of_parameters(&tape.input, &of_layer));
-        }
-        gradients.extend(of_attention_output);
-        gradients.extend(of_intermediate);
-        gradients.extend(of_output);
-        (g, gradients)
+        gradients.extend(attention_output);
+        gradients.extend(intermediate);
+        gradients.extend(output);
+        (of_input, gradients)
     }
 }
 
-/// The first `width` numbers of every `sequence`.
-fn first_tokens(rows: &[f32], sequence: usize, width: usize) -> Vec<f32> {
-    rows.chunks_exact(sequence).flat_map(|tokens| &tokens[..width]).copied().collect()
-}
-
-/// The inverse of [`first_tokens`], with zeros elsewhere.
-fn spread(first: &[f32], sequence: usize, width: usize) -> Vec<f32> {
-    let mut all = vec![0.0; first.len() / width * sequence];
-    for (tokens, first) in all.chunks_exact_mut(sequence).zip(first.chunks_exact(width)) {
-        tokens[..width].copy_from_slice(first);
+/// Rows of the tokens that ask at their places among all tokens, zero elsewhere.
+fn spread(asking: Vec<f32>, width: usize, shape: AttentionShape) -> Vec<f32> {
+    if shape.queries == shape.tokens {
+        return asking;
     }
+    let mut all = vec![0.0; asking.len() / shape.queries * shape.tokens];
+    let sequences = all.chunks_exact_mut(shape.tokens * width).zip(asking.chunks_exact(shape.queries * width));
+    sequences.for_each(|(all, asking)| all[..asking.len()].copy_from_slice(asking));
     all
+}
+
+/// From the gradient of `x W + b`, `[R, d_out]`: that of `x` `[R, d_in]`, and those of W and b.
+fn linear(layer: &Linear, x: Tensor<2>, g: Vec<f32>) -> (Tensor<2>, Vec<Vec<f32>>) {
+    let weight = layer.weight.val();
+    let width = weight.dims()[1];
+    let mut bias = vec![0.0; width];
+    backward::bias(&g, &mut bias);
+    let g = tensor(g, width, &x);
+    let of_weight = values(x.transpose().matmul(g.clone()));
+    (g.matmul(weight.transpose()), vec![of_weight, bias])
+}
+
+/// Rows of `width` on the device of `like`.
+fn tensor(values: Vec<f32>, width: usize, like: &Tensor<2>) -> Tensor<2> {
+    let rows = values.len() / width;
+    Tensor::from_data(TensorData::new(values, [rows, width]), &like.device())
 }
