@@ -1,5 +1,5 @@
-//! The models inside the binary, so that `mine` works without a model folder or a network: a bi-encoder and a
-//! cross-encoder, made by `just built-in`.
+//! The models inside the binary, so that `mine` works without a model folder or a network: a bi-encoder, and a
+//! cross-encoder to judge labelled pairs and to train from. `just built-in` makes them.
 //!
 //! Both are trained from all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) with its token table left alone, stored in
 //! few bits by [`crate::models::quantised`]. Table and tokenizer are here once.
@@ -24,7 +24,6 @@ macro_rules! file {
 const BI_ENCODER_FILES: &[BuiltInFile] = &[
     file!("special_tokens_map.json"),
     file!("tokenizer.json"),
-    file!("tokenizer_config.json"),
     file!("model-tokens.safetensors"),
     file!("config.json", "bi-encoder/config.json"),
     file!("config_sentence_transformers.json", "bi-encoder/config_sentence_transformers.json"),
@@ -33,18 +32,19 @@ const BI_ENCODER_FILES: &[BuiltInFile] = &[
     file!("model.safetensors.index.json", "bi-encoder/model.safetensors.index.json"),
     file!("modules.json", "bi-encoder/modules.json"),
     file!("sentence_bert_config.json", "bi-encoder/sentence_bert_config.json"),
+    file!("tokenizer_config.json", "bi-encoder/tokenizer_config.json"),
     file!("1_Pooling/config.json", "bi-encoder/1_Pooling/config.json"),
 ];
 
 const CROSS_ENCODER_FILES: &[BuiltInFile] = &[
     file!("special_tokens_map.json"),
     file!("tokenizer.json"),
-    file!("tokenizer_config.json"),
     file!("model-tokens.safetensors"),
     file!("config.json", "cross-encoder/config.json"),
     file!("dupmine.json", "cross-encoder/dupmine.json"),
     file!("model-layers.safetensors", "cross-encoder/model-layers.safetensors"),
     file!("model.safetensors.index.json", "cross-encoder/model.safetensors.index.json"),
+    file!("tokenizer_config.json", "cross-encoder/tokenizer_config.json"),
 ];
 
 /// The built-in bi-encoder.

@@ -1,10 +1,11 @@
 //! Storage of model weights in few bits: 8 are a quarter of the bytes on disk, f32 in memory.
 //!
 //! A matrix `W [rows, columns]` is stored as codes `q` of the same name, and an `F16` matrix `<name>.scale [rows,
-//! ⌈columns / block⌉]`: within a row every `block` columns share a scale, `W[r, c] ≈ q[r, c] · scale[r, ⌊c / block⌋]` with
-//! `scale = max|W| / (2^(bits − 1) − 1)` over the block. Blocks have 64 columns in 8 bits, 32 in fewer. One scale for a whole row is not enough: a few large columns of MiniLM's
-//! feed-forward weights take the precision of all others (lowest cosine to the original over 1,000 questions 0.9971
-//! against 0.9992 with blocks). Vectors (biases, norms) stay `F32`: they are few.
+//! ⌈columns / block⌉]`: within a row every `block` columns share a scale, `W[r, c] ≈ q[r, c] · scale[r, ⌊c / block⌋]`
+//! with `scale = max|W| / (2^(bits − 1) − 1)` over the block. Blocks have 64 columns in 8 bits, 32 in fewer. One scale
+//! for a whole row is not enough: a few large columns of MiniLM's feed-forward weights take the precision of all others
+//! (lowest cosine to the original over 1,000 questions 0.9971 against 0.9992 with blocks). Vectors (biases, norms) stay
+//! `F32`: they are few.
 //!
 //! Codes of 8 bits are `I8` under the matrix's own name. Fewer are packed, `q + 2^(bits − 1)`, the lowest bits first, into
 //! `U8 <name>.q<bits> [rows, columns · bits / 8]`. What was stored once is stored in the same bits again without a

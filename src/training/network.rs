@@ -123,10 +123,12 @@ impl Network {
         }
     }
 
-    /// The network with its encoder left as it is: the head alone is trained.
+    /// The network with its encoder left as it is, dropout included: the head alone is trained.
     pub fn with_frozen_encoder(self) -> Self {
         match self {
-            Self::Siamese(model) => Self::Siamese(SiameseModel { encoder: model.encoder.freeze(), ..model }),
+            Self::Siamese(model) => {
+                Self::Siamese(SiameseModel { encoder: model.encoder.freeze().with_dropout(0.0), ..model })
+            }
             other => other,
         }
     }

@@ -36,14 +36,14 @@ impl Pass {
     pub fn forward(network: &Network, items: &[&Item]) -> Self {
         // weights of its own: a graph that shares none can be walked while others are
         let trained = network.clone().train();
-        if !network.encoder().has_backward() {
-            let outputs = trained.forward(items);
-            return Self { network: trained, outputs, encodings: Vec::new() };
-        }
         let batches = network.batches(items);
         if !trained.encoder().is_trained() {
             let hidden = batches.iter().map(|batch| Tensor::from_inner(network.hidden(batch))).collect();
             let outputs = trained.of_hidden(hidden, &batches);
+            return Self { network: trained, outputs, encodings: Vec::new() };
+        }
+        if !network.encoder().has_backward() {
+            let outputs = trained.forward(items);
             return Self { network: trained, outputs, encodings: Vec::new() };
         }
         let (leaves, tapes): (Vec<Tensor<2>>, Vec<EncoderTape>) = batches

@@ -33,8 +33,7 @@ fn cohesive_clusters_do_not_chain_real_questions() {
     };
     let work = folder();
     let output = work.path().join("out");
-    let cosine = ["--cross-encoder", "none", "--min-cosine", "0.6"];
-    mine_ok(&[&["--input", text(&questions), "--output", text(&output), "--quiet"], &cosine[..]].concat());
+    mine_ok(&["--input", text(&questions), "--output", text(&output), "--quiet", "--min-cosine", "0.6"]);
 
     let batch = read(&dev);
     let labels = batch.column_by_name("is_duplicate").unwrap().as_primitive::<Int8Type>().values().to_vec();

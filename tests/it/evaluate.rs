@@ -333,38 +333,19 @@ fn models_are_compared_at_the_threshold_chosen_on_valid() {
 }
 
 #[test]
-fn the_built_in_model_keeps_its_promise_on_real_pairs() {
+fn the_built_in_models_keep_their_promise_on_real_pairs() {
     let Some(dev) = shared("data/qqp/dev.parquet") else { return };
-    let answer = json(&["evaluate", "--pairs", text(&dev), "--json", "--bootstrap", "0", "--grid", "0.01"]);
-    let cosine = &answer["cosine"];
-    assert_eq!(cosine["pairs"], 3265);
-    assert!(
-        (number(&cosine["f1"]) - 0.742).abs() < 0.002 && (number(&cosine["average_precision"]) - 0.803).abs() < 0.002
-    );
-    assert!(number(&cosine["grid"]["f1"]) <= number(&cosine["f1"]) && number(&cosine["grid"]["f1"]) > 0.735);
-}
-
-#[test]
-fn a_precision_changes_scores_a_little() {
-    for (flag, model, scorer) in [("--bi-encoder", BI, "cosine"), ("--cross-encoder", CROSS, "cross_encoder")] {
-        let average_precision = |precision: &str| {
-            let answer = json(&[
-                "evaluate",
-                "--pairs",
-                PAIRS,
-                flag,
-                model,
-                "--precision",
-                precision,
-                "--json",
-                "--bootstrap",
-                "0",
-            ]);
-            number(&answer[scorer]["average_precision"])
-        };
-        let (f32, bf16) = (average_precision("f32"), average_precision("bf16"));
-        assert!((f32 - bf16).abs() < 0.05, "{scorer}: {f32} and {bf16}");
+    let models = ["--bi-encoder", "built-in", "--cross-encoder", "built-in"];
+    let more = ["--json", "--bootstrap", "0", "--grid", "0.01"];
+    let answer = json(&[&["evaluate", "--pairs", text(&dev)], &models[..], &more[..]].concat());
+    // all-MiniLM-L6-v2 before it was trained: 0.742 and 0.803
+    for (scorer, f1, average_precision) in [("cosine", 0.785, 0.855), ("cross_encoder", 0.791, 0.851)] {
+        let figures = &answer[scorer];
+        assert_eq!(figures["pairs"], 3265);
+        assert!((number(&figures["f1"]) - f1).abs() < 0.002, "{scorer}: {}", figures["f1"]);
+        let found = number(&figures["average_precision"]);
+        assert!((found - average_precision).abs() < 0.002, "{scorer}: {found}");
+        let on_a_grid = number(&figures["grid"]["f1"]);
+        assert!(on_a_grid <= number(&figures["f1"]) && on_a_grid > f1 - 0.01, "{scorer}: {on_a_grid}");
     }
-    let error = mine_fails(&["evaluate", "--pairs", PAIRS, "--precision", "f8"], 2);
-    assert!(error.contains("f8"), "{error}");
 }

@@ -61,7 +61,7 @@ fn values_and_gradients_equal_sentence_transformers() {
         }
         seen.insert(name.to_string());
     }
-    assert_eq!(seen.len(), 9, "{seen:?}");
+    assert_eq!(seen.len(), 10, "{seen:?}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn show_prints_what_a_folder_holds() {
     let tiny = show(text(&repo("fixtures/models/tiny-bert-cross")));
     assert!(tiny.contains("cross-encoder") && tiny.contains("2 layers, hidden 32, 4 heads"), "{tiny}");
     for (name, kind, parameters) in
-        [("built-in", "bi-encoder", "22713216"), ("built-in-cross-encoder", "cross-encoder", "22713601")]
+        [("built-in", "bi-encoder", "22565376"), ("built-in-cross-encoder", "cross-encoder", "22713601")]
     {
         let shown = show(name);
         assert!(shown.contains(kind) && shown.contains("4 bits") && shown.contains(parameters), "{shown}");

@@ -218,8 +218,7 @@ fn a_model_without_calibration_runs_with_a_warning() {
     let work = folder();
     let output = work.path().join("out");
     let model = repo("fixtures/models/tiny-bert");
-    let models = ["--bi-encoder", text(&model), "--cross-encoder", "none"];
-    let stderr = mine_ok(&[&["--input", &fixture(), "--output", text(&output)], &models[..]].concat());
+    let stderr = mine_ok(&["--input", &fixture(), "--output", text(&output), "--bi-encoder", text(&model)]);
     assert!(stderr.contains("has no measured candidate floor: 0.75 is used; set it with --min-cosine"), "{stderr}");
     assert!(stderr.contains("has no measured threshold: 0.75 is used; set it with --threshold"), "{stderr}");
 }

@@ -142,9 +142,10 @@ fn assert_equal_gradients(what: &str, network: &Network, items: &[&Item]) {
         match (ours, theirs) {
             (Gradient::None, Gradient::None) => {}
             (Gradient::Dense(ours), Gradient::Dense(theirs)) => {
-                let scale = theirs.iter().fold(1e-3f32, |most, g| most.max(g.abs()));
-                let error = largest_difference(&ours, &theirs) / scale;
-                assert!(error <= 2e-5, "{what}, {name}: {error} of the largest gradient");
+                let largest = theirs.iter().fold(0.0f32, |most, g| most.max(g.abs()));
+                // a key's bias has a gradient of zero, up to rounding: softmax does not see it
+                let error = largest_difference(&ours, &theirs);
+                assert!(error <= 2e-5 * largest + 1e-6, "{what}, {name}: {error}, the largest gradient is {largest}");
             }
             (ours, theirs) => panic!("{what}, {name}: {ours:?} is not {theirs:?}"),
         }
