@@ -154,22 +154,23 @@ fn assert_equal_gradients(what: &str, network: &Network, items: &[&Item]) {
 
 #[test]
 fn gradients_by_hand_are_those_of_autodiff_with_the_same_dropout() {
-    for name in ["tiny-bert", "families/bert", "families/roberta", "families/distilbert", "families/mpnet"] {
-        for dropout in [0.0, 0.1] {
-            let model = BiEncoder::load(&open(name), &Device::flex()).unwrap();
-            let tokenized = model.tokenizer.tokenize(&TEXTS).unwrap();
-            let texts: Vec<Item> = (0..TEXTS.len()).map(|at| Item::of_text(tokenized.ids(at))).collect();
-            let pairs = texts.iter().zip(texts.iter().rev());
-            let pairs: Vec<Item> = pairs.map(|(a, b)| Item { second: b.ids.clone(), ..a.clone() }).collect();
-            let network = Network::Bi(model.model).with_dropout(dropout);
-            assert_equal_gradients(name, &network, &texts.iter().collect::<Vec<_>>());
+    for dropout in [0.0, 0.1] {
+        let model = BiEncoder::load(&open("tiny-bert"), &Device::flex()).unwrap();
+        let tokenized = model.tokenizer.tokenize(&TEXTS).unwrap();
+        let texts: Vec<Item> = (0..TEXTS.len()).map(|at| Item::of_text(tokenized.ids(at))).collect();
+        let pairs = texts.iter().zip(texts.iter().rev());
+        let pairs: Vec<Item> = pairs.map(|(a, b)| Item { second: b.ids.clone(), ..a.clone() }).collect();
+        let pairs: Vec<&Item> = pairs.iter().collect();
+        let network = Network::Bi(model.model).with_dropout(dropout);
+        assert_equal_gradients("bi-encoder", &network, &texts.iter().collect::<Vec<_>>());
 
-            let siamese =
-                SiameseClassifier::with_new_head(&open(name), HeadConfig::default(), 3, &Device::flex()).unwrap();
-            let network = Network::Siamese(siamese.model()).with_dropout(dropout);
-            assert_equal_gradients(name, &network, &pairs.iter().collect::<Vec<_>>());
-            assert_equal_gradients(name, &network.with_frozen_encoder(), &pairs.iter().collect::<Vec<_>>());
+        let folder = open("tiny-bert");
+        let siamese = SiameseClassifier::with_new_head(&folder, HeadConfig::default(), 3, &Device::flex()).unwrap();
+        let network = Network::Siamese(siamese.model()).with_dropout(dropout);
+        assert_equal_gradients("siamese", &network, &pairs);
+        assert_equal_gradients("frozen siamese", &network.with_frozen_encoder(), &pairs);
 
+        for name in ["tiny-bert", "families/bert", "families/roberta", "families/distilbert", "families/mpnet"] {
             let cross = CrossEncoder::with_new_head(&open(name), 3, &Device::flex()).unwrap();
             let tokenized = cross.tokenizer.tokenize_pairs(&[(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[1])]).unwrap();
             let item = |pair: TokenizedPair| Item { ids: pair.ids, type_ids: pair.type_ids, second: Vec::new() };

@@ -364,9 +364,5 @@ fn models_trained_from_one_start_share_its_token_table_in_few_bits() {
         let output = at(kind);
         mine_ok(&arguments(kind, text(&at("start")), text(&output), &["--freeze-tokens", "--max-steps", "3"]));
         assert!(compress(kind, &format!("{kind}-small")) == tokens, "{kind}: the token table changed");
-        let moved = at(&format!("{kind}-moved"));
-        let far = ["--max-steps", "3", "--warmup-steps", "0"];
-        mine_ok(&arguments(kind, text(&at("start")), text(&moved), &far));
-        assert!(compress(&format!("{kind}-moved"), &format!("{kind}-moved-small")) != tokens, "{kind}: it was trained");
     }
 }
