@@ -29,7 +29,7 @@ fn block(bits: u32) -> usize {
 pub const PACKED_BITS: std::ops::RangeInclusive<u32> = 3..=7;
 
 /// Ending of the token table's name, in every family.
-const TOKEN_TABLE: &str = "word_embeddings.weight";
+const TOKEN_TABLE: &str = "embeddings.word_embeddings.weight";
 
 /// How many bits the matrices of a model get, 3 to 8.
 #[derive(Debug, Clone, Copy)]
@@ -165,8 +165,12 @@ pub fn compress(bytes: &[u8], origin: &Path, bits: Bits, separate_tokens: bool) 
     }
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let metadata: HashMap<String, String> = header.metadata().clone().unwrap_or_default();
-    let (tokens, rest): (Vec<Stored>, Vec<Stored>) =
+    let (mut tokens, rest): (Vec<Stored>, Vec<Stored>) =
         all.into_iter().partition(|(name, ..)| separate_tokens && is_token_table(name));
+    // a cross-encoder's names have a prefix, a bi-encoder's have none: the file is to be the same
+    for (name, ..) in &mut tokens {
+        name.drain(..name.find(TOKEN_TABLE).unwrap_or(0));
+    }
     let files = [rest, tokens].into_iter().filter(|tensors| !tensors.is_empty());
     files.map(|tensors| serialize(&tensors, metadata.clone())).collect()
 }

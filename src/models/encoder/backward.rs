@@ -1,4 +1,4 @@
-//! The training path of an encoder on the plain CPU device; see [`crate::models::layer::backward`].
+//! The training path of an encoder on the plain CPU device; `layer/backward.rs` says why there is one.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
