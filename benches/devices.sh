@@ -40,7 +40,7 @@ parity() {
         name=$(basename "$folder")
         kind=$(mine models show "$folder" | awk '$1 == "kind" { print $2 }')
         case $kind in
-            bi-encoder) arguments=(--bi-encoder "$folder" --write-embeddings) ;;
+            bi-encoder) arguments=(--bi-encoder "$folder" --cross-encoder none --write-embeddings) ;;
             cross-encoder) arguments=(--bi-encoder built-in --cross-encoder "$folder" --second-order-margin 1000) ;;
             *) continue ;;
         esac
@@ -78,7 +78,7 @@ case $what in
     embed)
         precision=${1:-f32}; shift || true
         budgets=("${@:-}")
-        speed embed "$precision" --min-cosine 0.75
+        speed embed "$precision" --cross-encoder none --min-cosine 0.75
         "$python" benches/peer_devices.py embed "$model" "$work/questions.parquet" "$precision" ;;
     rerank)
         precision=${1:-f32}; shift || true

@@ -19,7 +19,7 @@ for name in sys.argv[5:]:
     device, precision, named = (*name.split(":", 2), model)[:3]
     out = work / name.replace(":", "-").replace("/", "-")
     subprocess.run([mine, "--quiet", "--force", "--input", work / "texts.parquet", "--output", out, "--bi-encoder", named, "--device", device,
-                    "--precision", precision, "--min-cosine", "0.9", "--threshold", "0.9", "--write-embeddings"], check=True, stderr=subprocess.DEVNULL)
+                    "--precision", precision, "--min-cosine", "0.9", "--threshold", "0.9", "--cross-encoder", "none", "--write-embeddings"], check=True, stderr=subprocess.DEVNULL)
     vectors = np.stack(pd.read_parquet(out / "embeddings.parquet").set_index("id").embedding.reindex(texts.index))
     cosine = (vectors[row[pairs.question1]] * vectors[row[pairs.question2]]).sum(axis=1)
     order = np.argsort(-cosine)

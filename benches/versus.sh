@@ -17,8 +17,12 @@ export HF_HUB_OFFLINE=1
 cargo build --release --quiet
 mine=target/release/mine
 peer() { $python $shared/tools/peer.py "$@" 2>/dev/null; }
-# name, then arguments: a cold run from an empty folder; the time command prints seconds and peak memory
-run() { name=$1; shift; rm -rf "$work/$name"; /usr/bin/time -f "$name: %e s, peak %M kB" $mine --output "$work/$name" --quiet "$@"; }
+# name, then arguments: a cold run from an empty folder, without the reranking that the peer does not do either; the time
+# command prints seconds and peak memory
+run() {
+    name=$1; shift; rm -rf "$work/$name"
+    /usr/bin/time -f "$name: %e s, peak %M kB" $mine --output "$work/$name" --quiet --cross-encoder none "$@"
+}
 
 encode() {
     $python - "$questions" "$work/20k.parquet" <<'PY'

@@ -10,6 +10,10 @@ use crate::metrics::calibration::{brier, expected_calibration_error};
 
 const FOLDS: usize = 5;
 
+/// A method with fewer parameters is taken if its Brier score is within this share of the lowest: steps of an isotonic map
+/// make ties of pairs that the scores tell apart.
+const SIMPLER_IS_WORTH: f64 = 0.01;
+
 /// What scores are, which decides the methods that apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScoreKind {
@@ -28,7 +32,7 @@ pub struct Candidate {
     pub expected_calibration_error: f64,
 }
 
-/// The chosen calibrator, fitted on all pairs, and what it was chosen from, best first. How good it is on pairs it has
+/// The chosen calibrator, fitted on all pairs, and what it was chosen from: the chosen method, then the others, best first. How good it is on pairs it has
 /// not seen is what its candidate says; on those it was fitted on any figure flatters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
@@ -38,8 +42,8 @@ pub struct Choice {
 
 type Fit = fn(&[bool], &[f64]) -> Option<Calibrator>;
 
-/// Fits every method that applies in five-fold cross-validation, takes the lowest Brier score (ties to the simpler) and
-/// fits it on everything. Pairs of one cluster are in one fold. `None` where no method fits these labels.
+/// Fits every method that applies in five-fold cross-validation, takes the simplest of those with about the lowest Brier
+/// score and fits it on everything. Pairs of one cluster are in one fold. `None` where no method fits these labels.
 pub fn choose(labels: &[bool], scores: &[f64], clusters: &Clusters, kind: ScoreKind, seed: u64) -> Option<Choice> {
     let methods: &[(&'static str, Fit)] = match kind {
         ScoreKind::LogOdds => &[("temperature", temperature::fit), ("platt", platt::fit), ("isotonic", isotonic::fit)],
@@ -58,7 +62,11 @@ pub fn choose(labels: &[bool], scores: &[f64], clusters: &Clusters, kind: ScoreK
             Some((candidate, fit))
         })
         .collect();
-    tried.sort_by(|a, b| a.0.brier.total_cmp(&b.0.brier));
+    let lowest = tried.iter().map(|(candidate, _)| candidate.brier).min_by(f64::total_cmp)?;
+    // methods are listed from the simplest on
+    let chosen = tried.iter().position(|(candidate, _)| candidate.brier <= lowest * (1.0 + SIMPLER_IS_WORTH))?;
+    tried[..=chosen].rotate_right(1);
+    tried[1..].sort_by(|a, b| a.0.brier.total_cmp(&b.0.brier));
     let calibrator = tried.first()?.1(labels, scores)?;
     Some(Choice { calibrator, candidates: tried.into_iter().map(|(candidate, _)| candidate).collect() })
 }
@@ -117,6 +125,7 @@ mod tests {
 
         let (labels, scores) = drawn(5000, 2, |z| sigmoid(z - 2.0));
         let choice = chosen(&labels, &scores);
+        assert_eq!(choice.calibrator.method(), "platt", "isotonic is as good, and steps");
         assert!((choice.calibrator.probability(2.0) - 0.5).abs() < 0.05, "{choice:?}");
         assert!(choice.candidates.iter().position(|c| c.method == "temperature") == Some(2), "{choice:?}");
 

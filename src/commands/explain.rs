@@ -14,7 +14,7 @@ use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
 use crate::pipeline::plan::Plan;
 use crate::progress::Progress;
 use crate::search::dot::dot;
-use crate::stages::rerank::{Scores, is_open};
+use crate::stages::rerank::Scores;
 use crate::text::normalise::normalise;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::visible::visible;
@@ -134,10 +134,13 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
     let is_candidate = cosine >= floor;
     let mut why = Vec::new();
     let mut probability = Some(cosine.clamp(0.0, 1.0));
-    if let Some(first) = scores.logit_ab {
-        let both = is_open(first, plan.calibrator.score(f64::from(threshold)) as f32, margin);
-        let logit = if both { scores.logit() } else { Some(first) };
-        probability = logit.map(|logit| plan.calibrator.probability(f64::from(logit)) as f32);
+    if let (Some(decision), Some(first)) = (&plan.decision, scores.logit_ab) {
+        let both = decision.is_open(f64::from(first), f64::from(cosine), f64::from(margin));
+        let read = if both { scores } else { Scores { logit_ba: None, ..scores } };
+        probability = read.probability(decision, cosine);
+        if decision.cosine_weight > 0.0 {
+            why.push(format!("beside the logit the cosine counts {:.1} times", decision.cosine_weight));
+        }
         why.push(if both {
             format!(
                 "the first order leaves it open (within {margin} logits of the threshold): the mean of both decides"

@@ -70,7 +70,7 @@ impl Loss {
         )
     }
 
-    /// Whether it looks at pairs that are no duplicates.
+    /// Whether it looks at pairs that are no duplicates; the others compare a question's mined negatives with its duplicate.
     pub fn uses_others(self) -> bool {
         !self.is_ranking() && self != Self::MarginMse
     }

@@ -1,5 +1,5 @@
-//! The models inside the binary, so that `mine` works without a model folder or a network: a bi-encoder, and a
-//! cross-encoder to judge labelled pairs and to train from. `just built-in` makes them.
+//! The models inside the binary, so that `mine` works without a model folder or a network: a bi-encoder, and the
+//! cross-encoder that reranks beside it. `just built-in` makes them.
 //!
 //! Both are trained from all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) with its token table left alone, stored in
 //! few bits by [`crate::models::quantised`]. Table and tokenizer are here once.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibrator;
+use crate::calibration::decision::Decision;
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
@@ -31,9 +32,34 @@ pub struct Calibration {
     /// Of a cross-encoder: its log-odds to probabilities; without one the plain sigmoid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrator: Option<Calibrator>,
+    /// Of a cross-encoder: how it decides beside the bi-encoder that it was measured with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
     /// What the figures were measured on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_on: Option<String>,
+}
+
+/// A decision by two models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Together {
+    /// Fingerprint of the bi-encoder: another one's cosines mean something else.
+    pub bi_encoder: String,
+    pub decision: Decision,
+}
+
+impl Calibration {
+    /// How a cross-encoder with this calibration decides beside the bi-encoder of this fingerprint, or alone. `None`
+    /// where no threshold was measured.
+    pub fn decision(&self, bi_encoder: Option<&str>) -> Option<Decision> {
+        let together = self.together.as_ref().filter(|together| Some(together.bi_encoder.as_str()) == bi_encoder);
+        let alone = || {
+            let calibrator = self.calibrator.clone().unwrap_or_default();
+            Some(Decision { cosine_weight: 0.0, calibrator, threshold: self.probability_threshold? })
+        };
+        together.map(|together| together.decision.clone()).or_else(alone)
+    }
 }
 
 /// Cosines measured on labelled pairs.
@@ -53,6 +79,9 @@ pub fn read(folder: &ModelFolder) -> Result<Calibration> {
     if let Some(calibrator) = &calibration.calibrator {
         calibrator.check().map_err(|e| anyhow!("{}: calibrator: {e}", at()))?;
     }
+    if let Some(together) = &calibration.together {
+        together.decision.check().map_err(|e| anyhow!("{}: together: {e}", at()))?;
+    }
     if let Some(measured) = &calibration.model {
         let found = folder.fingerprint().with_context(at)?;
         if *measured != found {
@@ -65,6 +94,11 @@ pub fn read(folder: &ModelFolder) -> Result<Calibration> {
     Ok(calibration)
 }
 
+/// Reads a calibration that lies anywhere; `None` where there is none or it cannot be read.
+pub fn peek(path: &Path) -> Option<Calibration> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
 /// Writes a calibration, complete or not at all.
 pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
@@ -75,7 +109,8 @@ pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
 }
 
 /// Writes the calibration of `source`, if it has one, beside a model that was just made of it: the numbers are the same,
-/// or within what 8 bits cost, but the files that it is tied to are others.
+/// or within what few bits cost, but the files that it is tied to are others. A decision beside a bi-encoder stays tied to
+/// the bi-encoder as it was: a pair of which both were made anew is measured anew.
 pub fn carry_over(source: &ModelFolder, writer: &FolderWriter) -> Result<()> {
     if !source.has(FILE) {
         return Ok(());

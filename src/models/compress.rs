@@ -7,12 +7,13 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::error::hint;
+use crate::models::calibration::{self, Together};
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
+use crate::models::quantised;
 use crate::models::quantised::Bits;
 use crate::models::tensor_file::{self, TensorFile, tensor_names};
-use crate::models::{calibration, quantised};
 
 /// How a model is stored.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +109,11 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
         None => "cosine       not calibrated (no dupmine.json)".into(),
     });
     lines.extend(calibration.probability_threshold.map(|p| format!("probability  duplicates from {p}")));
+    lines.extend(calibration.together.map(|together| {
+        let Together { bi_encoder, decision } = together;
+        let weight = decision.cosine_weight;
+        format!("together     duplicates from {}, cosine of model {bi_encoder} times {weight:.1}", decision.threshold)
+    }));
     lines.extend(calibration.measured_on.map(|on| format!("measured on  {on}")));
     Ok(lines)
 }

@@ -43,7 +43,7 @@ pub struct RawOptions {
     /// A sentence-transformers folder, a name on the hub (`organisation/model@revision`), or `built-in` [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
     pub bi_encoder: Option<String>,
-    /// A cross-encoder's folder, name on the hub, `built-in`, or `none` to decide by cosine alone [default: none]
+    /// A cross-encoder's folder, name on the hub, `built-in`, or `none` to decide by cosine alone [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
     pub cross_encoder: Option<String>,
     /// How neighbours are found [default: auto]
@@ -244,6 +244,7 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: 
 /// Checks merged options.
 pub fn check(raw: &RawOptions) -> Result<Options> {
     let input = raw.input.clone().ok_or_else(|| usage("--input is missing: which questions?"))?;
+    let model = |written: &Option<String>| written.clone().unwrap_or_else(|| built_in::NAME.into());
     let links = within("hnsw-links", raw.hnsw_links.unwrap_or(16), 2, 256)?;
     Ok(Options {
         input,
@@ -251,8 +252,8 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
         id_column: raw.id_column.clone(),
         output: raw.output.clone().unwrap_or_else(|| "mined".into()),
         top_k: within("top-k", raw.top_k.unwrap_or(100), 1, 100_000)?,
-        bi_encoder: raw.bi_encoder.clone().unwrap_or_else(|| built_in::NAME.into()),
-        cross_encoder: raw.cross_encoder.clone().filter(|name| name != "none"),
+        bi_encoder: model(&raw.bi_encoder),
+        cross_encoder: Some(model(&raw.cross_encoder)).filter(|name| name != "none"),
         engine: raw.index.unwrap_or(Engine::Auto),
         min_cosine: raw.min_cosine.map(|value| within("min-cosine", value, -1.0, 1.0)).transpose()?,
         threshold: raw.threshold.map(|value| within("threshold", value, 0.0, 1.0)).transpose()?,

@@ -126,8 +126,16 @@ fn models(plan: &Plan) -> Value {
             serde_json::json!({ "name": folder.name(), "hash": hash })
         }
     };
-    serde_json::json!({
+    let mut models = serde_json::json!({
         "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
         "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),
-    })
+    });
+    if let Some(decision) = &plan.decision {
+        // the threshold stands among the options
+        models["decision"] = serde_json::json!({
+            "cosine-weight": decision.cosine_weight,
+            "calibrator": decision.calibrator,
+        });
+    }
+    models
 }

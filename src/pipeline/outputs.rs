@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::calibration::Calibrator;
+use crate::calibration::decision::Decision;
 use crate::clustering::stats::{ClusterStats, stats};
 use crate::clustering::{Clustering, Edge};
 use crate::error::hint;
@@ -48,20 +48,15 @@ pub struct Tables {
     pub stats: Vec<ClusterStatsRow>,
 }
 
-/// Probability and decision of every candidate: the cross-encoder's by its `calibrator`, or without a cross-encoder the
-/// cosine itself.
-pub fn decide(
-    candidates: &[Candidate],
-    scores: &[Scores],
-    calibrator: Option<&Calibrator>,
-    threshold: f32,
-) -> Vec<Scored> {
+/// Probability and decision of every candidate: as `decision` makes them of the cross-encoder's scores and the cosine, or
+/// without a cross-encoder the cosine itself.
+pub fn decide(candidates: &[Candidate], scores: &[Scores], decision: Option<&Decision>, threshold: f32) -> Vec<Scored> {
     candidates
         .iter()
         .zip(scores)
         .map(|(&candidate, &scores)| {
-            let probability = match calibrator {
-                Some(calibrator) => scores.logit().map(|logit| calibrator.probability(f64::from(logit)) as f32),
+            let probability = match decision {
+                Some(decision) => scores.probability(decision, candidate.cosine),
                 None => Some(candidate.cosine.clamp(0.0, 1.0)),
             };
             Scored { candidate, scores, probability, is_duplicate: probability.map(|p| p >= threshold) }

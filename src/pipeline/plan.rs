@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::calibration::Calibrator;
+use crate::calibration::decision::Decision;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
@@ -34,8 +34,8 @@ pub struct Plan {
     pub floor: f32,
     /// Of the probability; of the cosine when there is no cross-encoder.
     pub threshold: f32,
-    /// The cross-encoder's log-odds to probabilities.
-    pub calibrator: Calibrator,
+    /// How a cross-encoder's scores decide; `None` when there is no cross-encoder.
+    pub decision: Option<Decision>,
     pub stages: Stages,
 }
 
@@ -69,14 +69,14 @@ impl Plan {
             }
             None => None,
         };
-        let (floor, threshold) = thresholds(&options, &bi_encoder, cross_encoder.as_ref().map(|(f, _)| f), progress)?;
-        let calibrator = match &cross_encoder {
-            Some((folder, _)) => calibration::read(folder)?.calibrator.unwrap_or_default(),
-            None => Calibrator::default(),
+        let decision = match &cross_encoder {
+            Some((folder, _)) => Some(decision(&options, folder, &bi_encoder_hash, progress)?),
+            None => None,
         };
+        let (floor, threshold) = thresholds(&options, &bi_encoder, decision.as_ref(), progress)?;
         let cross_hash = cross_encoder.as_ref().map(|(_, hash)| hash.clone());
-        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, (threshold, &calibrator));
-        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, calibrator, stages })
+        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, (threshold, decision.as_ref()));
+        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, decision, stages })
     }
 
     /// Identifies the results: the same run id, the same bytes (save that a time budget depends on the machine).
@@ -137,33 +137,64 @@ impl Plan {
     }
 }
 
+/// A value that stands for one that nobody measured, with a warning.
+fn unmeasured(what: &str, flag: &str, value: f32, model: &ModelFolder, progress: &Progress) -> f32 {
+    progress.warn(format!("{} has no measured {what}: {value} is used; set it with {flag}", model.name()));
+    value
+}
+
+/// How the cross-encoder decides: beside the bi-encoder if they were measured together.
+fn decision(
+    options: &Options,
+    cross_encoder: &ModelFolder,
+    bi_encoder_hash: &str,
+    progress: &Progress,
+) -> Result<Decision> {
+    let calibration = calibration::read(cross_encoder)?;
+    let measured = calibration.decision(Some(bi_encoder_hash));
+    if calibration.together.is_some() && measured.as_ref().is_none_or(|measured| measured.cosine_weight == 0.0) {
+        let export = match cross_encoder {
+            ModelFolder::BuiltIn { .. } => "mine models export makes a folder of it, which ",
+            ModelFolder::OnDisk(_) | ModelFolder::Hub { .. } => "",
+        };
+        progress.warn(format!(
+            "{} was measured beside another bi-encoder and decides without the cosine; {export}mine calibrate \
+             --bi-encoder --cross-encoder measures with this one",
+            cross_encoder.name()
+        ));
+    }
+    let mut decision = measured.unwrap_or_else(|| {
+        let fallback = || unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, cross_encoder, progress);
+        let threshold = options.threshold.unwrap_or_else(fallback);
+        Decision { cosine_weight: 0.0, calibrator: calibration.calibrator.clone().unwrap_or_default(), threshold }
+    });
+    decision.threshold = options.threshold.unwrap_or(decision.threshold);
+    Ok(decision)
+}
+
+/// Candidate floor, and threshold of the probability or the cosine.
 fn thresholds(
     options: &Options,
     bi_encoder: &ModelFolder,
-    cross_encoder: Option<&ModelFolder>,
+    decision: Option<&Decision>,
     progress: &Progress,
 ) -> Result<(f32, f32)> {
     let cosine = calibration::read(bi_encoder)?.cosine;
-    let unmeasured = |what: &str, flag: &str, value: f32, model: &ModelFolder| {
-        progress.warn(format!("{} has no measured {what}: {value} is used; set it with {flag}", model.name()));
-        value
-    };
     // where the cosine decides, a floor that nobody asked for must not hide what the threshold asks for
-    let lower = if cross_encoder.is_none() { options.threshold.unwrap_or(1.0) } else { 1.0 };
+    let lower = if decision.is_none() { options.threshold.unwrap_or(1.0) } else { 1.0 };
     let floor = options.min_cosine.or(cosine.map(|c| c.floor.min(lower)));
-    let floor =
-        floor.unwrap_or_else(|| unmeasured("candidate floor", "--min-cosine", FALLBACK_COSINE.min(lower), bi_encoder));
+    let floor = floor.unwrap_or_else(|| {
+        unmeasured("candidate floor", "--min-cosine", FALLBACK_COSINE.min(lower), bi_encoder, progress)
+    });
     if floor > lower {
         progress.warn(format!("--min-cosine {floor} is above --threshold {lower}: no pair below the floor is found"));
     }
-    let threshold = match (options.threshold, cross_encoder) {
+    let threshold = match (options.threshold, decision) {
         (Some(threshold), _) => threshold,
-        (None, Some(model)) => calibration::read(model)?
-            .probability_threshold
-            .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, model)),
+        (None, Some(decision)) => decision.threshold,
         (None, None) => cosine
             .map(|c| c.threshold)
-            .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_COSINE, bi_encoder)),
+            .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_COSINE, bi_encoder, progress)),
     };
     Ok((floor, threshold))
 }
@@ -174,7 +205,7 @@ fn stages(
     bi_encoder: &str,
     cross_encoder: Option<String>,
     floor: f32,
-    (threshold, calibrator): (f32, &Calibrator),
+    (threshold, decision): (f32, Option<&Decision>),
 ) -> Stages {
     let input = inputs.iter().map(|file| file.blake3.as_str()).collect::<Vec<_>>().join(",");
     let column = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -222,7 +253,7 @@ fn stages(
         [
             ("rerank-ba", rerank_ba.fingerprint()),
             ("threshold", threshold.to_string()),
-            ("calibrator", format!("{calibrator:?}")),
+            ("decision", format!("{decision:?}")),
             ("second-order-margin", options.second_order_margin.to_string()),
             ("rerank-budget", budget),
         ],
@@ -233,7 +264,7 @@ fn stages(
         [
             ("rerank", rerank.fingerprint()),
             ("threshold", threshold.to_string()),
-            ("calibrator", format!("{calibrator:?}")),
+            ("decision", format!("{decision:?}")),
             ("clustering", format!("{:?}", options.clustering)),
         ],
     );

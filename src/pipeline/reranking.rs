@@ -50,11 +50,10 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Reranked> {
     let mut scores = vec![Scores::default(); candidates.len()];
-    let Some((folder, _)) = &plan.cross_encoder else {
+    let (Some((folder, _)), Some(decision)) = (&plan.cross_encoder, &plan.decision) else {
         return Ok(Reranked { scores, record: Record::default(), cached: false });
     };
     let order = rerank::promising_first(candidates);
-    let threshold = plan.calibrator.score(f64::from(plan.threshold)) as f32;
     let done: Option<Record> = workspace.done(&plan.stages.rerank);
     let started = Instant::now();
     let most = match (done, plan.options.rerank_budget) {
@@ -66,7 +65,8 @@ pub fn run(
     let pairs = most.min(order.len());
     if plan.options.rerank_budget.is_none() && done.is_none() && pairs >= MANY_PAIRS {
         progress.say(&format!(
-            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest undecided",
+            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest undecided, --cross-encoder \
+             none lets the cosine decide",
             readable(pairs)
         ));
     }
@@ -89,7 +89,10 @@ pub fn run(
         let open: Vec<u32> = shard
             .iter()
             .zip(&first)
-            .filter(|&(_, &logit)| rerank::is_open(logit, threshold, plan.options.second_order_margin))
+            .filter(|&(&at, &logit)| {
+                let cosine = f64::from(candidates[at as usize].cosine);
+                decision.is_open(f64::from(logit), cosine, f64::from(plan.options.second_order_margin))
+            })
             .map(|(&at, _)| at)
             .collect();
         let second = scorer.logits(&plan.stages.rerank_ba, index, &of(&open), Order::Ba)?;

@@ -36,8 +36,7 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         readable(review)
     ));
     if plan.cross_encoder.is_none() {
-        progress
-            .say(&format!("           decided by cosine alone (at {}): no cross-encoder was given", plan.threshold));
+        progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder", plan.threshold));
     }
     let mut biggest: Vec<_> = tables.stats.iter().collect();
     biggest.sort_by_key(|stats| (std::cmp::Reverse(stats.size), stats.cluster));

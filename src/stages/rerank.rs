@@ -6,6 +6,7 @@
 
 use anyhow::Result;
 
+use crate::calibration::decision::Decision;
 use crate::models::cross_encoder::{self, CrossEncoder};
 use crate::models::replicas::Replicas;
 use crate::models::token_batch::TokenBatch;
@@ -35,6 +36,11 @@ impl Scores {
             (one, other) => one.or(other),
         }
     }
+
+    /// The probability that they and the cosine make.
+    pub fn probability(self, decision: &Decision, cosine: f32) -> Option<f32> {
+        self.logit().map(|logit| decision.probability(f64::from(logit), f64::from(cosine)) as f32)
+    }
 }
 
 /// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
@@ -42,11 +48,6 @@ pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
     order.sort_by(|&x, &y| candidates[y as usize].cosine.total_cmp(&candidates[x as usize].cosine).then(x.cmp(&y)));
     order
-}
-
-/// Whether the first order's logit leaves the decision open: within `margin` of the logit that decides.
-pub fn is_open(logit_ab: f32, threshold: f32, margin: f32) -> bool {
-    (logit_ab - threshold).abs() <= margin
 }
 
 /// Which text comes first.
@@ -102,10 +103,5 @@ mod tests {
         let pair = |a, b, cosine| Candidate { a, b, cosine };
         let candidates = [pair(0, 1, 0.7), pair(0, 2, 0.9), pair(1, 2, 0.7)];
         assert_eq!(promising_first(&candidates), [1, 0, 2]);
-    }
-
-    #[test]
-    fn the_decision_is_open_around_the_threshold_only() {
-        assert!(is_open(0.5, 0.2, 1.0) && !is_open(1.5, 0.2, 1.0) && !is_open(-1.5, 0.2, 1.0));
     }
 }

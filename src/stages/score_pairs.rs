@@ -28,6 +28,8 @@ pub enum Scorer {
     Euclidean,
     /// Probability of the cross-encoder.
     CrossEncoder,
+    /// Probability by the cross-encoder's logit and the cosine, as a run decides.
+    Together,
     /// A column of the user's own file.
     Column(String),
 }
@@ -41,6 +43,7 @@ impl Scorer {
             Self::Manhattan => "manhattan",
             Self::Euclidean => "euclidean",
             Self::CrossEncoder => "cross_encoder",
+            Self::Together => "together",
             Self::Column(name) => name,
         }
     }

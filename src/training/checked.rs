@@ -12,7 +12,7 @@ use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
 use crate::tables::pairs::PairColumns;
 use crate::training::batches::Grouping;
 use crate::training::evaluation::Metric;
-use crate::training::hard_negatives::MiningConfig;
+use crate::training::hard_negatives::{MiningConfig, NegativesChoice};
 use crate::training::network::Kind;
 use crate::training::optimizer::AdamWConfig;
 use crate::training::options::{Directions, RawTrainOptions};
@@ -193,6 +193,7 @@ impl RawTrainOptions {
             count: within("hard-negatives", count, 1, 100)?,
             skip,
             depth: within("negatives-depth", self.negatives_depth.unwrap_or(50), skip + count, 10_000)?,
+            choice: self.negatives_choice.unwrap_or(NegativesChoice::Nearest),
             margin: within("negatives-margin", self.negatives_margin.unwrap_or(0.05), -2.0, 2.0)?,
             most_probability: within("negatives-probability", self.negatives_probability.unwrap_or(0.3), 0.0, 1.0)?,
             seed,

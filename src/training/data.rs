@@ -119,7 +119,8 @@ fn check_labels(options: &TrainOptions, duplicates: usize, others: usize) -> Res
         if !loss.uses_others() && duplicates < 2 {
             bail!("{place}: {duplicates} duplicates, but {} learns from duplicates", loss.name());
         }
-        if loss.contrasts() && options.mined_pairs.is_none() && (duplicates == 0 || others == 0) {
+        let others_come = options.mined_pairs.is_some() || negatives_are_pairs(options) && duplicates > 0;
+        if loss.contrasts() && !others_come && (duplicates == 0 || others == 0) {
             bail!(
                 "{place}: {duplicates} duplicates and {others} others, but {} needs both kinds: with one alone every \
                  pair gets the same score",
@@ -128,6 +129,11 @@ fn check_labels(options: &TrainOptions, duplicates: usize, others: usize) -> Res
         }
     }
     Ok(())
+}
+
+/// Whether mined negatives train as pairs of their own: where no loss takes them as a question's further documents.
+fn negatives_are_pairs(options: &TrainOptions) -> bool {
+    options.hard_negatives.is_some() && options.loss.losses().all(Loss::uses_others)
 }
 
 fn mine(
@@ -145,6 +151,10 @@ fn mine(
             readable(mined.dropped),
             readable(mined.random)
         ));
+        if negatives_are_pairs(options) {
+            let pairs = hard_negatives::as_pairs(dataset);
+            progress.say(&format!("{} of all these added as pairs that are no duplicates", readable(pairs)));
+        }
         if options.loss.any(|loss| loss == Loss::MarginMse) {
             keep_full(dataset, config.count, progress)?;
         }

@@ -3,9 +3,14 @@
 //! For every duplicate example the question's nearest texts are taken, from `skip` on, that are not known duplicates of
 //! it and lie at least `margin` below the duplicate's own cosine. A cross-encoder, if there is one, drops those it calls
 //! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they teach the opposite.
+//! Losses that rank take a question's negatives as further documents, also in a mix; where all look at one pair at a time,
+//! each negative becomes a pair of its own.
+
+use std::collections::HashSet;
 
 use anyhow::Result;
 use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -17,8 +22,18 @@ use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Query, Vectors, exact};
 use crate::text::batch::{self, Cut};
-use crate::training::dataset::Dataset;
+use crate::training::dataset::{Dataset, Example};
 use crate::training::teacher;
+
+/// Which of the neighbours that qualify are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum NegativesChoice {
+    /// The nearest
+    Nearest,
+    /// Any, by chance: what a miner meets at every cosine, and fewer unlabelled duplicates
+    Random,
+}
 
 /// How negatives are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,6 +46,7 @@ pub struct MiningConfig {
     pub depth: usize,
     /// A negative's cosine is at least this far below the duplicate's.
     pub margin: f32,
+    pub choice: NegativesChoice,
     /// Probability of the cross-encoder from which a text is no negative.
     pub most_probability: f64,
     pub seed: u64,
@@ -90,19 +106,23 @@ pub fn mine(
     let cosine = |a: u32, b: u32| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
     let clusters = &dataset.clusters;
     let duplicates: Vec<usize> = (0..dataset.examples.len()).filter(|&at| dataset.examples[at].target > 0.5).collect();
+    let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     let mut chosen: Vec<Vec<u32>> = Vec::with_capacity(duplicates.len());
     for &at in &duplicates {
         let example = &dataset.examples[at];
         let most = cosine(example.question, example.other) - config.margin;
         let near = neighbours[example.question as usize].iter().skip(config.skip);
         let others = near.filter(|near| clusters[near.row as usize] != example.cluster && near.cosine <= most);
-        chosen.push(others.map(|near| near.row).collect());
+        let mut others: Vec<u32> = others.map(|near| near.row).collect();
+        if config.choice == NegativesChoice::Random {
+            others.shuffle(&mut random);
+        }
+        chosen.push(others);
     }
     let mut mined = Mined::default();
     if let Some(teacher) = cross_encoder {
         mined.dropped = drop_duplicates(dataset, &duplicates, &mut chosen, teacher, config, progress)?;
     }
-    let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     for (&at, mut negatives) in duplicates.iter().zip(chosen) {
         negatives.truncate(config.count);
         mined.negatives += negatives.len();
@@ -122,6 +142,23 @@ pub fn mine(
         example.negatives = negatives;
     }
     Ok(mined)
+}
+
+/// Makes every negative a pair of its own, each once, and says how many they are.
+pub fn as_pairs(dataset: &mut Dataset) -> usize {
+    let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
+    let mut known: HashSet<(u32, u32)> =
+        dataset.examples.iter().map(|example| unordered(example.question, example.other)).collect();
+    let mut pairs = Vec::new();
+    for example in &mut dataset.examples {
+        let Example { question, cluster, .. } = *example;
+        example.negative_clusters.clear();
+        let new = example.negatives.drain(..).filter(|&other| known.insert(unordered(question, other)));
+        pairs.extend(new.map(|other| Example { question, other, cluster, ..Example::default() }));
+    }
+    let count = pairs.len();
+    dataset.examples.append(&mut pairs);
+    count
 }
 
 /// Asks the cross-encoder about the first candidates of every example, as many as might be needed.
@@ -148,4 +185,34 @@ fn drop_duplicates(
         });
     }
     Ok(dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_becomes_one_pair_however_often_it_was_mined() {
+        let example = |question, other, target, negatives: &[u32]| Example {
+            question,
+            other,
+            target,
+            negatives: negatives.to_vec(),
+            negative_clusters: negatives.to_vec(),
+            ..Example::default()
+        };
+        // 0~1 twice, 2 known as no duplicate of 0, 3 mined from both sides
+        let examples = vec![
+            example(0, 1, 1.0, &[2, 3]),
+            example(0, 1, 1.0, &[3, 4]),
+            example(2, 0, 0.0, &[]),
+            example(3, 5, 1.0, &[0, 6]),
+        ];
+        let mut dataset = Dataset { examples, ..Dataset::default() };
+        assert_eq!(as_pairs(&mut dataset), 3);
+        let added: Vec<(u32, u32, f32)> =
+            dataset.examples[4..].iter().map(|example| (example.question, example.other, example.target)).collect();
+        assert_eq!(added, [(0, 3, 0.0), (0, 4, 0.0), (3, 6, 0.0)]);
+        assert!(dataset.examples.iter().all(|e| e.negatives.is_empty() && e.negative_clusters.is_empty()));
+    }
 }

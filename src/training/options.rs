@@ -11,6 +11,7 @@ use crate::error::usage;
 use crate::losses::mix::Mix;
 use crate::losses::multiple_negatives_ranking::Hardness;
 use crate::training::evaluation::Metric;
+use crate::training::hard_negatives::NegativesChoice;
 use crate::training::network::Kind;
 use crate::training::schedule::Decay;
 
@@ -138,6 +139,9 @@ pub struct RawTrainOptions {
     /// A negative's cosine is at least this far below the duplicate's [default: 0.05]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub negatives_margin: Option<f32>,
+    /// Which of the neighbours that qualify are taken [default: nearest]
+    #[arg(long)]
+    pub negatives_choice: Option<NegativesChoice>,
     /// Probability of the teacher from which a mined text is no negative [default: 0.3]
     #[arg(long, value_name = "P")]
     pub negatives_probability: Option<f64>,

@@ -339,7 +339,9 @@ fn the_built_in_models_keep_their_promise_on_real_pairs() {
     let more = ["--json", "--bootstrap", "0", "--grid", "0.01"];
     let answer = json(&[&["evaluate", "--pairs", text(&dev)], &models[..], &more[..]].concat());
     // all-MiniLM-L6-v2 before it was trained: 0.742 and 0.803
-    for (scorer, f1, average_precision) in [("cosine", 0.785, 0.855), ("cross_encoder", 0.791, 0.851)] {
+    for (scorer, f1, average_precision) in
+        [("cosine", 0.786, 0.860), ("cross_encoder", 0.793, 0.858), ("together", 0.803, 0.874)]
+    {
         let figures = &answer[scorer];
         assert_eq!(figures["pairs"], 3265);
         assert!((number(&figures["f1"]) - f1).abs() < 0.002, "{scorer}: {}", figures["f1"]);

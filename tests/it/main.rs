@@ -23,6 +23,7 @@ mod rerank;
 mod search;
 mod show;
 mod support;
+mod together;
 mod tokenizers;
 mod trainable;
 mod training;

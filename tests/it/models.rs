@@ -7,7 +7,7 @@ use arrow::datatypes::Int8Type;
 use dupmine::device::plain_cpu;
 use dupmine::metrics::pairs::best_f1;
 use dupmine::models::bi_encoder::BiEncoder;
-use dupmine::models::built_in::BI_ENCODER;
+use dupmine::models::built_in::{BI_ENCODER, CROSS_ENCODER};
 use dupmine::models::calibration;
 use dupmine::models::folder::ModelFolder;
 use dupmine::search::dot::dot;
@@ -118,6 +118,15 @@ fn show_prints_what_a_folder_holds() {
         let shown = show(name);
         assert!(shown.contains(kind) && shown.contains("4 bits") && shown.contains(parameters), "{shown}");
     }
+}
+
+#[test]
+fn the_built_in_models_were_measured_together() {
+    let decision =
+        calibration::read(&CROSS_ENCODER).unwrap().decision(Some(&BI_ENCODER.fingerprint().unwrap())).unwrap();
+    assert!(decision.cosine_weight > 1.0, "{decision:?}");
+    let alone = calibration::read(&CROSS_ENCODER).unwrap().decision(Some("another bi-encoder")).unwrap();
+    assert_eq!(alone.cosine_weight, 0.0);
 }
 
 /// Weights whose every failure must name the file and what was expected.

@@ -26,7 +26,7 @@ fn a_pipeline_file_and_its_flags_are_the_same_run() {
     let pipeline = work.path().join("p.toml");
     let model = repo("fixtures/models/tiny-bert");
     let toml = format!(
-        "bi-encoder = {:?}\nmin-cosine = 0.7\nthreshold = 0.9\ntop-k = 50\nclustering = \"components\"\n",
+        "bi-encoder = {:?}\ncross-encoder = \"none\"\nmin-cosine = 0.7\nthreshold = 0.9\ntop-k = 50\nclustering = \"components\"\n",
         text(&model)
     );
     std::fs::write(&pipeline, toml).unwrap();
@@ -218,7 +218,8 @@ fn a_model_without_calibration_runs_with_a_warning() {
     let work = folder();
     let output = work.path().join("out");
     let model = repo("fixtures/models/tiny-bert");
-    let stderr = mine_ok(&["--input", &fixture(), "--output", text(&output), "--bi-encoder", text(&model)]);
+    let models = ["--bi-encoder", text(&model), "--cross-encoder", "none"];
+    let stderr = mine_ok(&[&["--input", &fixture(), "--output", text(&output)], &models[..]].concat());
     assert!(stderr.contains("has no measured candidate floor: 0.75 is used; set it with --min-cosine"), "{stderr}");
     assert!(stderr.contains("has no measured threshold: 0.75 is used; set it with --threshold"), "{stderr}");
 }

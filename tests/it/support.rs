@@ -62,7 +62,8 @@ pub fn mine_fails(arguments: &[&str], code: i32) -> String {
 /// Arguments of a run with the tiny model: fast, and free of the built-in model's quality. What `more` sets wins.
 pub fn tiny<'a>(input: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
-    let defaults = [("--bi-encoder", model), ("--min-cosine", "0.7"), ("--threshold", "0.9")];
+    let defaults =
+        [("--bi-encoder", model), ("--cross-encoder", "none"), ("--min-cosine", "0.7"), ("--threshold", "0.9")];
     let unset = defaults.into_iter().filter(|(flag, _)| !more.contains(flag)).flat_map(|(flag, value)| [flag, value]);
     ["--input", input, "--output", output].into_iter().chain(unset).chain(more.iter().copied()).collect()
 }

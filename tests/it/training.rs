@@ -293,6 +293,27 @@ fn negatives_and_teachers_work_end_to_end() {
         TINY_CROSS,
         &["--loss", "score-distillation", "--teacher", TINY_CROSS, "--swap-orders"],
     );
+    let said = train(
+        "pairs",
+        "cross",
+        TINY_CROSS,
+        &["--hard-negatives", "1", "--negatives-from", TINY, "--negatives-choice", "random"],
+    );
+    assert!(said.contains("added as pairs that are no duplicates"), "{said}");
+    // and pairs of one label alone then have both
+    let duplicates = work.path().join("duplicates.csv");
+    std::fs::write(
+        &duplicates,
+        "question1,question2,is_duplicate\na cat,one cat,1\na dog,one dog,1\na bird,one bird,1\n",
+    )
+    .unwrap();
+    let model = work.path().join("of-duplicates");
+    let files = ["--pairs", text(&duplicates), "--dev", PAIRS, "--output", text(&model)];
+    let few = ["--kind", "cross", "--from", TINY_CROSS, "--max-steps", "1", "--quiet"];
+    let negatives = ["--hard-negatives", "1", "--negatives-from", TINY];
+    mine_ok(&[&["train"], &files[..], &few, &negatives].concat());
+    let said = mine_fails(&[&["train"], &files[..], &few, &["--force"]].concat(), 1);
+    assert!(said.contains("3 duplicates and 0 others"), "{said}");
     train("mix", "bi", TINY, &["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"]);
 }
 

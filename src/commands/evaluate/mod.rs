@@ -48,7 +48,7 @@ pub struct EvaluateArgs {
     /// Score with this bi-encoder: a folder, a hub name or `built-in` (the default without any other scorer)
     #[arg(long, value_name = "MODEL", requires = "pairs")]
     bi_encoder: Option<String>,
-    /// Score with this cross-encoder
+    /// Score with this cross-encoder, and with both models together if they were calibrated so
     #[arg(long, value_name = "MODEL", requires = "pairs")]
     cross_encoder: Option<String>,
     /// Score with a column of the pairs file; may be repeated

@@ -10,9 +10,11 @@ use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs_answer::{Answer, lines};
 use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder::BiEncoder;
+use crate::models::calibration::{self, Calibration};
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::folder::ModelFolder;
 use crate::models::replicas::Replicas;
-use crate::models::{built_in, calibration, hub};
+use crate::models::{built_in, hub};
 use crate::progress::Progress;
 use crate::stages::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::tables::columns::{self, Kind, Wanted};
@@ -176,7 +178,15 @@ pub(super) fn score(args: &EvaluateArgs, questions: &QuestionPairs, progress: &P
         scored.extend(score_bi_encoder(args, name, questions, progress)?);
     }
     if let Some(name) = &args.cross_encoder {
-        scored.push(score_cross_encoder(args, name, questions, progress)?);
+        let folder = hub::open_or(name, built_in::CROSS_ENCODER, progress)?;
+        let (calibration, logits) = (calibration::read(&folder)?, logits(args, &folder, questions, progress)?);
+        scored.push(alone(&calibration, &logits));
+        if let Some(name) = bi_encoder {
+            let bi_encoder = hub::open_or(name, built_in::BI_ENCODER, progress)?.fingerprint()?;
+            let cosines = scored.iter().find(|scored| scored.scorer == Scorer::Cosine);
+            let both = cosines.and_then(|cosines| together(&calibration, &bi_encoder, &logits, &cosines.scores));
+            scored.extend(both);
+        }
     }
     Ok(scored)
 }
@@ -209,15 +219,38 @@ pub(super) fn score_cross_encoder(
     progress: &Progress,
 ) -> Result<Scored> {
     let folder = hub::open_or(name, built_in::CROSS_ENCODER, progress)?;
-    let load = |device: &_| Ok(CrossEncoder::load(&folder, device)?.in_precision(args.computing.precision));
+    Ok(alone(&calibration::read(&folder)?, &logits(args, &folder, questions, progress)?))
+}
+
+fn logits(
+    args: &EvaluateArgs,
+    cross_encoder: &ModelFolder,
+    questions: &QuestionPairs,
+    progress: &Progress,
+) -> Result<Vec<f64>> {
+    let load = |device: &_| Ok(CrossEncoder::load(cross_encoder, device)?.in_precision(args.computing.precision));
     let models = Replicas::load(&args.computing.open(progress)?, load)?;
-    let calibration = calibration::read(&folder)?;
     let task = progress.task("rerank", "pairs", questions.pairs.len());
-    let logits = log_odds(&models, questions, !args.one_order, &task)?;
-    let calibrator = calibration.calibrator.unwrap_or_default();
-    Ok(Scored {
+    log_odds(&models, questions, !args.one_order, &task)
+}
+
+/// Probabilities by the cross-encoder alone.
+fn alone(calibration: &Calibration, logits: &[f64]) -> Scored {
+    let calibrator = calibration.calibrator.clone().unwrap_or_default();
+    Scored {
         scorer: Scorer::CrossEncoder,
-        scores: logits.into_iter().map(|logit| calibrator.probability(logit)).collect(),
+        scores: logits.iter().map(|&logit| calibrator.probability(logit)).collect(),
         calibrated: calibration.probability_threshold.map(f64::from),
+    }
+}
+
+/// Probabilities by the cross-encoder beside the bi-encoder of this fingerprint, if they were measured together.
+fn together(calibration: &Calibration, bi_encoder: &str, logits: &[f64], cosines: &[f64]) -> Option<Scored> {
+    let decision = calibration.decision(Some(bi_encoder)).filter(|decision| decision.cosine_weight > 0.0)?;
+    let pairs = logits.iter().zip(cosines);
+    Some(Scored {
+        scorer: Scorer::Together,
+        scores: pairs.map(|(&logit, &cosine)| decision.probability(logit, cosine)).collect(),
+        calibrated: Some(f64::from(decision.threshold)),
     })
 }

@@ -1,0 +1,120 @@
+//! From a pair's scores to a decision: the cross-encoder's log-odds and, where both models were measured together, the
+//! bi-encoder's cosine beside them. The two err on different pairs, so their weighted sum ranks better than either.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::{Calibrator, platt};
+
+/// Shares of the cosine that are tried.
+const SHARES: usize = 50;
+
+/// How scores decide: `z = log-odds + cosine_weight · cosine`, `p = calibrator(z)`, a duplicate from `threshold` up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Log-odds of the cross-encoder that a cosine of 1 is worth; 0 where it decides alone.
+    pub cosine_weight: f64,
+    pub calibrator: Calibrator,
+    /// Probability from which a pair is a duplicate.
+    pub threshold: f32,
+}
+
+impl Decision {
+    /// `z` of a pair.
+    pub fn score(&self, log_odds: f64, cosine: f64) -> f64 {
+        sum(log_odds, self.cosine_weight, cosine)
+    }
+
+    /// The probability that the pair is a duplicate.
+    pub fn probability(&self, log_odds: f64, cosine: f64) -> f64 {
+        self.calibrator.probability(self.score(log_odds, cosine))
+    }
+
+    /// Whether one order's log-odds leave the pair undecided: within `margin` of those that decide.
+    pub fn is_open(&self, log_odds: f64, cosine: f64, margin: f64) -> bool {
+        (self.score(log_odds, cosine) - self.calibrator.score(f64::from(self.threshold))).abs() <= margin
+    }
+
+    /// What is wrong with numbers that someone wrote by hand, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        self.calibrator.check()?;
+        if !(0.0..=1.0).contains(&self.threshold) {
+            return Err(format!("threshold is {}, expected 0 to 1", self.threshold));
+        }
+        match self.cosine_weight {
+            weight if weight >= 0.0 && weight.is_finite() => Ok(()),
+            weight => Err(format!("cosine_weight is {weight}, expected a number from 0")),
+        }
+    }
+}
+
+/// `z` of a pair: its log-odds and its cosine, weighed.
+pub fn sum(log_odds: f64, cosine_weight: f64, cosine: f64) -> f64 {
+    log_odds + cosine_weight * cosine
+}
+
+/// The weight with which the sum of both scores explains the labels best: a logistic regression on the two, each in units
+/// of its deviation, found by going through its one free ratio. `None` where no weight explains anything.
+pub fn fit_weight(labels: &[bool], log_odds: &[f64], cosines: &[f64]) -> Option<f64> {
+    let unit = deviation(log_odds) / deviation(cosines);
+    if !unit.is_finite() {
+        return None;
+    }
+    let weight = |share: usize| unit * share as f64 / (SHARES - share) as f64;
+    let loss = |weight: f64| -> Option<f64> {
+        let sums: Vec<f64> = log_odds.iter().zip(cosines).map(|(&z, &cosine)| sum(z, weight, cosine)).collect();
+        let fitted = platt::fit(labels, &sums)?;
+        let of = |(&label, &z): (&bool, &f64)| {
+            let p = fitted.probability(z);
+            -(if label { p } else { 1.0 - p }).max(f64::MIN_POSITIVE).ln()
+        };
+        Some(labels.iter().zip(&sums).map(of).sum())
+    };
+    let tried = (0..SHARES).filter_map(|share| Some((weight(share), loss(weight(share))?)));
+    tried.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(weight, _)| weight)
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::sigmoid;
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt, SeedableRng};
+
+    /// Pairs whose true log-odds are `2 z + 10 c - 8`.
+    fn pairs() -> (Vec<bool>, Vec<f64>, Vec<f64>) {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let draw = |_| {
+            let (z, c) = (random.random_range(-3.0..3.0), random.random_range(0.5..1.0));
+            (random.random_bool(sigmoid(2.0 * z + 10.0 * c - 8.0)), (z, c))
+        };
+        let (labels, scores): (Vec<bool>, Vec<(f64, f64)>) = (0..20_000).map(draw).unzip();
+        let (log_odds, cosines) = scores.into_iter().unzip();
+        (labels, log_odds, cosines)
+    }
+
+    #[test]
+    fn the_weight_is_the_ratio_that_the_labels_were_drawn_with() {
+        let (labels, log_odds, cosines) = pairs();
+        let weight = fit_weight(&labels, &log_odds, &cosines).unwrap();
+        assert!((4.0..6.0).contains(&weight), "{weight}");
+        let noise: Vec<f64> = cosines.iter().rev().copied().collect();
+        assert!(fit_weight(&labels, &log_odds, &noise).unwrap() < 0.5);
+        assert_eq!(fit_weight(&labels, &log_odds, &vec![0.5; labels.len()]), None);
+    }
+
+    #[test]
+    fn a_pair_is_open_around_the_threshold_only() {
+        let calibrator = Calibrator::Platt { slope: 1.0, intercept: -10.0 };
+        let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5 };
+        assert!((decision.probability(1.0, 0.9) - 0.5).abs() < 1e-9);
+        assert!(
+            decision.is_open(1.9, 0.9, 1.0) && !decision.is_open(1.9, 1.0, 1.0) && !decision.is_open(-0.1, 0.9, 1.0)
+        );
+    }
+}

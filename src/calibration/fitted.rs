@@ -1,0 +1,67 @@
+//! Labels and scores to a map to probabilities, and the threshold to decide at.
+
+use crate::calibration::choose::{Choice, ScoreKind, choose};
+use crate::calibration::target::{Operating, Target, operating_point};
+use crate::metrics::bootstrap::Clusters;
+use crate::metrics::confusion::Confusion;
+use crate::metrics::pairs::best_f1;
+
+const DRAWS: u64 = 1000;
+
+/// What scores are fitted to.
+#[derive(Debug, Clone, Copy)]
+pub struct Labelled<'a> {
+    /// Of every pair: whether it is a duplicate.
+    pub labels: &'a [bool],
+    /// Pairs that hang together by their questions.
+    pub clusters: &'a Clusters,
+    /// What the threshold must reach; without one it has the best F1.
+    pub target: Option<Target>,
+    /// Of folds and bootstrap.
+    pub seed: u64,
+}
+
+/// A map to probabilities and a threshold.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    pub choice: Choice,
+    /// Of the probability; of the cosine itself for [`ScoreKind::Cosine`].
+    pub threshold: f32,
+    /// What the target came to.
+    pub operating: Option<Operating>,
+    /// Decisions at the threshold.
+    pub confusion: Confusion,
+}
+
+impl Labelled<'_> {
+    /// Fits one score a pair. An error says what the labels lack.
+    pub fn fit(&self, scores: &[f64], kind: ScoreKind) -> Result<Fitted, String> {
+        let Self { labels, clusters, target, seed } = *self;
+        let duplicates = labels.iter().filter(|&&label| label).count();
+        if duplicates == 0 || duplicates == labels.len() {
+            return Err(format!(
+                "{duplicates} of {} pairs are duplicates: a calibration needs both kinds",
+                labels.len()
+            ));
+        }
+        let choice = choose(labels, scores, clusters, kind, seed)
+            .ok_or_else(|| format!("{} pairs are too few to fit probabilities to", labels.len()))?;
+        let decided: Vec<f64> = match kind {
+            ScoreKind::LogOdds => scores.iter().map(|&score| choice.calibrator.probability(score)).collect(),
+            ScoreKind::Cosine => scores.to_vec(),
+        };
+        let operating =
+            target.map(|target| operating_point(target, labels, &decided, clusters, DRAWS, seed)).transpose()?;
+        let best = best_f1(labels, &decided).map_or(0.5, |best| best.threshold);
+        // a file keeps f32: the next lower one lets no pair of the labelled ones fall below its threshold
+        let threshold = rounded_down(operating.map_or(best, |operating| operating.threshold));
+        let confusion = Confusion::at(labels, &decided, f64::from(threshold));
+        Ok(Fitted { choice, threshold, operating, confusion })
+    }
+}
+
+/// The nearest f32 that is not above `value`.
+pub fn rounded_down(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) > value { near.next_down() } else { near }
+}

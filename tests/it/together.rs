@@ -1,0 +1,104 @@
+//! A cross-encoder and a bi-encoder that were measured together decide together.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use dupmine::calibration::Calibrator;
+use dupmine::calibration::decision::Decision;
+use dupmine::models::calibration::{self, Calibration, Together};
+use dupmine::models::folder::ModelFolder;
+use serde_json::Value;
+
+use crate::support::*;
+
+const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions.parquet");
+const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
+
+fn json(arguments: &[&str]) -> Value {
+    let output = mine(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn calibrating_both_finds_how_they_decide() {
+    let work = folder();
+    // duplicates, and strangers; few pairs hang together, so that folds can be made
+    let pairs = work.path().join("pairs.csv");
+    let rows: Vec<[String; 3]> = csv::Reader::from_path(PAIRS).unwrap().deserialize().map(Result::unwrap).collect();
+    let duplicates: Vec<_> = rows.iter().filter(|row| row[2] == "1").collect();
+    let mut writer = csv::Writer::from_path(&pairs).unwrap();
+    writer.write_record(["question1", "question2", "is_duplicate"]).unwrap();
+    for four in duplicates.chunks_exact(4) {
+        let [[a, b, _], [c, d, _], [e, f, _], [g, h, _]] = [four[0], four[1], four[2], four[3]];
+        for (question1, question2, label) in [(a, b, "1"), (c, d, "1"), (e, h, "0"), (g, f, "0")] {
+            writer.write_record([question1, question2, label]).unwrap();
+        }
+    }
+    writer.flush().unwrap();
+    let output = work.path().join("dupmine.json");
+    let models = ["--bi-encoder", "built-in", "--cross-encoder", "built-in"];
+    let answer =
+        json(&[&["calibrate", "--pairs", text(&pairs), "--output", text(&output), "--json"], &models[..]].concat());
+    let decision: Decision = serde_json::from_value(answer["calibration"]["together"]["decision"].clone()).unwrap();
+    assert!(decision.cosine_weight > 0.0 && decision.check().is_ok(), "{answer}");
+    assert!(answer["together"]["at_threshold"]["f1"].as_f64().unwrap() > 0.8, "{answer}");
+    let error = mine_fails(&[&["calibrate", "--pairs", PAIRS, "--keep", "0.9"], &models[..]].concat(), 2);
+    assert!(error.contains("--keep"), "{error}");
+}
+
+#[test]
+fn runs_and_explanations_decide_by_both() {
+    let work = folder();
+    let (cross, out) = (work.path().join("cross"), work.path().join("mined"));
+    std::fs::create_dir(&cross).unwrap();
+    for entry in std::fs::read_dir(CROSS).unwrap().flatten() {
+        std::fs::copy(entry.path(), cross.join(entry.file_name())).unwrap();
+    }
+    let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
+    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6 };
+    let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
+    let together = Some(Together { bi_encoder, decision: decision.clone() });
+    let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
+    calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
+
+    let models = ["--bi-encoder", BI, "--cross-encoder", text(&cross)];
+    let run = ["--input", QUESTIONS, "--output", text(&out), "--min-cosine", "0.9"];
+    mine_ok(&[&run[..], &models].concat());
+    let manifest = || -> Value { serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap() };
+    assert_eq!(manifest()["models"]["decision"]["cosine-weight"], 10.0);
+    assert_eq!(manifest()["options"]["threshold"], 0.6);
+    let pairs = read(&out.join("pairs.parquet"));
+    let column = |name: &str| f32s(&pairs, name);
+    let (ab, ba, cosines, probabilities) =
+        (column("score_ab"), column("score_ba"), column("cosine"), column("probability"));
+    let scored: Vec<usize> = (0..ab.len()).filter(|&row| ab[row].is_some()).collect();
+    assert!(scored.len() > 10);
+    for &row in &scored {
+        let ab = ab[row].unwrap();
+        let logit = ba[row].map_or(ab, |ba| (ab + ba) / 2.0);
+        let expected = decision.probability(f64::from(logit), f64::from(cosines[row].unwrap()));
+        assert!((expected - f64::from(probabilities[row].unwrap())).abs() < 1e-6);
+    }
+
+    let questions = read(Path::new(QUESTIONS));
+    let texts: HashMap<i64, String> = i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
+    let text_of = |column: &str| texts[&i64s(&pairs, column)[scored[0]]].clone();
+    let (a, b) = (text_of("id_a"), text_of("id_b"));
+    let explained = json(&[&["explain", "--a", &a, "--b", &b, "--min-cosine", "0.9", "--json"], &models[..]].concat());
+    let p = explained["probability"].as_f64().unwrap();
+    assert!((p - f64::from(probabilities[scored[0]].unwrap())).abs() < 1e-5, "{explained}");
+
+    // the f32 of this threshold has a long decimal: the second run must find its own options again
+    let again = [&run[..], &models, &["--threshold", "0.97"]].concat();
+    mine_ok(&[&again[..], &["--force"]].concat());
+    mine_ok(&again);
+
+    // another bi-encoder's cosines mean something else
+    let other = ["--bi-encoder", "built-in", "--cross-encoder", text(&cross), "--force"];
+    let stderr = mine_ok(&[&run[..], &other].concat());
+    assert!(stderr.contains("warning: ") && stderr.contains("measured beside another bi-encoder"), "{stderr}");
+    assert_eq!(manifest()["models"]["decision"]["cosine-weight"], 0.0);
+}
