@@ -50,15 +50,19 @@ pub struct Together {
 }
 
 impl Calibration {
-    /// How a cross-encoder with this calibration decides beside the bi-encoder of this fingerprint, or alone. `None`
-    /// where no threshold was measured.
-    pub fn decision(&self, bi_encoder: Option<&str>) -> Option<Decision> {
-        let together = self.together.as_ref().filter(|together| Some(together.bi_encoder.as_str()) == bi_encoder);
+    /// How a cross-encoder with this calibration decides beside the bi-encoder of this fingerprint, if it was measured
+    /// with that one.
+    pub fn beside(&self, bi_encoder: &str) -> Option<&Decision> {
+        self.together.as_ref().filter(|together| together.bi_encoder == bi_encoder).map(|together| &together.decision)
+    }
+
+    /// The same, or else how it decides alone. `None` where no threshold was measured.
+    pub fn decision(&self, bi_encoder: &str) -> Option<Decision> {
         let alone = || {
             let calibrator = self.calibrator.clone().unwrap_or_default();
             Some(Decision { cosine_weight: 0.0, calibrator, threshold: self.probability_threshold? })
         };
-        together.map(|together| together.decision.clone()).or_else(alone)
+        self.beside(bi_encoder).cloned().or_else(alone)
     }
 }
 

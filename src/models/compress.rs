@@ -11,8 +11,7 @@ use crate::models::calibration::{self, Together};
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
-use crate::models::quantised;
-use crate::models::quantised::Bits;
+use crate::models::quantised::{self, Bits};
 use crate::models::tensor_file::{self, TensorFile, tensor_names};
 
 /// How a model is stored.

@@ -151,8 +151,7 @@ fn decision(
     progress: &Progress,
 ) -> Result<Decision> {
     let calibration = calibration::read(cross_encoder)?;
-    let measured = calibration.decision(Some(bi_encoder_hash));
-    if calibration.together.is_some() && measured.as_ref().is_none_or(|measured| measured.cosine_weight == 0.0) {
+    if calibration.together.is_some() && calibration.beside(bi_encoder_hash).is_none() {
         let export = match cross_encoder {
             ModelFolder::BuiltIn { .. } => "mine models export makes a folder of it, which ",
             ModelFolder::OnDisk(_) | ModelFolder::Hub { .. } => "",
@@ -163,7 +162,7 @@ fn decision(
             cross_encoder.name()
         ));
     }
-    let mut decision = measured.unwrap_or_else(|| {
+    let mut decision = calibration.decision(bi_encoder_hash).unwrap_or_else(|| {
         let fallback = || unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, cross_encoder, progress);
         let threshold = options.threshold.unwrap_or_else(fallback);
         Decision { cosine_weight: 0.0, calibrator: calibration.calibrator.clone().unwrap_or_default(), threshold }
@@ -189,11 +188,11 @@ fn thresholds(
     if floor > lower {
         progress.warn(format!("--min-cosine {floor} is above --threshold {lower}: no pair below the floor is found"));
     }
-    let threshold = match (options.threshold, decision) {
-        (Some(threshold), _) => threshold,
-        (None, Some(decision)) => decision.threshold,
-        (None, None) => cosine
-            .map(|c| c.threshold)
+    let threshold = match decision {
+        Some(decision) => decision.threshold,
+        None => options
+            .threshold
+            .or(cosine.map(|c| c.threshold))
             .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_COSINE, bi_encoder, progress)),
     };
     Ok((floor, threshold))
@@ -252,7 +251,6 @@ fn stages(
         rerank::VERSION,
         [
             ("rerank-ba", rerank_ba.fingerprint()),
-            ("threshold", threshold.to_string()),
             ("decision", format!("{decision:?}")),
             ("second-order-margin", options.second_order_margin.to_string()),
             ("rerank-budget", budget),

@@ -8,20 +8,15 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray
 use dupmine::text::normalise::normalise;
 use serde_json::Value;
 
-use crate::support::{folder, i64s, mine, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet};
+use crate::support::{
+    copy_model, folder, i64s, json, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
+};
 
 const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
 const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
 const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions.parquet");
 const GOLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions-gold.parquet");
 const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
-
-/// Standard output of a command that must succeed, as JSON.
-fn json(arguments: &[&str]) -> Value {
-    let output = mine(arguments);
-    assert!(output.status.success(), "mine {arguments:?}:\n{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("stdout is one JSON object")
-}
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
@@ -244,17 +239,6 @@ fn a_labelled_sample_estimates_the_run() {
     );
 }
 
-fn copy_model(from: &str, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        if entry.path().is_dir() {
-            copy_model(text(&entry.path()), &to.join(entry.file_name()));
-        } else {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_calibration_is_used_by_runs_and_refused_for_another_model() {
     let folder = folder();
@@ -350,4 +334,29 @@ fn the_built_in_models_keep_their_promise_on_real_pairs() {
         let on_a_grid = number(&figures["grid"]["f1"]);
         assert!(on_a_grid <= number(&figures["f1"]) && on_a_grid > f1 - 0.01, "{scorer}: {on_a_grid}");
     }
+}
+
+#[test]
+fn a_precision_changes_scores_a_little() {
+    for (flag, model, scorer) in [("--bi-encoder", BI, "cosine"), ("--cross-encoder", CROSS, "cross_encoder")] {
+        let average_precision = |precision: &str| {
+            let answer = json(&[
+                "evaluate",
+                "--pairs",
+                PAIRS,
+                flag,
+                model,
+                "--precision",
+                precision,
+                "--json",
+                "--bootstrap",
+                "0",
+            ]);
+            number(&answer[scorer]["average_precision"])
+        };
+        let (f32, bf16) = (average_precision("f32"), average_precision("bf16"));
+        assert!((f32 - bf16).abs() < 0.05, "{scorer}: {f32} and {bf16}");
+    }
+    let error = mine_fails(&["evaluate", "--pairs", PAIRS, "--precision", "f8"], 2);
+    assert!(error.contains("f8"), "{error}");
 }

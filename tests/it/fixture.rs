@@ -1,8 +1,16 @@
 //! The fixture with the built-in model: the README's first command, and what it must find.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::support::*;
+
+/// Share of the gold pairs that are clustered together.
+fn found(gold: &HashSet<(i64, i64)>, cluster_of: &HashMap<i64, i64>) -> f64 {
+    let together = |a: &i64, b: &i64| cluster_of.contains_key(a) && cluster_of.get(a) == cluster_of.get(b);
+    let found = gold.iter().filter(|(a, b)| together(a, b)).count() as f64 / gold.len() as f64;
+    println!("{:.1} % of the gold pairs are clustered together", 100.0 * found);
+    found
+}
 
 #[test]
 fn the_readme_command_finds_the_known_duplicates() {
@@ -17,12 +25,17 @@ fn the_readme_command_finds_the_known_duplicates() {
     let gold = read(&repo("fixtures/questions-gold.parquet"));
     let gold: HashSet<(i64, i64)> = i64s(&gold, "id_a").into_iter().zip(i64s(&gold, "id_b")).collect();
     let clusters = read(&output.join("clusters.parquet"));
-    let cluster_of: std::collections::HashMap<i64, i64> =
-        i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
+    let cluster_of: HashMap<i64, i64> = i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
     let together = |a: &i64, b: &i64| cluster_of.contains_key(a) && cluster_of.get(a) == cluster_of.get(b);
-    let found = gold.iter().filter(|(a, b)| together(a, b)).count() as f64 / gold.len() as f64;
-    println!("{:.0} % of the gold pairs are clustered together", 100.0 * found);
-    assert!(found > 0.1, "{found}");
+    // the built-in cross-encoder knows English alone and leaves out what it is not sure of: few, but all of them right
+    let found = found(&gold, &cluster_of);
+    assert!(found > 0.12, "{found}");
+    let clustered: Vec<(&i64, &i64)> = cluster_of.iter().collect();
+    for (at, (a, of_a)) in clustered.iter().enumerate() {
+        for (b, _) in clustered[at + 1..].iter().filter(|(_, of_b)| of_a == of_b) {
+            assert!(gold.contains(&(**a.min(b), **a.max(b))), "{a} and {b} are no duplicates");
+        }
+    }
 
     // copies are certain, whatever the model
     let pairs = read(&output.join("pairs.parquet"));
@@ -34,6 +47,12 @@ fn the_readme_command_finds_the_known_duplicates() {
     let metrics = metrics(&output);
     assert_eq!(metrics["pairs.exact"] + metrics["pairs.normalised"], copies.len() as f64);
     assert_eq!(metrics["candidates.recall_above_floor"], 1.0);
+
+    let alone = ["--input", text(&input), "--output", text(&output), "--cross-encoder", "none", "--force", "--quiet"];
+    mine_ok(&alone);
+    let clusters = read(&output.join("clusters.parquet"));
+    let by_cosine = i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
+    assert!(self::found(&gold, &by_cosine) > 0.15);
 
     // the fixture is hard on purpose: most of its paraphrases lie below the floor measured on Quora, and show above 0.3
     let cosine = ["--cross-encoder", "none", "--min-cosine", "0.3", "--force"];

@@ -122,10 +122,9 @@ fn show_prints_what_a_folder_holds() {
 
 #[test]
 fn the_built_in_models_were_measured_together() {
-    let decision =
-        calibration::read(&CROSS_ENCODER).unwrap().decision(Some(&BI_ENCODER.fingerprint().unwrap())).unwrap();
+    let decision = calibration::read(&CROSS_ENCODER).unwrap().decision(&BI_ENCODER.fingerprint().unwrap()).unwrap();
     assert!(decision.cosine_weight > 1.0, "{decision:?}");
-    let alone = calibration::read(&CROSS_ENCODER).unwrap().decision(Some("another bi-encoder")).unwrap();
+    let alone = calibration::read(&CROSS_ENCODER).unwrap().decision("another bi-encoder").unwrap();
     assert_eq!(alone.cosine_weight, 0.0);
 }
 

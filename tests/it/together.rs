@@ -16,12 +16,6 @@ const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-b
 const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions.parquet");
 const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
 
-fn json(arguments: &[&str]) -> Value {
-    let output = mine(arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 #[test]
 fn calibrating_both_finds_how_they_decide() {
     let work = folder();
@@ -53,10 +47,7 @@ fn calibrating_both_finds_how_they_decide() {
 fn runs_and_explanations_decide_by_both() {
     let work = folder();
     let (cross, out) = (work.path().join("cross"), work.path().join("mined"));
-    std::fs::create_dir(&cross).unwrap();
-    for entry in std::fs::read_dir(CROSS).unwrap().flatten() {
-        std::fs::copy(entry.path(), cross.join(entry.file_name())).unwrap();
-    }
+    copy_model(CROSS, &cross);
     let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
     let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6 };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();

@@ -246,7 +246,7 @@ fn alone(calibration: &Calibration, logits: &[f64]) -> Scored {
 
 /// Probabilities by the cross-encoder beside the bi-encoder of this fingerprint, if they were measured together.
 fn together(calibration: &Calibration, bi_encoder: &str, logits: &[f64], cosines: &[f64]) -> Option<Scored> {
-    let decision = calibration.decision(Some(bi_encoder)).filter(|decision| decision.cosine_weight > 0.0)?;
+    let decision = calibration.beside(bi_encoder)?;
     let pairs = logits.iter().zip(cosines);
     Some(Scored {
         scorer: Scorer::Together,
