@@ -1,10 +1,10 @@
 //! Labels and scores to a map to probabilities, and the threshold to decide at.
 
 use crate::calibration::choose::{Choice, ScoreKind, choose};
+use crate::calibration::expected_f1;
 use crate::calibration::target::{Operating, Target, operating_point};
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::confusion::Confusion;
-use crate::metrics::pairs::best_f1;
 
 const DRAWS: u64 = 1000;
 
@@ -15,7 +15,7 @@ pub struct Labelled<'a> {
     pub labels: &'a [bool],
     /// Pairs that hang together by their questions.
     pub clusters: &'a Clusters,
-    /// What the threshold must reach; without one it has the best F1.
+    /// What the threshold must reach; without one it has the best expected F1.
     pub target: Option<Target>,
     /// Of folds and bootstrap.
     pub seed: u64,
@@ -46,16 +46,17 @@ impl Labelled<'_> {
         }
         let choice = choose(labels, scores, clusters, kind, seed)
             .ok_or_else(|| format!("{} pairs are too few to fit probabilities to", labels.len()))?;
-        let decided: Vec<f64> = match kind {
-            ScoreKind::LogOdds => scores.iter().map(|&score| choice.calibrator.probability(score)).collect(),
-            ScoreKind::Cosine => scores.to_vec(),
+        let probabilities: Vec<f64> = scores.iter().map(|&score| choice.calibrator.probability(score)).collect();
+        let decided = match kind {
+            ScoreKind::LogOdds => &probabilities,
+            ScoreKind::Cosine => scores,
         };
         let operating =
-            target.map(|target| operating_point(target, labels, &decided, clusters, DRAWS, seed)).transpose()?;
-        let best = best_f1(labels, &decided).map_or(0.5, |best| best.threshold);
+            target.map(|target| operating_point(target, labels, decided, clusters, DRAWS, seed)).transpose()?;
+        let best = expected_f1::threshold(decided, &probabilities).ok_or("no pairs")?;
         // a file keeps f32: the next lower one lets no pair of the labelled ones fall below its threshold
         let threshold = rounded_down(operating.map_or(best, |operating| operating.threshold));
-        let confusion = Confusion::at(labels, &decided, f64::from(threshold));
+        let confusion = Confusion::at(labels, decided, f64::from(threshold));
         Ok(Fitted { choice, threshold, operating, confusion })
     }
 }

@@ -9,11 +9,13 @@
 //! | [`platt`] | σ(a z + b) | 2 | any scores; small data |
 //! | [`isotonic`] | steps joined by lines, never falling | as many as the data want | any scores; much data |
 //!
-//! [`choose`] fits all that apply and takes the simplest of those that do best on pairs not fitted on. [`target`] turns a wish for precision or
-//! recall into a threshold; [`decision`] puts a cross-encoder's score and a cosine together. Nothing here knows models or files.
+//! [`choose`] fits all that apply and takes the simplest of those that do best on pairs not fitted on. [`target`] turns a
+//! wish for precision or recall into a threshold, [`expected_f1`] finds one where there is no wish; [`decision`] puts a
+//! cross-encoder's score and a cosine together. Nothing here knows models or files.
 
 pub mod choose;
 pub mod decision;
+pub mod expected_f1;
 pub mod fitted;
 pub mod isotonic;
 pub mod platt;

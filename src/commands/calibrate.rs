@@ -47,7 +47,7 @@ pub struct CalibrateArgs {
     /// then belongs
     #[arg(long, value_name = "DIR")]
     cross_encoder: Option<String>,
-    /// The lowest threshold with this precision, instead of the one with the best F1
+    /// The lowest threshold with this precision, instead of the one with the best expected F1
     #[arg(long, value_name = "SHARE")]
     target_precision: Option<f64>,
     /// The highest threshold with this recall
@@ -246,10 +246,12 @@ fn measured_on(args: &CalibrateArgs, labelled: &Labelled) -> String {
     let goal = match labelled.target {
         Some(Target::Precision(share)) => format!("the lowest with precision {share}"),
         Some(Target::Recall(share)) => format!("the highest with recall {share}"),
-        None => "of the best F1".into(),
+        None => "of the best expected F1".into(),
     };
     let duplicates = labelled.labels.iter().filter(|&&label| label).count();
-    let (file, pairs) = (args.pairs.display(), labelled.labels.len());
+    // its folder says nothing on another machine
+    let file = args.pairs.file_name().unwrap_or(args.pairs.as_os_str()).display();
+    let pairs = labelled.labels.len();
     format!("{file}: {pairs} pairs, {duplicates} of them duplicates; threshold {goal}")
 }
 

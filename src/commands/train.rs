@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::device::Devices;
 use crate::error::{hint, usage};
 use crate::models::calibration::{self, Calibration};
 use crate::models::folder::ModelFolder;
@@ -18,7 +19,7 @@ use crate::training::network::{Kind, Trainee};
 use crate::training::options::{self, RawTrainOptions};
 use crate::training::run_folder::{self, Record, RunFolder};
 use crate::training::schedule::Schedule;
-use crate::training::step::StepConfig;
+use crate::training::step::{MicroBatches, StepConfig};
 use crate::training::trainer::{self, Plan, Trained};
 
 /// Part of a training's fingerprint; raise it when the same options give other weights.
@@ -80,8 +81,11 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         }
         _ => {}
     }
+    let devices = options.device.open(progress)?;
+    options.precision.check(&devices)?;
+    let device = devices.list[0].clone();
+    // may empty the folder: after all that can refuse
     let run = RunFolder::open(&options.run, &fingerprint, force)?;
-    let device = options.device.open(progress)?.list.swap_remove(0);
     let trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
     let Data { dataset, dev } = data::prepare(options, &device, progress)?;
     if let (Some((_, theirs)), Trainee::Bi(student)) = (&dataset.teacher, &trainee) {
@@ -94,7 +98,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
     let dev = DevSet::new(&dev, options.kind, trainee.tokenizer())?;
     let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
-    let step_config = step_config(options, plan.steps());
+    let step_config = step_config(options, plan.steps(), &devices);
     progress.say(&format!(
         "{} pairs, {} steps of {} pairs; {} dev pairs; checkpoints and curves in {}",
         readable(dataset.examples.len()),
@@ -150,7 +154,7 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     Ok(())
 }
 
-fn step_config(options: &TrainOptions, steps: usize) -> StepConfig {
+fn step_config(options: &TrainOptions, steps: usize, devices: &Devices) -> StepConfig {
     StepConfig {
         loss: options.loss.clone(),
         numbers: options.numbers,
@@ -161,6 +165,8 @@ fn step_config(options: &TrainOptions, steps: usize) -> StepConfig {
             decay: options.decay,
         },
         max_norm: options.max_norm,
+        precision: options.precision,
+        micro_batches: MicroBatches::of(devices.kind),
         seed: options.trainer.seed,
     }
 }

@@ -67,6 +67,12 @@ impl BiEncoderModel {
         normalise(self.forward(batch))
     }
 
+    /// The same model with an encoder that computes in another number format.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.encoder = self.encoder.in_precision(precision);
+        self
+    }
+
     /// The same model with another probability in every dropout.
     pub fn with_dropout(mut self, p: f64) -> Self {
         self.encoder = self.encoder.with_dropout(p);
@@ -136,7 +142,7 @@ impl BiEncoder {
 
     /// The same model with an encoder that computes in another number format.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        self.model.encoder = precision.cast(self.model.encoder);
+        self.model = self.model.in_precision(precision);
         self
     }
 }

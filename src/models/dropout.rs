@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
@@ -41,7 +41,8 @@ impl Dropout {
         let shape = x.dims();
         match self.draw(shape.iter().product()) {
             Some(mask) => {
-                let mask = Tensor::from_data(TensorData::new(mask, shape), &x.device());
+                let mask: Tensor<D> = Tensor::from_data(TensorData::new(mask, shape), &x.device());
+                let mask = mask.cast(FloatDType::from(x.dtype()));
                 x * mask
             }
             None => x,

@@ -17,6 +17,7 @@ use crate::models::layer::TransformerLayer;
 use crate::models::mpnet::RelativeBias;
 use crate::models::named_tensors::NamedTensors;
 use crate::models::ops::{self, Sequences};
+use crate::models::precision::Precision;
 use crate::models::token_batch::TokenBatch;
 use crate::models::weights::Weights;
 
@@ -86,6 +87,13 @@ impl Encoder {
         self
     }
 
+    /// The same encoder with layers that compute in another number format. Embeddings stay in f32: what is looked up is widened to it
+    /// anyway, and the gradient of a row is a sum over all tokens of a batch.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.layers = self.layers.into_iter().map(|layer| precision.cast(layer)).collect();
+        self
+    }
+
     /// What `config.json` said.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
@@ -134,7 +142,8 @@ impl Encoder {
     /// What enters the layers.
     fn begin<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
         let embedded = self.norm.forward(self.embedded(batch));
-        let embedded = self.dropout.forward(embedded).cast(self.words.weight.val().dtype());
+        let dtype = self.layers.first().map_or(FloatDType::F32, TransformerLayer::dtype);
+        let embedded = self.dropout.forward(embedded).cast(dtype);
         let relative = self.relative.as_ref().map(|relative| relative.forward(batch.dims()[1]));
         let sequences = Sequences::new(batch, relative, &embedded);
         (embedded, sequences)

@@ -8,7 +8,7 @@ pub mod backward;
 use anyhow::Result;
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 use crate::models::config::EncoderConfig;
 use crate::models::dropout::Dropout;
@@ -84,6 +84,11 @@ impl TransformerLayer {
         for dropout in [&mut self.attention_output.dropout, &mut self.output.dropout].into_iter().flatten() {
             dropout.prob = p;
         }
+    }
+
+    /// What the products are computed in.
+    pub fn dtype(&self) -> FloatDType {
+        self.query.weight.val().dtype().into()
     }
 
     /// `[R, H] → [R, H]`.

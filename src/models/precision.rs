@@ -1,7 +1,7 @@
 //! The number format that an encoder computes in.
 //!
-//! Weights are cast once, when a model is loaded; no global state, so one process can hold models of several
-//! precisions. Whatever the format, sums that need range or digits are taken in f32: LayerNorm, softmax, pooling, the
+//! Weights are cast when a model is loaded, in training for every batch; no global state, so one process can hold models of
+//! several precisions. Whatever the format, sums that need range or digits are taken in f32: LayerNorm, softmax, pooling, the
 //! head of a cross-encoder and the sigmoid behind it. What a format costs in quality is in BENCHMARKS.md.
 
 use burn::module::{Module, ModuleMapper, Param};

@@ -22,6 +22,7 @@ use crate::models::folder_writer::FolderWriter;
 use crate::models::initial;
 use crate::models::named_tensors::NamedTensors;
 use crate::models::pooling::{Mode, Pooling};
+use crate::models::precision::Precision;
 use crate::models::token_batch::TokenBatch;
 use crate::models::weights::Weights;
 
@@ -185,6 +186,12 @@ impl SiameseModel {
     /// Log-probabilities of the classes, `[B, 2]`, of the pairs of `first` and `second`.
     pub fn forward(&self, first: &TokenBatch, second: &TokenBatch) -> Tensor<2> {
         self.head.forward(self.encoder.forward(first), self.encoder.forward(second))
+    }
+
+    /// The same model with an encoder that computes in another number format.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.encoder = self.encoder.in_precision(precision);
+        self
     }
 
     /// The same model with another probability in every dropout.

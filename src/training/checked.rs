@@ -9,6 +9,7 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::losses::mix::{Loss, LossNumbers, Mix};
 use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
+use crate::models::precision::Precision;
 use crate::tables::pairs::PairColumns;
 use crate::training::batches::Grouping;
 use crate::training::evaluation::Metric;
@@ -48,6 +49,7 @@ pub struct TrainOptions {
     pub teacher: Option<PathBuf>,
     pub trainer: TrainerConfig,
     pub device: DeviceChoice,
+    pub precision: Precision,
     pub threads: usize,
     /// Everything that the weights depend on and that is written in no file, as text.
     pub identity: String,
@@ -158,6 +160,7 @@ impl RawTrainOptions {
                 seed,
             },
             device: self.device.unwrap_or(DeviceChoice::Auto),
+            precision: self.number_format()?,
             threads: within("threads", self.threads.unwrap_or(0), 0, 4096)?,
             loss,
             identity: self.identity()?,
@@ -167,8 +170,19 @@ impl RawTrainOptions {
     /// The options without those that change no weight, and without paths, whose contents count instead.
     fn identity(&self) -> Result<String> {
         let paths = Self { from: None, pairs: None, dev: None, output: None, run: None, teacher: None, ..self.clone() };
-        let kept = Self { device: None, threads: None, max_minutes: None, checkpoint_every: None, ..paths };
+        // what is the default is not written, whether it was typed or not
+        let precision = self.precision.filter(|precision| *precision != Precision::F32);
+        let kept = Self { precision, device: None, threads: None, max_minutes: None, checkpoint_every: None, ..paths };
         Ok(toml::to_string(&kept)?)
+    }
+
+    fn number_format(&self) -> Result<Precision> {
+        match self.precision.unwrap_or(Precision::F32) {
+            Precision::F16 => {
+                Err(usage("--precision f16: small gradients are zero in it; --precision bf16 has the range"))
+            }
+            other => Ok(other),
+        }
     }
 
     fn numbers(&self) -> Result<LossNumbers> {

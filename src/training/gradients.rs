@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients as Tape, Tensor};
+use burn::tensor::{FloatDType, Gradients as Tape, Tensor};
 use rayon::prelude::*;
 
 use crate::training::network::TOKEN_TABLE;
@@ -51,7 +51,9 @@ struct Collector<'a> {
 impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let gradient = param.val().grad(self.tape).map_or(Gradient::None, |gradient| {
-            Gradient::Dense(gradient.into_data().try_into_vec().expect("gradients are f32"))
+            Gradient::Dense(
+                gradient.cast(FloatDType::F32).into_data().try_into_vec().expect("gradients are read as f32"),
+            )
         });
         self.gradients.push(gradient);
     }

@@ -10,6 +10,7 @@ use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
 use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
+use crate::models::precision::Precision;
 use crate::models::siamese::{HeadConfig, SiameseClassifier, SiameseModel};
 use crate::models::token_batch::TokenBatch;
 use crate::text::tokenizer::Tokenizer;
@@ -120,6 +121,16 @@ impl Network {
             Self::Bi(model) => Self::Bi(model.with_dropout(p)),
             Self::Cross(model) => Self::Cross(model.with_dropout(p)),
             Self::Siamese(model) => Self::Siamese(model.with_dropout(p)),
+        }
+    }
+
+    /// The network with an encoder that computes in another number format. Off autodiff only: the cast weights are what
+    /// is differentiated, and their gradients are those of the weights.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        match self {
+            Self::Bi(model) => Self::Bi(model.in_precision(precision)),
+            Self::Cross(model) => Self::Cross(model.in_precision(precision)),
+            Self::Siamese(model) => Self::Siamese(model.in_precision(precision)),
         }
     }
 

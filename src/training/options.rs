@@ -10,6 +10,7 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::losses::mix::Mix;
 use crate::losses::multiple_negatives_ranking::Hardness;
+use crate::models::precision::Precision;
 use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::NegativesChoice;
 use crate::training::network::Kind;
@@ -172,6 +173,9 @@ pub struct RawTrainOptions {
     /// Where the model is trained [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
+    /// What the encoder computes in, forward and back; weights and optimiser stay in f32 [default: f32]
+    #[arg(long)]
+    pub precision: Option<Precision>,
     /// Worker threads; the weights do not depend on it [default: one a core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

@@ -3,7 +3,7 @@
 //!
 //! The batch goes through the model in micro-batches of near lengths, several at a time on a CPU: one large product
 //! uses two cores badly, two smaller ones use them well. Micro-batches and the order in which their gradients are added
-//! depend on the batch alone, so the number of threads changes nothing.
+//! depend on the batch and the kind of device alone, so the number of threads changes nothing.
 //!
 //! A batch uses a few hundred of the token table's thirty thousand rows. The model that is differentiated holds those
 //! rows alone: a dense gradient of the table would be half of the memory traffic of a step.
@@ -15,9 +15,11 @@ use anyhow::{Result, bail, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::device;
 use crate::losses::cached_ranking::output_gradient;
 use crate::losses::mix::{LossNumbers, Mix};
 use crate::models::dropout;
+use crate::models::precision::Precision;
 use crate::training::dataset::Batch;
 use crate::training::gradients::{self, Gradient};
 use crate::training::network::{Item, Network};
@@ -25,12 +27,28 @@ use crate::training::optimizer::AdamW;
 use crate::training::pass::Pass;
 use crate::training::schedule::Schedule;
 
-/// Tokens of a micro-batch, padding included: small enough that a batch of 16 pairs keeps two cores busy, large enough
-/// for full speed of the products.
-const MICRO_BATCH_TOKENS: usize = 512;
+/// How a batch is cut into micro-batches.
+#[derive(Debug, Clone, Copy)]
+pub struct MicroBatches {
+    /// Tokens of each, without padding.
+    pub tokens: usize,
+    /// How many at least, if the batch has as many items.
+    pub least: usize,
+}
 
-/// Micro-batches of a batch at least, if it has as many items.
-const LEAST_MICRO_BATCHES: usize = 2;
+impl MicroBatches {
+    /// Small enough that a batch of 16 pairs keeps two cores busy, large enough for full speed of the products.
+    const PROCESSOR: Self = Self { tokens: 512, least: 2 };
+    /// Large products; all micro-batches of a batch are in memory at once, but for cached losses. Not measured on a card yet.
+    const CARD: Self = Self { tokens: 8192, least: 1 };
+
+    pub fn of(kind: device::Kind) -> Self {
+        match kind {
+            device::Kind::Cpu | device::Kind::Tch => Self::PROCESSOR,
+            device::Kind::Gpu => Self::CARD,
+        }
+    }
+}
 
 /// What a step learns with.
 #[derive(Debug, Clone)]
@@ -39,6 +57,9 @@ pub struct StepConfig {
     pub numbers: LossNumbers,
     pub schedule: Schedule,
     pub max_norm: f64,
+    /// What the encoder computes in, forward and back. Weights, their sums of gradients and the optimiser are in f32.
+    pub precision: Precision,
+    pub micro_batches: MicroBatches,
     /// Seed of dropout.
     pub seed: u64,
 }
@@ -97,8 +118,8 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
     }
     let device = network.encoder().device();
     let (rows, items) = used_rows(&batch.items, network.padding());
-    let network = network.clone().with_token_rows(&rows, &device);
-    let (order, micro_batches) = plan(&items);
+    let network = network.clone().with_token_rows(&rows, &device).in_precision(config.precision);
+    let (order, micro_batches) = plan(&items, config.micro_batches);
     let forward = |(number, range): (usize, &Range<usize>)| {
         let items: Vec<&Item> = order[range.clone()].iter().map(|&at| &items[at]).collect();
         dropout::seeded(hash(&[seed, number as u64]), || Pass::forward(&network, &items))
@@ -152,11 +173,11 @@ fn used_rows(items: &[Item], padding: Option<usize>) -> (Vec<u32>, Vec<Item>) {
 }
 
 /// Items from the shortest up, and the ranges of that order which are micro-batches.
-fn plan(items: &[Item]) -> (Vec<usize>, Vec<Range<usize>>) {
+fn plan(items: &[Item], cut: MicroBatches) -> (Vec<usize>, Vec<Range<usize>>) {
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|&item| items[item].tokens());
     let tokens: usize = items.iter().map(|item| item.tokens()).sum();
-    let parts = tokens.div_ceil(MICRO_BATCH_TOKENS).max(LEAST_MICRO_BATCHES).min(items.len());
+    let parts = tokens.div_ceil(cut.tokens).max(cut.least).min(items.len());
     // equal shares of the tokens, so that no core waits long for another
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let (mut start, mut seen) = (0, 0);
@@ -200,13 +221,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn micro_batches_cover_all_items(lengths in prop::collection::vec(3usize..60, 1..200)) {
+        fn micro_batches_cover_all_items(lengths in prop::collection::vec(3usize..60, 1..200), on_card: bool) {
+            let cut = if on_card { MicroBatches::CARD } else { MicroBatches::PROCESSOR };
             let items: Vec<Item> = lengths.iter().map(|&n| Item { ids: vec![7; n], type_ids: vec![], second: vec![] }).collect();
-            let (order, ranges) = plan(&items);
+            let (order, ranges) = plan(&items, cut);
             prop_assert_eq!(inverse(&inverse(&order)), order.clone());
             let covered: Vec<usize> = ranges.iter().flat_map(Clone::clone).collect();
             prop_assert_eq!(covered, (0..items.len()).collect::<Vec<_>>());
-            prop_assert!(ranges.len() >= LEAST_MICRO_BATCHES.min(items.len()));
+            prop_assert!(ranges.len() >= cut.least.min(items.len()));
             prop_assert!(ranges.iter().all(|range| !range.is_empty()));
         }
 

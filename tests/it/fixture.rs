@@ -4,12 +4,19 @@ use std::collections::{HashMap, HashSet};
 
 use crate::support::*;
 
-/// Share of the gold pairs that are clustered together.
-fn found(gold: &HashSet<(i64, i64)>, cluster_of: &HashMap<i64, i64>) -> f64 {
-    let together = |a: &i64, b: &i64| cluster_of.contains_key(a) && cluster_of.get(a) == cluster_of.get(b);
-    let found = gold.iter().filter(|(a, b)| together(a, b)).count() as f64 / gold.len() as f64;
-    println!("{:.1} % of the gold pairs are clustered together", 100.0 * found);
-    found
+/// Share of the gold pairs that are clustered together, and share of the pairs clustered together that are gold.
+fn recall_and_precision(gold: &HashSet<(i64, i64)>, cluster_of: &HashMap<i64, i64>) -> (f64, f64) {
+    let clustered: Vec<(&i64, &i64)> = cluster_of.iter().collect();
+    let mut pairs = 0;
+    let mut right = 0;
+    for (at, (a, of_a)) in clustered.iter().enumerate() {
+        for (b, _) in clustered[at + 1..].iter().filter(|(_, of_b)| of_a == of_b) {
+            pairs += 1;
+            right += usize::from(gold.contains(&(**a.min(b), **a.max(b))));
+        }
+    }
+    println!("{pairs} pairs are clustered together, {right} of the {} that should be", gold.len());
+    (right as f64 / gold.len() as f64, right as f64 / pairs as f64)
 }
 
 #[test]
@@ -27,15 +34,9 @@ fn the_readme_command_finds_the_known_duplicates() {
     let clusters = read(&output.join("clusters.parquet"));
     let cluster_of: HashMap<i64, i64> = i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
     let together = |a: &i64, b: &i64| cluster_of.contains_key(a) && cluster_of.get(a) == cluster_of.get(b);
-    // the built-in cross-encoder knows English alone and leaves out what it is not sure of: few, but all of them right
-    let found = found(&gold, &cluster_of);
-    assert!(found > 0.12, "{found}");
-    let clustered: Vec<(&i64, &i64)> = cluster_of.iter().collect();
-    for (at, (a, of_a)) in clustered.iter().enumerate() {
-        for (b, _) in clustered[at + 1..].iter().filter(|(_, of_b)| of_a == of_b) {
-            assert!(gold.contains(&(**a.min(b), **a.max(b))), "{a} and {b} are no duplicates");
-        }
-    }
+    // 111 questions are one word or two swapped roles away from another: hard on purpose
+    let (recall, precision) = recall_and_precision(&gold, &cluster_of);
+    assert!(recall > 0.14 && precision > 0.35, "{recall} {precision}");
 
     // copies are certain, whatever the model
     let pairs = read(&output.join("pairs.parquet"));
@@ -52,7 +53,8 @@ fn the_readme_command_finds_the_known_duplicates() {
     mine_ok(&alone);
     let clusters = read(&output.join("clusters.parquet"));
     let by_cosine = i64s(&clusters, "id").into_iter().zip(i64s(&clusters, "cluster_id")).collect();
-    assert!(self::found(&gold, &by_cosine) > 0.15);
+    let (recall, precision) = recall_and_precision(&gold, &by_cosine);
+    assert!(recall > 0.15 && precision > 0.35, "{recall} {precision}");
 
     // the fixture is hard on purpose: most of its paraphrases lie below the floor measured on Quora, and show above 0.3
     let cosine = ["--cross-encoder", "none", "--min-cosine", "0.3", "--force"];

@@ -27,3 +27,4 @@ mod together;
 mod tokenizers;
 mod trainable;
 mod training;
+mod training_steps;

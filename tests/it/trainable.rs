@@ -11,6 +11,7 @@ use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::dropout::seeded;
 use dupmine::models::folder::ModelFolder;
+use dupmine::models::precision::Precision;
 use dupmine::models::siamese::{HeadConfig, SiameseClassifier};
 use dupmine::models::token_batch::TokenBatch;
 use dupmine::text::tokenizer::TokenizedPair;
@@ -177,6 +178,40 @@ fn gradients_by_hand_are_those_of_autodiff_with_the_same_dropout() {
             let items: Vec<Item> = tokenized.into_iter().map(item).collect();
             let network = Network::Cross(cross.model).with_dropout(dropout);
             assert_equal_gradients(name, &network, &items.iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn gradients_in_bf16_are_those_of_f32_to_two_digits() {
+    for name in ["tiny-bert", "families/roberta", "families/distilbert", "families/mpnet"] {
+        let cross = CrossEncoder::with_new_head(&open(name), 3, &Device::flex()).unwrap();
+        let tokenized = cross.tokenizer.tokenize_pairs(&[(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[1])]).unwrap();
+        let item = |pair: TokenizedPair| Item { ids: pair.ids, type_ids: pair.type_ids, second: Vec::new() };
+        let items: Vec<Item> = tokenized.into_iter().map(item).collect();
+        let items: Vec<&Item> = items.iter().collect();
+        let network = Network::Cross(cross.model).with_dropout(0.1);
+        for network in [network.clone(), network.with_frozen_tokens()] {
+            let [exact, coarse] = [Precision::F32, Precision::Bf16].map(|precision| {
+                let network = network.clone().in_precision(precision);
+                let pass = seeded(7, || Pass::forward(&network, &items));
+                let ones = pass.outputs().ones_like();
+                pass.backward(&network, ones)
+            });
+            let norm = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let mut differ = false;
+            for ((name_of, exact), coarse) in gradients::names(&network).iter().zip(exact).zip(coarse) {
+                match (exact, coarse) {
+                    (Gradient::None, Gradient::None) => {}
+                    (Gradient::Dense(exact), Gradient::Dense(coarse)) => {
+                        let error: Vec<f32> = exact.iter().zip(&coarse).map(|(a, b)| a - b).collect();
+                        differ |= norm(&error) > 0.0;
+                        assert!(norm(&error) < 0.05 * norm(&exact) + 1e-3, "{name}, {name_of}: {}", norm(&error));
+                    }
+                    (exact, coarse) => panic!("{name}, {name_of}: {exact:?} is not {coarse:?}"),
+                }
+            }
+            assert!(differ, "{name} computes in bf16");
         }
     }
 }

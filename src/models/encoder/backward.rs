@@ -1,7 +1,7 @@
 //! The training path of an encoder on the plain CPU device; `layer/backward.rs` says why there is one.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 
 use super::Encoder;
 use crate::device::is_plain_cpu;
@@ -19,7 +19,8 @@ pub struct EncoderTape {
 impl Encoder {
     /// Whether [`Encoder::record`] and [`Encoder::backward`] know all that this encoder does where it is.
     pub fn has_backward(&self) -> bool {
-        is_plain_cpu(&self.device()) && self.relative.is_none() && !self.layers.is_empty()
+        let layers_are_plain = self.layers.first().is_some_and(|layer| layer.dtype() == FloatDType::F32);
+        is_plain_cpu(&self.device()) && self.relative.is_none() && layers_are_plain
     }
 
     /// Whether any parameter beside the token table is trained.
