@@ -32,8 +32,9 @@ pub struct Candidate {
     pub expected_calibration_error: f64,
 }
 
-/// The chosen calibrator, fitted on all pairs, and what it was chosen from: the chosen method, then the others, best first. How good it is on pairs it has
-/// not seen is what its candidate says; on those it was fitted on any figure flatters.
+/// The chosen calibrator, fitted on all pairs, and what it was chosen from: the chosen method, then the others, best
+/// first. How good it is on pairs it has not seen is what its candidate says; on those it was fitted on any figure
+/// flatters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     pub calibrator: Calibrator,

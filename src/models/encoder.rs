@@ -87,8 +87,8 @@ impl Encoder {
         self
     }
 
-    /// The same encoder with layers that compute in another number format. Embeddings stay in f32: what is looked up is widened to it
-    /// anyway, and the gradient of a row is a sum over all tokens of a batch.
+    /// The same encoder with layers that compute in another number format. Embeddings stay in f32: the gradient of a row is
+    /// a sum over all tokens of a batch.
     pub fn in_precision(mut self, precision: Precision) -> Self {
         self.layers = self.layers.into_iter().map(|layer| precision.cast(layer)).collect();
         self
@@ -115,7 +115,7 @@ impl Encoder {
         let [rows, tokens] = batch.dims();
         let select = |table: &Embedding, values: Vec<i32>| {
             let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(values, [rows * tokens]), &device);
-            table.weight.val().select(0, indices).cast(FloatDType::F32)
+            table.weight.val().select(0, indices)
         };
         let embedded =
             select(&self.words, batch.ids().to_vec()) + select(&self.positions, batch.positions(self.config.padding));

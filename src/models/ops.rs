@@ -148,7 +148,7 @@ pub fn attention(
     let dtype = q.dtype();
     let mut scores: Tensor<4> = q.matmul(k.swap_dims(2, 3)).cast(FloatDType::F32) / (width as f64).sqrt();
     if let Some(bias) = &sequences.bias {
-        scores = scores + bias.clone().narrow(2, 0, queries).cast(FloatDType::F32);
+        scores = scores + bias.clone().narrow(2, 0, queries);
     }
     if let Some(padding) = &sequences.padding {
         scores = scores.mask_fill(padding.clone().expand([batch, heads, queries, tokens]), f32::MIN);

@@ -339,7 +339,7 @@ fn the_built_in_models_keep_their_promise_on_real_pairs() {
 #[test]
 fn a_precision_changes_scores_a_little() {
     for (flag, model, scorer) in [("--bi-encoder", BI, "cosine"), ("--cross-encoder", CROSS, "cross_encoder")] {
-        let average_precision = |precision: &str| {
+        let measured = |precision: &str| {
             let answer = json(&[
                 "evaluate",
                 "--pairs",
@@ -352,10 +352,11 @@ fn a_precision_changes_scores_a_little() {
                 "--bootstrap",
                 "0",
             ]);
-            number(&answer[scorer]["average_precision"])
+            ["average_precision", "f1_threshold"].map(|figure| number(&answer[scorer][figure]))
         };
-        let (f32, bf16) = (average_precision("f32"), average_precision("bf16"));
-        assert!((f32 - bf16).abs() < 0.05, "{scorer}: {f32} and {bf16}");
+        let ([exact, threshold], [coarse, coarse_threshold]) = (measured("f32"), measured("bf16"));
+        assert!((exact - coarse).abs() < 0.05, "{scorer}: {exact} and {coarse}");
+        assert_ne!(threshold, coarse_threshold, "{scorer} computes in bf16");
     }
     let error = mine_fails(&["evaluate", "--pairs", PAIRS, "--precision", "f8"], 2);
     assert!(error.contains("f8"), "{error}");

@@ -182,6 +182,13 @@ fn gradients_by_hand_are_those_of_autodiff_with_the_same_dropout() {
     }
 }
 
+fn values(gradient: &Gradient) -> &[f32] {
+    match gradient {
+        Gradient::Dense(values) => values,
+        Gradient::None | Gradient::Rows { .. } => &[],
+    }
+}
+
 #[test]
 fn gradients_in_bf16_are_those_of_f32_to_two_digits() {
     for name in ["tiny-bert", "families/roberta", "families/distilbert", "families/mpnet"] {
@@ -199,6 +206,7 @@ fn gradients_in_bf16_are_those_of_f32_to_two_digits() {
                 pass.backward(&network, ones)
             });
             let norm = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let largest = exact.iter().map(|gradient| norm(values(gradient))).fold(0.0, f32::max);
             let mut differ = false;
             for ((name_of, exact), coarse) in gradients::names(&network).iter().zip(exact).zip(coarse) {
                 match (exact, coarse) {
@@ -206,7 +214,11 @@ fn gradients_in_bf16_are_those_of_f32_to_two_digits() {
                     (Gradient::Dense(exact), Gradient::Dense(coarse)) => {
                         let error: Vec<f32> = exact.iter().zip(&coarse).map(|(a, b)| a - b).collect();
                         differ |= norm(&error) > 0.0;
-                        assert!(norm(&error) < 0.05 * norm(&exact) + 1e-3, "{name}, {name_of}: {}", norm(&error));
+                        assert!(
+                            norm(&error) < 0.05 * norm(&exact) + 2e-3 * largest,
+                            "{name}, {name_of}: {}",
+                            norm(&error)
+                        );
                     }
                     (exact, coarse) => panic!("{name}, {name_of}: {exact:?} is not {coarse:?}"),
                 }
