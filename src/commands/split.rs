@@ -49,7 +49,8 @@ pub struct SplitArgs {
 pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     let shares = shares(&args.ratios)?;
     let path = |part: &str| args.output.join(format!("{part}.parquet"));
-    if let (Some(taken), false) = (["train", "dev", "test"].map(path).iter().find(|path| path.exists()), args.force) {
+    let written = ["train", "dev", "test", "skipped", "contradictions"].map(path);
+    if let (Some(taken), false) = (written.iter().find(|path| path.exists()), args.force) {
         return Err(hint(format!("{} exists already", taken.display()), "choose another --output, or add --force"));
     }
     let read = pairs::read(&args.input, &args.columns)?;
@@ -66,23 +67,52 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     };
     let parts = split::split(all, &chosen, args.by, shares, args.seed);
     let of = |part: &[u32]| part.iter().map(|&pair| all[pair as usize].clone()).collect::<Vec<_>>();
-    let mut train = of(&parts.train);
+    let (mut train, mut contradictions) = (of(&parts.train), Vec::new());
     if args.augment {
-        let augmented = split::augment(&train);
+        let augmented = split::augment(&train, &[of(&parts.dev), of(&parts.test)].concat());
         report(&augmented, progress);
-        train = augmented.pairs;
+        (train, contradictions) = (augmented.pairs, augmented.contradictions);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     for (part, pairs) in [("train", train), ("dev", of(&parts.dev)), ("test", of(&parts.test))] {
         splits::write_pairs(&path(part), &pairs, &metadata(args, part, shares))?;
         say(&path(part), &pairs, progress);
     }
-    if !read.bad.is_empty() {
-        let list = args.output.join("skipped.parquet");
-        splits::write_bad_rows(&list, &read.bad)?;
-        progress.say(&format!("{} rows without a labelled pair: {}", readable(read.bad.len()), list.display()));
+    warn_of_shares(args, [parts.train.len(), parts.dev.len(), parts.test.len()], shares, progress);
+    let list = |name: &str, count: usize, what: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
+        let list = args.output.join(name);
+        if count > 0 {
+            write(&list)?;
+            progress.say(&format!("{} {what}: {}", readable(count), list.display()));
+        } else if list.exists() {
+            // of the split that --force replaces
+            std::fs::remove_file(&list).with_context(|| format!("cannot remove {}", list.display()))?;
+        }
+        Ok(())
+    };
+    list("skipped.parquet", read.bad.len(), "rows without a labelled pair", &|list| {
+        splits::write_bad_rows(list, &read.bad)
+    })?;
+    list("contradictions.parquet", contradictions.len(), "contradictions", &|list| {
+        splits::write_pairs(list, &contradictions, &metadata(args, "contradictions", shares))
+    })
+}
+
+/// Says which part is far from its share.
+fn warn_of_shares(args: &SplitArgs, parts: [usize; 3], shares: [f64; 3], progress: &Progress) {
+    let all = parts.iter().sum::<usize>().max(1) as f64;
+    for (name, (part, share)) in ["train", "dev", "test"].iter().zip(parts.into_iter().zip(shares)) {
+        let got = part as f64 / all;
+        if args.by == Protocol::Questions && (got - share).abs() > 0.01 && (part as f64 - share * all).abs() > 1.0 {
+            progress.warn(format!(
+                "{}: {name} holds {:.1} % of the pairs, {:.1} % were asked for: pairs that share questions, however \
+                 indirectly, stay together, and too many do; --by pairs cuts through them",
+                args.input.display(),
+                100.0 * got,
+                100.0 * share
+            ));
+        }
     }
-    Ok(())
 }
 
 fn shares(ratios: &[f64]) -> Result<[f64; 3]> {

@@ -82,14 +82,16 @@ fn deal(mut parts: Parts, group: &[u32], shares: [f64; 3]) -> Parts {
     parts
 }
 
-/// Largest first, ties in random order, each to the part that is furthest from its share.
+/// Largest first, ties in random order, each to the part that lacks most pairs of its share: one component larger than
+/// a small part never lands in it while a larger part has room.
 fn by_components(mut groups: Vec<Vec<u32>>, shares: [f64; 3], random: &mut ChaCha8Rng) -> Parts {
     groups.shuffle(random);
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let pairs: usize = groups.iter().map(Vec::len).sum();
     let mut filled: [Vec<u32>; 3] = Default::default();
     for group in groups {
-        let fill = |part: usize| filled[part].len() as f64 / shares[part];
-        let emptiest = (0..3).filter(|&part| shares[part] > 0.0).min_by(|&x, &y| fill(x).total_cmp(&fill(y)));
+        let lacks = |part: usize| pairs as f64 * shares[part] - filled[part].len() as f64;
+        let emptiest = (0..3).filter(|&part| shares[part] > 0.0).max_by(|&x, &y| lacks(x).total_cmp(&lacks(y)));
         filled[emptiest.unwrap_or(0)].extend(group);
     }
     let [train, dev, test] = filled;
@@ -149,8 +151,8 @@ pub struct Augmented {
 }
 
 /// Adds what follows from the labels: a ~ b and b ~ c give a ~ c; a ~ b and b ≁ c give a ≁ c. Implied pairs are marked
-/// as not natural.
-pub fn augment(pairs: &[LabelledPair]) -> Augmented {
+/// as not natural. Pairs of `held_out` are not implied: they measure, and are not to be learnt.
+pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
     let mut texts: Vec<String> = Vec::new();
     let mut known: HashMap<String, u32> = HashMap::new();
     let mut number = |text: &str| {
@@ -159,7 +161,10 @@ pub fn augment(pairs: &[LabelledPair]) -> Augmented {
             texts.len() as u32 - 1
         })
     };
-    let numbered: Vec<(u32, u32)> = pairs.iter().map(|p| (number(&p.question1), number(&p.question2))).collect();
+    let mut numbered = |pairs: &[LabelledPair]| -> Vec<(u32, u32)> {
+        pairs.iter().map(|pair| (number(&pair.question1), number(&pair.question2))).collect()
+    };
+    let (numbered, held_out) = (numbered(pairs), numbered(held_out));
     let mut components = UnionFind::new(texts.len());
     for (pair, &(a, b)) in pairs.iter().zip(&numbered) {
         if pair.is_duplicate {
@@ -172,7 +177,7 @@ pub fn augment(pairs: &[LabelledPair]) -> Augmented {
 
     let mut augmented = Augmented::default();
     let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
-    let mut seen: HashSet<(u32, u32)> = HashSet::new();
+    let mut seen: HashSet<(u32, u32)> = held_out.into_iter().map(|(a, b)| unordered(a, b)).collect();
     let mut apart: Vec<(u32, u32)> = Vec::new();
     for (pair, &(a, b)) in pairs.iter().zip(&numbered) {
         let (one, other) = (component[a as usize], component[b as usize]);
@@ -224,7 +229,7 @@ mod tests {
     fn labels_imply_labels_and_contradictions_are_left_out() {
         // 0 ~ 1 ~ 2, 2 ≁ 3, and 0 ≁ 2 contradicts
         let pairs = [pair(0, 1, true), pair(1, 2, true), pair(2, 3, false), pair(0, 2, false)];
-        let augmented = augment(&pairs);
+        let augmented = augment(&pairs, &[]);
         assert_eq!((augmented.implied_duplicates, augmented.implied_others), (1, 2));
         assert_eq!(augmented.contradictions, [pair(0, 2, false)]);
         let implied: Vec<(String, String, bool)> =
@@ -232,6 +237,20 @@ mod tests {
         let text = |n: u32| format!("question {n}");
         assert_eq!(implied, [(text(0), text(2), true), (text(0), text(3), false), (text(1), text(3), false)]);
         assert!(augmented.pairs[3..].iter().all(|pair| !pair.natural));
+        // what measures is not implied, whichever way round it stands
+        let augmented = augment(&pairs, &[pair(3, 1, false), pair(2, 0, true)]);
+        assert_eq!((augmented.implied_duplicates, augmented.implied_others), (0, 1));
+    }
+
+    #[test]
+    fn a_large_component_goes_where_there_is_room() {
+        // a star of 15 pairs in 100
+        let star = (1..16).map(|other| pair(0, other, true));
+        let pairs: Vec<LabelledPair> = star.chain((0..85).map(|n| pair(100 + 2 * n, 101 + 2 * n, false))).collect();
+        for seed in 0..5 {
+            let parts = split(&pairs, &all(&pairs), Protocol::Questions, [0.8, 0.1, 0.1], seed);
+            assert_eq!((parts.train.len(), parts.dev.len(), parts.test.len()), (80, 10, 10));
+        }
     }
 
     #[test]

@@ -46,6 +46,15 @@ pub struct Table {
     rows: usize,
     /// Line of each row in a text file; empty for Parquet, whose rows count from 0.
     lines: Vec<u64>,
+    /// Lines of a text file that are no row.
+    broken: Vec<BrokenLine>,
+}
+
+/// A line of a text file that is no row of its table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenLine {
+    pub line: u64,
+    pub reason: String,
 }
 
 impl Table {
@@ -70,20 +79,36 @@ impl Table {
         values.is_valid(row).then(|| values.value(row))
     }
 
+    /// Line of a row of a text file, number of a row of a Parquet file.
+    pub fn line(&self, row: usize) -> u64 {
+        self.lines.get(row).copied().unwrap_or(row as u64)
+    }
+
     /// Where a row is, for messages: `row 7` of a Parquet file, `line 9` of a text file.
     pub fn place(&self, row: usize) -> String {
         self.lines.get(row).map_or_else(|| format!("row {row}"), |line| format!("line {line}"))
     }
 }
 
-/// Reads `wanted` columns of one file.
+/// Reads `wanted` columns of one file, of which every line must be a row.
 pub fn read(path: &Path, wanted: &[Wanted]) -> Result<Table> {
-    match Format::of(path) {
+    let (table, broken) = read_rows(path, wanted)?;
+    match broken.first() {
+        None => Ok(table),
+        Some(BrokenLine { line, reason }) => bail!("{}: line {line}: {reason}", path.display()),
+    }
+}
+
+/// Reads `wanted` columns of one file; lines that are no row come beside them.
+pub fn read_rows(path: &Path, wanted: &[Wanted]) -> Result<(Table, Vec<BrokenLine>)> {
+    let mut table = match Format::of(path) {
         Some(Format::Csv) => read_delimited(path, b',', wanted),
         Some(Format::Tsv) => read_delimited(path, b'\t', wanted),
         Some(Format::JsonLines) => read_json(path, wanted),
         Some(Format::Parquet) | None => read_parquet(path, wanted),
-    }
+    }?;
+    let broken = std::mem::take(&mut table.broken);
+    Ok((table, broken))
 }
 
 /// Positions of the wanted columns, an error for a required one that is missing.
@@ -131,7 +156,7 @@ fn read_parquet(path: &Path, wanted: &[Wanted]) -> Result<Table> {
         Ok(if parts.is_empty() { position.map(|_| empty()) } else { Some(concat(&parts)?) })
     };
     let columns = chunks.into_iter().zip(&positions).map(join).collect::<Result<_>>()?;
-    Ok(Table { columns, rows, lines: Vec::new() })
+    Ok(Table { columns, rows, lines: Vec::new(), broken: Vec::new() })
 }
 
 /// A column without rows; no cell of it is ever looked at, so its type does not matter.
@@ -188,16 +213,35 @@ fn parse_number(cell: &str) -> Option<f64> {
 
 fn read_delimited(path: &Path, delimiter: u8, wanted: &[Wanted]) -> Result<Table> {
     let failed = |e: csv::Error| describe_csv_error(path, &e);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_path(path).map_err(failed)?;
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_path(path).map_err(failed)?;
     let header = reader.headers().map_err(failed)?;
     let present: Vec<String> = header.iter().map(|name| name.trim_start_matches('\u{feff}').to_string()).collect();
     let positions = find(path, &present, wanted)?;
     let mut builders: Vec<Builder> = wanted.iter().map(|column| Builder::new(column.kind)).collect();
-    let (mut lines, mut last_record) = (Vec::new(), csv::Position::new());
-    for record in reader.records() {
-        let record = record.map_err(failed)?;
+    let (mut lines, mut broken, mut last_record) = (Vec::new(), Vec::new(), csv::Position::new());
+    let mut records = reader.records();
+    while let Some(record) = records.next() {
+        let record = match record {
+            Err(e) if matches!(e.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                let line = e.position().map_or(0, csv::Position::line);
+                broken.push(BrokenLine { line, reason: "invalid UTF-8".into() });
+                continue;
+            }
+            other => other.map_err(failed)?,
+        };
         if let Some(position) = record.position() {
             last_record = position.clone();
+        }
+        if record.len() != present.len() {
+            let (line, reason) =
+                (last_record.line(), format!("{} fields, expected {} as in the header", record.len(), present.len()));
+            // what a stray quote swallows are good rows
+            let lines = records.reader().position().line().saturating_sub(line);
+            if lines > 1 {
+                bail!("{}: line {line}: {reason}, over {lines} lines: is a quote never closed?", path.display());
+            }
+            broken.push(BrokenLine { line, reason });
+            continue;
         }
         lines.push(last_record.line());
         for (builder, position) in builders.iter_mut().zip(&positions) {
@@ -205,7 +249,7 @@ fn read_delimited(path: &Path, delimiter: u8, wanted: &[Wanted]) -> Result<Table
         }
     }
     check_closed(path, delimiter, &last_record)?;
-    Ok(Table { columns: finish(builders, &positions), rows: lines.len(), lines })
+    Ok(Table { columns: finish(builders, &positions), rows: lines.len(), lines, broken })
 }
 
 fn finish(builders: Vec<Builder>, positions: &[Option<usize>]) -> Vec<Option<ArrayRef>> {
@@ -215,16 +259,18 @@ fn finish(builders: Vec<Builder>, positions: &[Option<usize>]) -> Vec<Option<Arr
 fn read_json(path: &Path, wanted: &[Wanted]) -> Result<Table> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut builders: Vec<Builder> = wanted.iter().map(|column| Builder::new(column.kind)).collect();
-    let (mut present, mut lines) = (Vec::<String>::new(), Vec::new());
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let place = || format!("{}: line {}", path.display(), number + 1);
-        let line = line.with_context(place)?;
-        if line.trim().is_empty() {
+    let (mut present, mut lines, mut broken) = (Vec::<String>::new(), Vec::new(), Vec::new());
+    for (bytes, number) in BufReader::new(file).split(b'\n').zip(1..) {
+        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+        if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let object = match serde_json::from_str(&line).map_err(|e| anyhow!("{}: not JSON: {e}", place()))? {
-            Value::Object(object) => object,
-            _ => bail!("{}: expected a JSON object", place()),
+        let object = match json_row(&bytes, wanted) {
+            Ok(object) => object,
+            Err(reason) => {
+                broken.push(BrokenLine { line: number, reason });
+                continue;
+            }
         };
         for key in object.keys().filter(|key| !present.contains(key)).cloned().collect::<Vec<_>>() {
             present.push(key);
@@ -233,12 +279,27 @@ fn read_json(path: &Path, wanted: &[Wanted]) -> Result<Table> {
             match object.get(column.name) {
                 None | Some(Value::Null) => builder.push(None),
                 Some(Value::String(text)) => builder.push(Some(text)),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => builder.push(Some(&value.to_string())),
-                Some(other) => bail!("{}, key {:?}: found {other}, expected a value", place(), column.name),
+                Some(value) => builder.push(Some(&value.to_string())),
             }
         }
-        lines.push(number as u64 + 1);
+        lines.push(number);
+    }
+    if let (true, Some(BrokenLine { line, reason })) = (present.is_empty(), broken.first()) {
+        bail!("{}: line {line}: {reason}", path.display());
     }
     let positions = find(path, &present, wanted)?;
-    Ok(Table { columns: finish(builders, &positions), rows: lines.len(), lines })
+    Ok(Table { columns: finish(builders, &positions), rows: lines.len(), lines, broken })
+}
+
+/// A line's object, or why it is no row.
+fn json_row(line: &[u8], wanted: &[Wanted]) -> Result<serde_json::Map<String, Value>, String> {
+    let line = std::str::from_utf8(line).map_err(|e| format!("invalid UTF-8: {e}"))?;
+    let Value::Object(object) = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))? else {
+        return Err("expected a JSON object".into());
+    };
+    let values = wanted.iter().filter_map(|column| Some((column.name, object.get(column.name)?)));
+    match values.into_iter().find(|(_, value)| value.is_array() || value.is_object()) {
+        Some((key, value)) => Err(format!("key {key:?}: found {value}, expected a value")),
+        None => Ok(object),
+    }
 }

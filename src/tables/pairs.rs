@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::tables::columns::{self, Kind, Table, Wanted};
+use crate::tables::columns::{self, BrokenLine, Kind, Table, Wanted};
 
 /// Which columns of a pairs file hold what.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -87,24 +87,27 @@ pub fn parse_label(cell: Option<&str>) -> Result<Option<bool>, String> {
 pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
     let required = |name, flag, kind| Wanted { name, kind, flag: Some(flag) };
     let optional = |name, kind| Wanted { name, kind, flag: None };
-    let table = columns::read(
+    let (table, broken) = columns::read_rows(
         file,
         &[
             required(&names.question1_column, "--question1-column", Kind::Text),
             required(&names.question2_column, "--question2-column", Kind::Text),
-            required(&names.label_column, "--label-column", Kind::Number),
+            required(&names.label_column, "--label-column", Kind::Text),
             optional("qid1", Kind::Text),
             optional("qid2", Kind::Text),
             optional("natural", Kind::Number),
         ],
     )?;
-    let (mut pairs, mut bad) = (Vec::new(), Vec::new());
+    let no_row = |BrokenLine { line, reason }| (line, BadRow { place: format!("line {line}"), reason });
+    let (mut pairs, mut bad) = (Vec::new(), broken.into_iter().map(no_row).collect::<Vec<_>>());
     for row in 0..table.rows() {
         match pair(&table, row, names) {
             Ok(pair) => pairs.push(pair),
-            Err(reason) => bad.push(BadRow { place: table.place(row), reason }),
+            Err(reason) => bad.push((table.line(row), BadRow { place: table.place(row), reason })),
         }
     }
+    bad.sort_by_key(|(line, _)| *line);
+    let bad: Vec<BadRow> = bad.into_iter().map(|(_, bad)| bad).collect();
     if pairs.is_empty() {
         let why = bad.first().map_or("it has no rows".to_string(), |bad| format!("{}: {}", bad.place, bad.reason));
         bail!("{}: no labelled pair in it: {why}", file.display());
@@ -118,11 +121,12 @@ fn pair(table: &Table, row: usize, names: &PairColumns) -> Result<LabelledPair, 
         Some(_) => Err(format!("{name:?} is blank")),
         None => Err(format!("{name:?} is null")),
     };
-    let is_duplicate = match table.number(2, row) {
-        Some(0.0) => false,
-        Some(1.0) => true,
-        Some(other) => return Err(format!("{:?} is {other}, expected 0 or 1", names.label_column)),
-        None => return Err(format!("{:?} is no label, expected 0 or 1", names.label_column)),
+    let label = table.text(2, row);
+    let Ok(Some(is_duplicate)) = parse_label(label) else {
+        return Err(match label {
+            Some(other) => format!("{:?} is {other}, expected 0 or 1", names.label_column),
+            None => format!("{:?} is null, expected 0 or 1", names.label_column),
+        });
     };
     Ok(LabelledPair {
         question1: text(0, &names.question1_column)?,

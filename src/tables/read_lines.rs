@@ -85,11 +85,12 @@ fn text_ids(ids: Vec<String>) -> Ids {
 pub(super) fn describe_csv_error(path: &Path, error: &csv::Error) -> anyhow::Error {
     let line = error.position().map_or(String::new(), |p| format!("line {}: ", p.line()));
     let what = match error.kind() {
+        csv::ErrorKind::Io(e) => return anyhow!("cannot read {}: {e}", path.display()),
         csv::ErrorKind::Utf8 { err, .. } => format!("invalid UTF-8 in field {}", err.field() + 1),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("{len} fields, expected {expected_len} as in the header")
         }
-        other => format!("{other:?}"),
+        _ => error.to_string(),
     };
     anyhow!("{}: {line}{what}", path.display())
 }
