@@ -36,6 +36,11 @@ built-in model="../shared/models/all-MiniLM-L6-v2" train="../shared/data/qqp/tra
 versus what="all":
     benches/versus.sh {{what}}
 
+# the published table of fine-tuned models, as far as MiniLM alone can repeat it; an hour
+reference-table:
+    cargo build --release
+    benches/reference_table.sh
+
 # what mine writes, opened in sentence-transformers, which must give the same numbers; sets up .peer on first use
 parity:
     tests/parity/run.sh

@@ -91,6 +91,13 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
             let text = std::fs::read_to_string(&pipeline)
                 .map_err(|e| usage(format!("cannot read pipeline {}: {e}", pipeline.display())))?;
             if train::is_pipeline(&text) {
+                if run.plan || run.options != RawOptions::default() {
+                    return Err(usage(format!(
+                        "{} describes trainings: --plan and the flags of a mining run mean nothing for it; --set \
+                         key=value is laid over every table",
+                        pipeline.display()
+                    )));
+                }
                 let progress = Progress::new(run.quiet, cancelled);
                 return train::run_file(&text, &pipeline, &sets, run.force, &progress);
             }

@@ -13,17 +13,20 @@ use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
 use crate::training::checked::TrainOptions;
 use crate::training::data::{self, Data};
-use crate::training::dataset::Inputs;
+use crate::training::dataset::{Dataset, Inputs};
 use crate::training::evaluation::DevSet;
-use crate::training::network::{Kind, Trainee};
+use crate::training::network::{Kind, Network, Trainee};
 use crate::training::options::{self, RawTrainOptions};
-use crate::training::run_folder::{self, Record, RunFolder};
+use crate::training::run_folder::{self, Record, Replace, RunFolder};
 use crate::training::schedule::Schedule;
 use crate::training::step::{MicroBatches, StepConfig};
 use crate::training::trainer::{self, Plan, Trained};
 
 /// Part of a training's fingerprint; raise it when the same options give other weights.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Fewer dev pairs than this choose a step and a threshold by little more than chance.
+const FEW_DEV_PAIRS: usize = 200;
 
 /// Trains a model on labelled pairs and writes it as a sentence-transformers folder.
 #[derive(Debug, clap::Args)]
@@ -40,7 +43,7 @@ pub struct TrainArgs {
 
 /// One training from flags.
 pub fn run(args: &TrainArgs, progress: &Progress) -> Result<()> {
-    train(&args.options.check()?, args.force, progress)
+    train(&args.options.check()?, args.force, progress).map(|_| ())
 }
 
 /// Whether a pipeline file's text describes trainings.
@@ -50,12 +53,27 @@ pub fn is_pipeline(text: &str) -> bool {
 
 /// The trainings of a pipeline file one after the other; those already done are passed over.
 pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progress: &Progress) -> Result<()> {
+    let checked = |(number, raw): (usize, &RawTrainOptions)| {
+        raw.check().with_context(|| format!("{}: [[train]] table {}", origin.display(), number + 1))
+    };
     let all: Vec<TrainOptions> =
-        options::parse(text, origin, sets)?.iter().map(RawTrainOptions::check).collect::<Result<_>>()?;
-    all.iter().try_for_each(|options| train(options, force, progress))
+        options::parse(text, origin, sets)?.iter().enumerate().map(checked).collect::<Result<_>>()?;
+    for (done, options) in all.iter().enumerate() {
+        let is_whole = train(options, force, progress)?;
+        if !is_whole && done + 1 < all.len() {
+            progress.warn(format!(
+                "the clock ended {}: what comes after it in {} waits until the same command has trained it to its end",
+                options.output.display(),
+                origin.display()
+            ));
+            break;
+        }
+    }
+    Ok(())
 }
 
-fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()> {
+/// Whether it came to its end: the clock may stop it before.
+fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<bool> {
     if options.threads > 0 {
         // a second training of a file finds the pool as the first one left it
         let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
@@ -68,76 +86,55 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
     let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
     let fingerprint = fingerprint(options, &from, progress)?;
     let refreshes = options.from.as_deref().is_some_and(|from| same_folder(from, &options.output));
-    match run_folder::record(&options.output) {
-        Some(done) if done.fingerprint == fingerprint && !refreshes => {
-            progress.say(&format!("{}: trained already with these options and pairs", options.output.display()));
-            return Ok(());
-        }
-        _ if options.output.exists() && !force && !refreshes => {
-            return Err(hint(
-                format!("{} exists already", options.output.display()),
-                "choose another --output, or add --force to replace it",
-            ));
-        }
-        _ => {}
+    if is_done(options, &fingerprint, refreshes, force, progress)? {
+        return Ok(true);
     }
     let devices = options.device.open(progress)?;
     options.precision.check(&devices)?;
     let device = devices.list[0].clone();
-    // may empty the folder: after all that can refuse
-    let run = RunFolder::open(&options.run, &fingerprint, force)?;
+    let replace = match (force, refreshes) {
+        (true, _) => Replace::Anything,
+        (false, true) => Replace::Finished,
+        (false, false) => Replace::Nothing,
+    };
+    let run = RunFolder::open(&options.run, &fingerprint, replace)?;
     let trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
     let Data { dataset, dev } = data::prepare(options, &device, progress)?;
-    if let (Some((_, theirs)), Trainee::Bi(student)) = (&dataset.teacher, &trainee) {
-        let ours = student.dimensions();
-        ensure!(
-            *theirs == ours,
-            "the teacher's vectors have {theirs} dimensions, the student's {ours}: cosine distillation needs the same"
-        );
-    }
+    check_widths(&dataset, &trainee)?;
     let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
     let dev = DevSet::new(&dev, options.kind, trainee.tokenizer())?;
     let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
+    announce(options, &plan, dataset.examples.len(), dev.len(), progress)?;
     let step_config = step_config(options, plan.steps(), &devices);
-    progress.say(&format!(
-        "{} pairs, {} steps of {} pairs; {} dev pairs; checkpoints and curves in {}",
-        readable(dataset.examples.len()),
-        readable(plan.steps()),
-        options.trainer.batch_size * options.trainer.accumulate,
-        readable(dev.len()),
-        run.path.display()
-    ));
-    let network = match options.dropout {
-        Some(p) => trainee.network().with_dropout(p),
-        None => trainee.network(),
-    };
-    let network = if options.freeze_encoder { network.with_frozen_encoder() } else { network };
-    let network = if options.freeze_tokens { network.with_frozen_tokens() } else { network };
+    let network = start_network(options, &trainee);
+    run.begin()?;
     let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
     summarise(options, &trained, progress);
 
     let metric = options.trainer.metric;
-    let before = trained.history.evaluations.first().map(|(_, figures)| *figures).unwrap_or_default();
-    let after = trained.best.1;
-    if refreshes && !force && after.get(metric) <= before.get(metric) {
+    let before = trained.before();
+    let is_better = trained.best.1.get(metric) > before.get(metric);
+    if refreshes && !force && !is_better {
+        if !trained.out_of_time {
+            run.finish()?;
+        }
         return Err(hint(
             format!("no step was better on dev than {} is: it stays as it was", options.output.display()),
-            "more pairs or another loss may help; --force writes the new model all the same",
+            "more pairs or another loss may help; --force writes what the last step made all the same",
         ));
     }
-    let measured_on = format!("{} dev pairs", dev.len());
-    let calibration = dev.calibrate(&trained.network, measured_on, progress)?;
-    let trainee = trainee.with(trained.network);
-    let model = run_folder::model(&options.output)?;
-    let writer = FolderWriter::new(&model)?;
-    trainee.write(&writer)?;
+    let (network, (best_step, after)) = match refreshes && !is_better {
+        true => trained.last,
+        false => (trained.network, trained.best),
+    };
     let record = Record {
         fingerprint,
         from: from.name(),
         loss: options.loss.to_string(),
         pairs: dataset.examples.len(),
         steps: trained.history.steps.len(),
-        best_step: trained.best.0,
+        out_of_time: trained.out_of_time,
+        best_step,
         dev_pairs: dev.len(),
         average_precision: after.average_precision,
         f1: after.f1,
@@ -145,13 +142,114 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<()>
         average_precision_before: before.average_precision,
         f1_before: before.f1,
     };
-    run_folder::write_record(&writer, &record)?;
+    let calibration = dev.calibrate(&network, options.trainer.seed, progress)?;
+    // a refreshed model takes the place of what it came from
+    let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
+    write_model(&options.output, &trainee.with(network), &record, calibration)?;
+    if !record.out_of_time {
+        run.finish()?;
+    }
+    progress.say(&format!("wrote {}", options.output.display()));
+    if had.and_then(|had| had.together).is_some() {
+        progress.warn(format!(
+            "how {} decided beside its bi-encoder held for the old weights; measure both with mine calibrate \
+             --cross-encoder {} --bi-encoder DIR --pairs FILE",
+            from.name(),
+            options.output.display()
+        ));
+    }
+    Ok(!record.out_of_time)
+}
+
+/// Whether --output holds what these options make; refuses where it holds something else.
+fn is_done(
+    options: &TrainOptions,
+    fingerprint: &str,
+    refreshes: bool,
+    force: bool,
+    progress: &Progress,
+) -> Result<bool> {
+    let output = &options.output;
+    match run_folder::record(output).filter(|done| done.fingerprint == fingerprint && !refreshes) {
+        Some(Record { out_of_time: true, .. }) => progress.say("the clock ended this training: it goes on"),
+        Some(_) => {
+            progress.say(&format!("{}: trained already with these options and pairs", output.display()));
+            return Ok(true);
+        }
+        None if output.exists() && !force && !refreshes => {
+            return Err(hint(
+                format!("{} exists already", output.display()),
+                "choose another --output, or add --force to replace it",
+            ));
+        }
+        None => run_folder::check_replaceable(output)?,
+    }
+    Ok(false)
+}
+
+fn check_widths(dataset: &Dataset, trainee: &Trainee) -> Result<()> {
+    if let (Some((_, theirs)), Trainee::Bi(student)) = (&dataset.teacher, trainee) {
+        let ours = student.dimensions();
+        ensure!(
+            *theirs == ours,
+            "the teacher's vectors have {theirs} dimensions, the student's {ours}: cosine distillation needs the same"
+        );
+    }
+    Ok(())
+}
+
+/// Says what is to come, and refuses a training without a step.
+fn announce(options: &TrainOptions, plan: &Plan, pairs: usize, dev_pairs: usize, progress: &Progress) -> Result<()> {
+    ensure!(pairs > 0, "{}: no pair is left to train on: all are marked as added", options.pairs.display());
+    ensure!(
+        plan.steps() > 0,
+        "{}: its {pairs} pairs make no batch: ranking compares duplicates of different questions, and needs two of them",
+        options.pairs.display(),
+    );
+    if dev_pairs < FEW_DEV_PAIRS {
+        progress.warn(format!(
+            "{dev_pairs} dev pairs are few: the best step and the thresholds may be chance; more come with --dev, or \
+             with more --pairs"
+        ));
+    }
+    let left_out = plan.left_out(pairs);
+    if left_out > 0 {
+        progress.say(&format!(
+            "{} pairs are in no batch of the first epoch: too few for one more, or of large clusters, of which a batch \
+             holds one pair",
+            readable(left_out)
+        ));
+    }
+    progress.say(&format!(
+        "{} pairs, {} steps of {} pairs; {} dev pairs; checkpoints and curves in {}",
+        readable(pairs),
+        readable(plan.steps()),
+        options.trainer.batch_size * options.trainer.accumulate,
+        readable(dev_pairs),
+        options.run.display()
+    ));
+    Ok(())
+}
+
+fn start_network(options: &TrainOptions, trainee: &Trainee) -> Network {
+    let network = match options.dropout {
+        Some(p) => trainee.network().with_dropout(p),
+        None => trainee.network(),
+    };
+    let network = if options.freeze_encoder { network.with_frozen_encoder() } else { network };
+    if options.freeze_tokens { network.with_frozen_tokens() } else { network }
+}
+
+/// Makes the model's folder beside `output`, then lets it take that name.
+fn write_model(output: &Path, trainee: &Trainee, record: &Record, calibration: Calibration) -> Result<()> {
+    let model = run_folder::model(output)?;
+    let writer = FolderWriter::new(&model)?;
+    trainee.write(&writer)?;
+    run_folder::write_record(&writer, record)?;
     writer.finish()?;
     let measured = ModelFolder::open(&model)?.fingerprint()?;
     calibration::write(&model.join(calibration::FILE), &Calibration { model: Some(measured), ..calibration })?;
-    run_folder::publish(&model, &options.output)?;
-    progress.say(&format!("wrote {}", options.output.display()));
-    Ok(())
+    run_folder::publish(&model, output)
 }
 
 fn step_config(options: &TrainOptions, steps: usize, devices: &Devices) -> StepConfig {
@@ -172,14 +270,13 @@ fn step_config(options: &TrainOptions, steps: usize, devices: &Devices) -> StepC
 }
 
 fn summarise(options: &TrainOptions, trained: &Trained, progress: &Progress) {
-    let before = trained.history.evaluations.first().map(|(_, figures)| *figures).unwrap_or_default();
-    let (step, after) = trained.best;
-    for (name, of) in [
-        ("average precision", (|f| f.average_precision) as fn(&crate::training::evaluation::Figures) -> f64),
-        ("best F1", |f| f.f1),
-        ("accuracy", |f| f.accuracy),
+    let (before, (step, after)) = (trained.before(), trained.best);
+    for (name, before, after) in [
+        ("average precision", before.average_precision, after.average_precision),
+        ("best F1", before.f1, after.f1),
+        ("accuracy", before.accuracy, after.accuracy),
     ] {
-        progress.say(&format!("dev {name}: {:.4} before, {:.4} after step {step}", of(&before), of(&after)));
+        progress.say(&format!("dev {name}: {before:.4} before, {after:.4} after step {step}"));
     }
     if trained.pairs_per_second > 0.0 {
         progress.say(&format!("{:.1} pairs a second, evaluations included", trained.pairs_per_second));

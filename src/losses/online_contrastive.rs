@@ -6,7 +6,7 @@
 //! kind's nearest or furthest.
 //!
 //! - Outputs: `[2·B, D]` vectors; further columns are not looked at.
-//! - Requirements: labels 0 and 1. A sum, not a mean: the learning rate that suits depends on the batch size. Known to
+//! - Requirements: labels 0 and 1; a teacher's probability counts as the label that it is nearer to. A sum, not a mean: the learning rate that suits depends on the batch size. Known to
 //!   collapse (all cosines in a narrow band) in the reference runs; the trainer warns when it does.
 //! - Source: sentence-transformers `OnlineContrastiveLoss` with `COSINE_DISTANCE`.
 
@@ -33,17 +33,30 @@ fn values(distance: &Tensor<1>) -> Vec<f32> {
 
 /// 1 at the hard duplicates, and 1 at the hard others.
 fn hard_pairs(distances: &[f32], labels: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    let of = |label: f32| {
-        let of_label = distances.iter().zip(labels).filter(move |(_, l)| **l == label).map(|(d, _)| *d);
+    let of = |duplicate: bool| {
+        let of_label = distances.iter().zip(labels).filter(move |(_, l)| (**l > 0.5) == duplicate).map(|(d, _)| *d);
         of_label.collect::<Vec<f32>>()
     };
-    let (others, duplicates) = (of(0.0), of(1.0));
+    let (others, duplicates) = (of(false), of(true));
     let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
     let nearest_other = others.iter().copied().reduce(f32::min).unwrap_or_else(|| mean(&duplicates));
     let furthest_duplicate = duplicates.iter().copied().reduce(f32::max).unwrap_or_else(|| mean(&others));
-    let choose = |label: f32, is_hard: &dyn Fn(f32) -> bool| {
-        let chosen = distances.iter().zip(labels).map(|(&d, &l)| f32::from(l == label && is_hard(d)));
+    let choose = |duplicate: bool, is_hard: &dyn Fn(f32) -> bool| {
+        let chosen = distances.iter().zip(labels).map(|(&d, &l)| f32::from((l > 0.5) == duplicate && is_hard(d)));
         chosen.collect::<Vec<f32>>()
     };
-    (choose(1.0, &|d| d > nearest_other), choose(0.0, &|d| d < furthest_duplicate))
+    (choose(true, &|d| d > nearest_other), choose(false, &|d| d < furthest_duplicate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_teachers_probability_counts_as_the_nearer_label() {
+        let distances = [0.4, 0.1, 0.2, 0.5];
+        let hard = hard_pairs(&distances, &[1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(hard, (vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 0.0, 1.0, 0.0]));
+        assert_eq!(hard, hard_pairs(&distances, &[0.9, 0.6, 0.2, 0.4]));
+    }
 }

@@ -22,7 +22,7 @@ use crate::stages::candidates::Engine;
 pub const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mine.toml");
 
 /// Every option of the mining pipeline, each absent or present.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawOptions {
     /// Questions: a Parquet file, a folder or a glob of them; also .csv, .tsv and .jsonl

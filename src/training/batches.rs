@@ -50,7 +50,7 @@ pub fn of_epoch(
 }
 
 /// Fills batches in order; an example whose cluster is in the batch already waits for the next one. At the end of an
-/// epoch, when only copies of a few clusters wait, batches under half the size rank too little and are left out.
+/// epoch, when few examples are left or those of few clusters, a batch under half the size ranks too little and is left out.
 fn without_duplicates(examples: &[Example], order: &[u32], batch_size: usize) -> Vec<Vec<u32>> {
     let mut waiting: Vec<u32> = Vec::new();
     let mut rest = order.iter().copied();

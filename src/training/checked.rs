@@ -9,6 +9,8 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::losses::mix::{Loss, LossNumbers, Mix};
 use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
+use crate::models;
+use crate::models::folder::ModelFolder;
 use crate::models::precision::Precision;
 use crate::tables::pairs::PairColumns;
 use crate::training::batches::Grouping;
@@ -67,6 +69,14 @@ fn required<T: Clone>(value: &Option<T>, flag: &str, what: &str) -> Result<T> {
     value.clone().ok_or_else(|| usage(format!("--{flag} is missing: {what}")))
 }
 
+fn default_output(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bi => "models/bi-encoder",
+        Kind::Cross => "models/cross-encoder",
+        Kind::Siamese => "models/siamese",
+    }
+}
+
 fn model(name: &Option<String>) -> Option<PathBuf> {
     name.as_deref().filter(|name| *name != "built-in").map(PathBuf::from)
 }
@@ -74,8 +84,10 @@ fn model(name: &Option<String>) -> Option<PathBuf> {
 impl RawTrainOptions {
     /// Checks merged options.
     pub fn check(&self) -> Result<TrainOptions> {
-        let kind = required(&self.kind, "kind", "bi, cross or siamese?")?;
-        let output = required(&self.output, "output", "where does the new model go?")?;
+        let kind = self.kind()?;
+        let written = self.output.clone().unwrap_or_else(|| default_output(kind).into());
+        // by its components: a slash at the end must not put the run's folder inside
+        let output: PathBuf = written.components().collect();
         let default_loss = match kind {
             Kind::Bi => "ranking",
             Kind::Cross => "binary-cross-entropy",
@@ -91,11 +103,19 @@ impl RawTrainOptions {
         }
         let seed = self.seed.unwrap_or(42);
         let column = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.into());
-        let run = || {
+        let beside = || {
             let mut name = output.clone().into_os_string();
             name.push(".run");
             PathBuf::from(name)
         };
+        let run = self.run.clone().unwrap_or_else(beside);
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        if absolute(&run).starts_with(absolute(&output)) {
+            return Err(usage(format!(
+                "--run {}: lies in --output, which is replaced when the model is complete; choose a folder outside it",
+                run.display()
+            )));
+        }
         let ranks = loss.any(Loss::is_ranking);
         let grouping = match (ranks, self.group_lengths.unwrap_or(true)) {
             (true, _) => Grouping::NoDuplicates,
@@ -119,7 +139,7 @@ impl RawTrainOptions {
             },
             natural_only: self.natural_only.unwrap_or(false),
             allow_shared_questions: self.allow_shared_questions.unwrap_or(false),
-            run: self.run.clone().unwrap_or_else(run),
+            run,
             output,
             numbers: self.numbers()?,
             learning_rate: within("learning-rate", self.learning_rate.unwrap_or(2e-5), 0.0, 1.0)?,
@@ -163,16 +183,44 @@ impl RawTrainOptions {
             precision: self.number_format()?,
             threads: within("threads", self.threads.unwrap_or(0), 0, 4096)?,
             loss,
-            identity: self.identity()?,
+            identity: self.identity(kind)?,
+        })
+    }
+
+    /// What is asked for, else what the folder to start from holds.
+    fn kind(&self) -> Result<Kind> {
+        let found = match (self.kind, model(&self.from)) {
+            (Some(kind), _) => return Ok(kind),
+            (None, None) => models::kind::Kind::BiEncoder,
+            (None, Some(folder)) if folder.is_dir() => models::kind::Kind::of(&ModelFolder::open(&folder)?)?,
+            (None, Some(name)) => {
+                let name = name.display();
+                return Err(usage(format!(
+                    "--from {name}: no such folder; of a model on the hub --kind says what it is to be: bi, cross or siamese"
+                )));
+            }
+        };
+        Ok(match found {
+            models::kind::Kind::BiEncoder => Kind::Bi,
+            models::kind::Kind::CrossEncoder => Kind::Cross,
+            models::kind::Kind::Siamese => Kind::Siamese,
         })
     }
 
     /// The options without those that change no weight, and without paths, whose contents count instead.
-    fn identity(&self) -> Result<String> {
+    fn identity(&self, kind: Kind) -> Result<String> {
         let paths = Self { from: None, pairs: None, dev: None, output: None, run: None, teacher: None, ..self.clone() };
         // what is the default is not written, whether it was typed or not
         let precision = self.precision.filter(|precision| *precision != Precision::F32);
-        let kept = Self { precision, device: None, threads: None, max_minutes: None, checkpoint_every: None, ..paths };
+        let kept = Self {
+            kind: Some(kind),
+            precision,
+            device: None,
+            threads: None,
+            max_minutes: None,
+            checkpoint_every: None,
+            ..paths
+        };
         Ok(toml::to_string(&kept)?)
     }
 

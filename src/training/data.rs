@@ -76,6 +76,7 @@ fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair
             if !options.allow_shared_questions {
                 check_leaks(options, &all, &dev)?;
             }
+            check_dev(&format!("{}: its", file.display()), &dev)?;
             Ok((natural(all), dev))
         }
         None => {
@@ -89,9 +90,28 @@ fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair
                 options.pairs.display()
             );
             progress.say(&format!("{} pairs held out to measure on", readable(parts.dev.len())));
-            Ok((natural(of(&parts.train)), of(&parts.dev)))
+            let dev = of(&parts.dev);
+            check_dev(&format!("{}: the held out", options.pairs.display()), &dev)?;
+            Ok((natural(of(&parts.train)), dev))
         }
     }
+}
+
+/// Refuses dev pairs on which nothing can be measured.
+fn check_dev(whose: &str, dev: &[LabelledPair]) -> Result<()> {
+    let natural = dev.iter().filter(|pair| pair.natural);
+    let (duplicates, others): (Vec<_>, Vec<_>) = natural.partition(|pair| pair.is_duplicate);
+    if duplicates.is_empty() || others.is_empty() {
+        return Err(hint(
+            format!(
+                "{whose} natural pairs are {} duplicates and {} others: measuring needs both",
+                duplicates.len(),
+                others.len()
+            ),
+            "name a file of labelled pairs with --dev",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses to train on questions that the dev pairs hold: figures on them would be of what was learnt by heart.

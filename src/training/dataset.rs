@@ -16,7 +16,7 @@ use crate::training::network::{Item, Kind};
 pub struct Example {
     pub question: u32,
     pub other: u32,
-    /// Mined texts that are near the question and no duplicates; the same number for every example that has any.
+    /// Mined texts that are near the question and no duplicates; only duplicates have any.
     pub negatives: Vec<u32>,
     /// 1 for duplicates, 0 for others; a teacher's score where the loss distils it.
     pub target: f32,
@@ -140,12 +140,16 @@ impl<'a> Inputs<'a> {
         Batch { items, targets, examples: examples.len() }
     }
 
-    /// Text numbers column after column: questions, others, first negatives, second negatives, …
+    /// Text numbers column after column: questions, others, first negatives, second negatives, … A pair that is no
+    /// duplicate fills its places with its own second text: ranking looks at the negatives of duplicates alone.
     fn columns<'e>(&self, examples: &'e [&Example]) -> impl Iterator<Item = u32> + 'e {
-        let negatives = examples.iter().map(|example| example.negatives.len()).min().unwrap_or(0);
+        let duplicates = examples.iter().filter(|example| example.target > 0.5);
+        let negatives = duplicates.map(|example| example.negatives.len()).min().unwrap_or(0);
         let questions = examples.iter().map(|example| example.question);
         let others = examples.iter().map(|example| example.other);
-        let mined = (0..negatives).flat_map(move |n| examples.iter().map(move |example| example.negatives[n]));
+        let mined = (0..negatives).flat_map(move |n| {
+            examples.iter().map(move |example| example.negatives.get(n).copied().unwrap_or(example.other))
+        });
         questions.chain(others).chain(mined)
     }
 
@@ -158,5 +162,28 @@ impl<'a> Inputs<'a> {
     fn siamese_item(&self, example: &Example) -> Item {
         let ids = |text: u32| self.texts.ids(text as usize).to_vec();
         Item { ids: ids(example.question), type_ids: Vec::new(), second: ids(example.other) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negatives_of_duplicates_count_beside_pairs_that_have_none() {
+        let example = |question, other, target, negatives: &[u32]| Example {
+            question,
+            other,
+            target,
+            negatives: negatives.to_vec(),
+            ..Example::default()
+        };
+        let examples = [example(0, 1, 1.0, &[6, 7]), example(2, 3, 0.0, &[]), example(4, 5, 1.0, &[8, 9])];
+        let dataset = Dataset::default();
+        let inputs =
+            Inputs { dataset: &dataset, kind: Kind::Bi, texts: TokenizedTexts::default(), pairs: [vec![], vec![]] };
+        let columns = |examples: &[Example]| inputs.columns(&examples.iter().collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert_eq!(columns(&examples), [0, 2, 4, 1, 3, 5, 6, 3, 8, 7, 3, 9]);
+        assert_eq!(columns(&examples[1..2]), [2, 3]);
     }
 }

@@ -6,10 +6,14 @@ use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::choose::ScoreKind;
+use crate::calibration::fitted::{Labelled, rounded_down};
 use crate::calibration::sigmoid;
+use crate::metrics::bootstrap::Clusters;
 use crate::metrics::pairs::Ranking;
 use crate::models::calibration::{Calibration, CosineCalibration};
 use crate::progress::Progress;
+use crate::stages::score_pairs::QuestionPairs;
 use crate::tables::pairs::LabelledPair;
 use crate::text::batch::{self, Cut};
 use crate::text::normalise::normalise;
@@ -86,6 +90,8 @@ pub struct DevSet {
     items: Vec<Item>,
     /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
     pairs: Vec<(u32, u32)>,
+    /// Pairs that hang together by their questions.
+    clusters: Clusters,
 }
 
 impl DevSet {
@@ -98,6 +104,7 @@ impl DevSet {
             .map(|pair| [&pair.question1, &pair.question2].map(|text| normalise(text).into_owned()))
             .collect();
         let labels = natural.iter().map(|pair| pair.is_duplicate).collect();
+        let clusters = QuestionPairs::new(texts.iter().map(|[a, b]| (a.as_str(), b.as_str()))).clusters();
         let (mut items, mut numbered) = (Vec::new(), Vec::new());
         if kind == Kind::Cross {
             let both: Vec<(&str, &str)> = texts.iter().flat_map(|[a, b]| [(&**a, &**b), (&**b, &**a)]).collect();
@@ -124,11 +131,11 @@ impl DevSet {
                 let pair = |first, second| Item { ids: ids(first), type_ids: Vec::new(), second: ids(second) };
                 items.extend(numbered.iter().flat_map(|&(a, b)| [pair(a, b), pair(b, a)]));
                 let pairs = (0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect();
-                return Ok(Self { kind, labels, items, pairs });
+                return Ok(Self { kind, labels, items, pairs, clusters });
             }
             items.extend((0..unique.len()).map(|text| Item::of_text(tokens.ids(text))));
         }
-        Ok(Self { kind, labels, items, pairs: numbered })
+        Ok(Self { kind, labels, items, pairs: numbered, clusters })
     }
 
     /// Pairs measured on.
@@ -142,27 +149,49 @@ impl DevSet {
 
     /// Figures of a network without autodiff. A cross-encoder reads one order alone, as in most published figures.
     pub fn evaluate(&self, network: &Network, progress: &Progress) -> Result<Figures> {
-        Figures::new(&self.labels, &self.scores(network, false, progress)?)
+        let scores = self.scores(network, false, progress)?;
+        Figures::new(&self.labels, &self.shown(&scores))
     }
 
-    /// Thresholds of the finished model, on scores as mining has them: of a cross-encoder the mean logit of both orders.
-    pub fn calibrate(&self, network: &Network, measured_on: String, progress: &Progress) -> Result<Calibration> {
+    /// What runs of the finished model decide by, fitted to scores as mining has them: of a cross-encoder the mean logit
+    /// of both orders. A siamese classifier decides by its own probability.
+    pub fn calibrate(&self, network: &Network, seed: u64, progress: &Progress) -> Result<Calibration> {
         let scores = self.scores(network, true, progress)?;
-        let threshold = Figures::new(&self.labels, &scores)?.threshold as f32;
-        let measured_on = Some(measured_on);
+        let labelled = Labelled { labels: &self.labels, clusters: &self.clusters, target: None, seed };
+        let fitted = match self.kind {
+            Kind::Bi => labelled.fit(&scores, ScoreKind::Cosine).ok(),
+            Kind::Cross => labelled.fit(&scores, ScoreKind::LogOdds).ok(),
+            Kind::Siamese => None,
+        };
+        // a handful of pairs has a best threshold still
+        let (threshold, goal) = match &fitted {
+            Some(fitted) => (fitted.threshold, "best expected F1"),
+            None => (rounded_down(Figures::new(&self.labels, &self.shown(&scores))?.threshold), "labels' best F1"),
+        };
+        let measured_on = Some(format!("{} dev pairs; threshold of the {goal}", self.len()));
         if self.kind != Kind::Bi {
-            return Ok(Calibration { probability_threshold: Some(threshold), measured_on, ..Calibration::default() });
+            let calibrator = fitted.map(|fitted| fitted.choice.calibrator);
+            let probability_threshold = Some(threshold);
+            return Ok(Calibration { probability_threshold, calibrator, measured_on, ..Calibration::default() });
         }
-        let labelled = scores.iter().zip(&self.labels);
-        let mut duplicates: Vec<f64> = labelled.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
+        let both = scores.iter().zip(&self.labels);
+        let mut duplicates: Vec<f64> = both.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
         duplicates.sort_unstable_by(f64::total_cmp);
         let dropped = (duplicates.len() as f64 * (1.0 - KEPT_BY_FLOOR)).floor() as usize;
-        // rounded down, so that the pair that sets the floor is above it
-        let floor = (duplicates[dropped] * 1000.0).floor() / 1000.0;
-        let cosine = Some(CosineCalibration { threshold, floor: (floor as f32).min(threshold) });
+        let floor = rounded_down(duplicates[dropped]).min(threshold);
+        let cosine = Some(CosineCalibration { threshold, floor });
         Ok(Calibration { cosine, measured_on, ..Calibration::default() })
     }
 
+    /// Scores as figures show them: cosines and probabilities.
+    fn shown(&self, scores: &[f64]) -> Vec<f64> {
+        match self.kind {
+            Kind::Bi => scores.to_vec(),
+            Kind::Cross | Kind::Siamese => scores.iter().map(|&score| sigmoid(score)).collect(),
+        }
+    }
+
+    /// Cosines, or the log-odds of duplicates.
     fn scores(&self, network: &Network, both_orders: bool, progress: &Progress) -> Result<Vec<f64>> {
         let reads_pairs = self.kind != Kind::Bi;
         let wanted: Vec<u32> =
@@ -184,10 +213,10 @@ impl DevSet {
         }
         let row = |item: u32| &outputs[item as usize * width..(item as usize + 1) * width];
         let score = |&(a, b): &(u32, u32)| match (self.kind, both_orders) {
-            (Kind::Cross, true) => sigmoid(f64::from(row(a)[0] + row(b)[0]) / 2.0),
-            (Kind::Cross, false) => sigmoid(f64::from(row(a)[0])),
-            // the second class's log-probability; the classifier is used in one order
-            (Kind::Siamese, _) => f64::from(row(a)[1]).exp(),
+            (Kind::Cross, true) => f64::from(row(a)[0] + row(b)[0]) / 2.0,
+            (Kind::Cross, false) => f64::from(row(a)[0]),
+            // of two log-probabilities; the classifier is used in one order
+            (Kind::Siamese, _) => f64::from(row(a)[1]) - f64::from(row(a)[0]),
             (Kind::Bi, _) => cosine(row(a), row(b)),
         };
         Ok(self.pairs.iter().map(score).collect())

@@ -59,50 +59,28 @@ impl ModuleVisitor for Collector<'_> {
     }
 }
 
-/// The sum over micro-batches, added in their order, so that it does not depend on which was done first.
-pub fn sum(parts: Vec<Vec<Gradient>>) -> Vec<Gradient> {
-    let mut parts = parts.into_iter();
-    let mut total = parts.next().unwrap_or_default();
-    let rest: Vec<Vec<Gradient>> = parts.collect();
-    total.par_iter_mut().enumerate().for_each(|(at, total)| {
-        for part in &rest {
-            add(total, &part[at]);
-        }
-    });
-    total
-}
-
-/// `total ← total + part`.
-pub fn accumulate(total: &mut Gradient, part: Gradient) {
-    match total {
-        Gradient::None => *total = part,
-        _ => add(total, &part),
-    }
-}
-
-fn add(total: &mut Gradient, part: &Gradient) {
-    if matches!(total, Gradient::None) {
-        *total = part.clone();
+/// `total ← total + part` for every parameter; an empty `total` holds nothing yet. Callers add in a fixed order, so that the
+/// sum does not depend on which part was done first.
+pub fn accumulate(total: &mut Vec<Gradient>, part: Vec<Gradient>) {
+    if total.is_empty() {
+        *total = part;
         return;
     }
-    for (total, part) in total.values_mut().iter_mut().zip(part.values()) {
-        *total += part;
+    total.par_iter_mut().zip(part).for_each(|(total, part)| add(total, part));
+}
+
+/// `total ← total + part`. Token tables of two batches may have used different rows.
+pub fn add(total: &mut Gradient, part: Gradient) {
+    match (&mut *total, &part) {
+        (Gradient::None, _) => *total = part,
+        (Gradient::Rows { .. }, Gradient::Rows { .. }) => *total = joined(total, &part),
+        _ => total.values_mut().iter_mut().zip(part.values()).for_each(|(total, part)| *total += part),
     }
 }
 
-/// The mean over the batches of one step, whose token tables may have used different rows.
-pub fn mean(batches: Vec<Vec<Gradient>>, count: usize) -> Vec<Gradient> {
-    let mut batches = batches.into_iter();
-    let mut total = batches.next().unwrap_or_default();
-    for batch in batches {
-        total.par_iter_mut().zip(batch).for_each(|(total, part)| match (&*total, &part) {
-            (Gradient::Rows { .. }, Gradient::Rows { .. }) => *total = joined(total, &part),
-            _ => add(total, &part),
-        });
-    }
-    let share = 1.0 / count as f32;
-    total.par_iter_mut().for_each(|gradient| gradient.values_mut().iter_mut().for_each(|g| *g *= share));
-    total
+/// Multiplies every gradient.
+pub fn scale(gradients: &mut [Gradient], factor: f32) {
+    gradients.par_iter_mut().for_each(|gradient| gradient.values_mut().iter_mut().for_each(|g| *g *= factor));
 }
 
 /// The sum of two sparse gradients.
@@ -167,9 +145,9 @@ pub fn norm(gradients: &[Gradient]) -> f64 {
 
 /// torch's `clip_grad_norm_`: scales all by `max_norm / (norm + 1e-6)` where that is below 1.
 pub fn clip(gradients: &mut [Gradient], norm: f64, max_norm: f64) {
-    let scale = (max_norm / (norm + 1e-6)) as f32;
-    if scale < 1.0 {
-        gradients.par_iter_mut().for_each(|gradient| gradient.values_mut().iter_mut().for_each(|g| *g *= scale));
+    let factor = (max_norm / (norm + 1e-6)) as f32;
+    if factor < 1.0 {
+        scale(gradients, factor);
     }
 }
 
@@ -180,7 +158,8 @@ mod tests {
     #[test]
     fn sums_in_order_and_clips_to_the_norm() {
         let part = |x: f32| vec![Gradient::None, Gradient::Dense(vec![x, 0.0]), Gradient::Dense(vec![2.0 * x])];
-        let mut total = sum(vec![part(1.0), part(2.0)]);
+        let mut total = Vec::new();
+        [1.0, 2.0].into_iter().for_each(|x| accumulate(&mut total, part(x)));
         assert_eq!(total[1..], [Gradient::Dense(vec![3.0, 0.0]), Gradient::Dense(vec![6.0])]);
         let before = norm(&total);
         assert!((before - 45.0f64.sqrt()).abs() < 1e-6);
@@ -188,5 +167,15 @@ mod tests {
         assert!((norm(&total) - 1.0).abs() < 1e-5);
         clip(&mut total, 1.0, 5.0);
         assert!((norm(&total) - 1.0).abs() < 1e-5, "a small gradient stays as it is");
+    }
+
+    #[test]
+    fn rows_of_two_batches_are_joined() {
+        let rows = |rows: [u32; 2], values: [f32; 4]| vec![Gradient::Rows { rows: rows.into(), values: values.into() }];
+        let mut total = rows([1, 7], [1.0, 2.0, 3.0, 4.0]);
+        accumulate(&mut total, rows([3, 7], [10.0, 20.0, 30.0, 40.0]));
+        scale(&mut total, 0.5);
+        let values = vec![0.5, 1.0, 5.0, 10.0, 16.5, 22.0];
+        assert_eq!(total, [Gradient::Rows { rows: vec![1, 3, 7], values }]);
     }
 }

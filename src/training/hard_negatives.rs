@@ -121,7 +121,13 @@ pub fn mine(
     }
     let mut mined = Mined::default();
     if let Some(teacher) = cross_encoder {
-        mined.dropped = drop_duplicates(dataset, &duplicates, &mut chosen, teacher, config, progress)?;
+        let probabilities = |asked: &[(usize, u32)]| -> Result<Vec<f64>> {
+            let question = |list: usize| dataset.examples[duplicates[list]].question;
+            let pairs: Vec<(u32, u32)> = asked.iter().map(|&(list, text)| (question(list), text)).collect();
+            let logits = teacher::logits(teacher, dataset, &pairs, progress)?;
+            Ok(logits.into_iter().map(|logit| sigmoid(f64::from(logit))).collect())
+        };
+        mined.dropped = drop_duplicates(&mut chosen, config, probabilities)?;
     }
     for (&at, mut negatives) in duplicates.iter().zip(chosen) {
         negatives.truncate(config.count);
@@ -161,35 +167,59 @@ pub fn as_pairs(dataset: &mut Dataset) -> usize {
     count
 }
 
-/// Asks the cross-encoder about the first candidates of every example, as many as might be needed.
+/// Leaves of every list its first `count` texts that the cross-encoder does not call duplicates, and says how many it
+/// did. It is asked about as many as are missing, then about the next ones in place of those dropped.
 fn drop_duplicates(
-    dataset: &Dataset,
-    duplicates: &[usize],
     chosen: &mut [Vec<u32>],
-    teacher: &CrossEncoder,
     config: &MiningConfig,
-    progress: &Progress,
+    mut probabilities: impl FnMut(&[(usize, u32)]) -> Result<Vec<f64>>,
 ) -> Result<usize> {
-    let mut asked: Vec<(u32, u32)> = Vec::new();
-    for (&at, negatives) in duplicates.iter().zip(chosen.iter_mut()) {
-        negatives.truncate(2 * config.count);
-        asked.extend(negatives.iter().map(|&text| (dataset.examples[at].question, text)));
-    }
-    let mut logits = teacher::logits(teacher, dataset, &asked, progress)?.into_iter();
     let mut dropped = 0;
-    for negatives in chosen {
-        negatives.retain(|_| {
-            let keep = logits.next().is_some_and(|logit| sigmoid(f64::from(logit)) < config.most_probability);
-            dropped += usize::from(!keep);
-            keep
-        });
+    let mut waiting: Vec<std::vec::IntoIter<u32>> =
+        chosen.iter_mut().map(|texts| std::mem::take(texts).into_iter()).collect();
+    loop {
+        let missing = |kept: &Vec<u32>| config.count - kept.len();
+        let lists = chosen.iter().zip(&mut waiting).enumerate();
+        let asked: Vec<(usize, u32)> = lists
+            .flat_map(|(list, (kept, texts))| texts.by_ref().take(missing(kept)).map(move |text| (list, text)))
+            .collect();
+        if asked.is_empty() {
+            return Ok(dropped);
+        }
+        for (&(list, text), probability) in asked.iter().zip(probabilities(&asked)?) {
+            match probability < config.most_probability {
+                true => chosen[list].push(text),
+                false => dropped += 1,
+            }
+        }
     }
-    Ok(dropped)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_candidates_take_the_place_of_dropped_ones() {
+        let config = MiningConfig {
+            count: 2,
+            skip: 0,
+            depth: 10,
+            margin: 0.0,
+            choice: NegativesChoice::Nearest,
+            most_probability: 0.5,
+            seed: 0,
+        };
+        let mut chosen = vec![vec![1, 2, 3, 4, 5, 6], vec![7, 8], vec![3]];
+        let mut asked = 0;
+        // odd texts are duplicates
+        let dropped = drop_duplicates(&mut chosen, &config, |pairs| {
+            asked += pairs.len();
+            Ok(pairs.iter().map(|&(_, text)| f64::from(text % 2)).collect())
+        });
+        assert_eq!((dropped.unwrap(), asked), (4, 7));
+        assert_eq!(chosen, [vec![2, 4], vec![8], vec![]]);
+    }
 
     #[test]
     fn a_negative_becomes_one_pair_however_often_it_was_mined() {

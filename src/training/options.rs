@@ -32,7 +32,7 @@ pub enum Directions {
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawTrainOptions {
-    /// What is trained
+    /// What is trained [default: what the folder --from holds, else a bi-encoder]
     #[arg(long)]
     pub kind: Option<Kind>,
     /// Model to start from: a folder, a hub name, or `built-in` [default: built-in]
@@ -59,7 +59,7 @@ pub struct RawTrainOptions {
     /// Train on questions that are also in --dev, as the protocol by pairs does
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_shared_questions: Option<bool>,
-    /// Folder of the new model
+    /// Folder of the new model [default: models/bi-encoder, models/cross-encoder, models/siamese]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Folder of checkpoints, metrics and curves [default: --output with `.run` behind it]
@@ -200,21 +200,20 @@ pub fn parse(text: &str, origin: &Path, sets: &[String]) -> Result<Vec<RawTrainO
     let Some(toml::Value::Array(tables)) = file.get("train") else {
         return Err(usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display())));
     };
-    let line_of = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
     let mut all = Vec::new();
-    for table in tables {
+    for (number, table) in tables.iter().enumerate() {
         let toml::Value::Table(table) = table else {
             return Err(usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display())));
         };
+        let line = |key: &str| format!("{}: line {}", origin.display(), line_of(text, number, key));
+        check(table, line)?;
         let mut merged = table.clone();
-        check_keys(&merged, |key| format!("{}: line {}", origin.display(), line_of(key)))?;
         for set in sets {
             let (key, value) = parse_set(set)?;
+            check(&toml::Table::from_iter([(key.clone(), value.clone())]), |key| format!("--set {key}"))?;
             merged.insert(key, value);
         }
-        check_keys(&merged, |key| format!("--set {key}"))?;
-        let options = merged.try_into().map_err(|e| usage(format!("{}: {}", at(&e), e.message())))?;
-        all.push(options);
+        all.push(merged.try_into()?);
     }
     Ok(all)
 }
@@ -226,6 +225,27 @@ fn parse_set(argument: &str) -> Result<(String, toml::Value)> {
     let parsed = toml::from_str::<toml::Table>(&format!("value = {}", value.trim()));
     let value = parsed.ok().and_then(|table| table.get("value").cloned());
     Ok((key.trim().into(), value.unwrap_or_else(|| toml::Value::String(argument[key.len() + 1..].trim().into()))))
+}
+
+/// Line of a key in the `number`-th `[[train]]` table, from 1; of the table where the key is written in another way.
+fn line_of(text: &str, number: usize, key: &str) -> usize {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let headers = lines.iter().enumerate().filter(|(_, line)| line.starts_with("[[train]]"));
+    let mut starts = headers.map(|(at, _)| at).skip(number);
+    let (start, end) = (starts.next().unwrap_or(0), starts.next().unwrap_or(lines.len()));
+    let is_key = |line: &&str| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+    start + 1 + lines[start..end].iter().position(is_key).unwrap_or(0)
+}
+
+/// Refuses keys that are not known and values that are none for them.
+fn check(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
+    check_keys(table, &place)?;
+    for (key, value) in table {
+        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+        let parsed: Result<RawTrainOptions, _> = alone.try_into();
+        parsed.map_err(|e| usage(format!("{}: key `{key}`: {}", place(key), e.message())))?;
+    }
+    Ok(())
 }
 
 fn check_keys(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {

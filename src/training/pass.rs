@@ -73,7 +73,7 @@ impl Pass {
             let of_encoder = network.encoder().backward(of_encoder, of_hidden, &batch);
             let dense = |gradient: Option<Vec<f32>>| gradient.map_or(Gradient::None, Gradient::Dense);
             for (total, part) in total.iter_mut().zip(of_encoder.into_iter().map(dense)) {
-                gradients::accumulate(total, part);
+                gradients::add(total, part);
             }
         }
         total

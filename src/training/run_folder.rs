@@ -1,6 +1,7 @@
 //! Where a training keeps its checkpoints, metrics and curves, and how the finished model takes the old one's place.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::hint;
 use crate::models::folder_writer::FolderWriter;
+use crate::tables::write::{self, TEMPORARY_PREFIX, temporary_in};
 use crate::training::checkpoint;
 
 const IDENTITY: &str = "run.json";
@@ -18,12 +20,27 @@ pub const RECORD: &str = "training.json";
 /// A run's folder, locked against a second run.
 pub struct RunFolder {
     pub path: PathBuf,
+    fingerprint: String,
+    /// Whether it holds this very training.
+    is_same: bool,
     _lock: File,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Identity {
     fingerprint: String,
+    /// Whether its model was written, or was not worth it: nothing here is needed any more.
+    #[serde(default)]
+    finished: bool,
+}
+
+/// Which other training's files a new one may remove from its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    Nothing,
+    /// Those of one that is finished.
+    Finished,
+    Anything,
 }
 
 /// What `training.json` says.
@@ -35,6 +52,9 @@ pub struct Record {
     pub loss: String,
     pub pairs: usize,
     pub steps: usize,
+    /// Whether the clock ended it before its last step.
+    #[serde(default)]
+    pub out_of_time: bool,
     pub best_step: u64,
     pub dev_pairs: usize,
     pub average_precision: f64,
@@ -45,8 +65,8 @@ pub struct Record {
 }
 
 impl RunFolder {
-    /// Creates and locks the folder. One that holds another training is refused, or emptied with `force`.
-    pub fn open(path: &Path, fingerprint: &str, force: bool) -> Result<Self> {
+    /// Creates and locks the folder. One that holds another training is refused unless `replace` allows it to go.
+    pub fn open(path: &Path, fingerprint: &str, replace: Replace) -> Result<Self> {
         let failed = || format!("cannot create {}", path.display());
         fs::create_dir_all(path).with_context(failed)?;
         let lock = File::create(path.join("lock")).with_context(failed)?;
@@ -56,27 +76,79 @@ impl RunFolder {
                 "wait for it to end, or choose another --run",
             ));
         }
-        let identity = path.join(IDENTITY);
-        let known: Option<Identity> = match fs::read(&identity) {
-            Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-            Err(_) => None,
-        };
-        match known {
-            Some(known) if known.fingerprint == fingerprint => {}
-            // a run that failed before its first checkpoint holds nothing worth keeping
-            Some(_) if !force && checkpoint::exists(path)? => {
-                return Err(hint(
-                    format!("{} holds a training with other options, pairs or models", path.display()),
-                    "choose another --run, or add --force to begin anew there",
-                ));
-            }
-            _ => {
-                empty(path)?;
-                let bytes = serde_json::to_vec(&Identity { fingerprint: fingerprint.into() })?;
-                fs::write(&identity, bytes).with_context(failed)?;
-            }
+        let known = identity(path);
+        let is_same = known.as_ref().is_some_and(|known| known.fingerprint == fingerprint);
+        // a run that failed before its first checkpoint holds nothing worth keeping
+        if !is_same && !replace.allows(known.as_ref()) && checkpoint::exists(path)? {
+            return Err(hint(
+                format!("{} holds a training with other options, pairs or models", path.display()),
+                "choose another --run, or add --force to begin anew there",
+            ));
         }
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), fingerprint: fingerprint.into(), is_same, _lock: lock })
+    }
+
+    /// Removes what another training left, once nothing can refuse the new one any more.
+    pub fn begin(&self) -> Result<()> {
+        if self.is_same {
+            sweep(&self.path)?;
+        } else {
+            empty(&self.path)?;
+        }
+        self.write_identity(false)
+    }
+
+    /// Notes that nothing here is needed any more.
+    pub fn finish(&self) -> Result<()> {
+        self.write_identity(true)
+    }
+
+    fn write_identity(&self, finished: bool) -> Result<()> {
+        let path = self.path.join(IDENTITY);
+        let failed = || format!("cannot write {}", path.display());
+        let bytes = serde_json::to_vec(&Identity { fingerprint: self.fingerprint.clone(), finished })?;
+        let mut file = temporary_in(&self.path).with_context(failed)?;
+        file.write_all(&bytes).with_context(failed)?;
+        write::publish(file, &path)
+    }
+}
+
+/// Whose training the folder holds, if that can be read.
+fn identity(run: &Path) -> Option<Identity> {
+    serde_json::from_slice(&fs::read(run.join(IDENTITY)).ok()?).ok()
+}
+
+/// Removes the files that a killed training left half-written.
+fn sweep(run: &Path) -> Result<()> {
+    for entry in fs::read_dir(run).with_context(|| format!("cannot read {}", run.display()))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+impl Replace {
+    fn allows(self, known: Option<&Identity>) -> bool {
+        self == Self::Anything || self == Self::Finished && known.is_some_and(|known| known.finished)
+    }
+}
+
+/// Refuses to let a model take the place of a folder that holds something else.
+pub fn check_replaceable(output: &Path) -> Result<()> {
+    let holds = |name: &str| output.join(name).exists();
+    let weights = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+    let is_model = holds(RECORD) || holds("modules.json") || holds("config.json") && weights.into_iter().any(holds);
+    let is_empty = fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_none());
+    match is_model || is_empty || !output.exists() {
+        true => Ok(()),
+        false => Err(hint(
+            format!(
+                "{} is no model's folder: it has no config.json with weights, and is not replaced",
+                output.display()
+            ),
+            "choose another --output",
+        )),
     }
 }
 

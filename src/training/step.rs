@@ -50,6 +50,9 @@ impl MicroBatches {
     }
 }
 
+/// Micro-batches whose gradients are in memory together, each as large as the model: enough for every core of a large machine.
+const GRADIENTS_AT_ONCE: usize = 16;
+
 /// What a step learns with.
 #[derive(Debug, Clone)]
 pub struct StepConfig {
@@ -86,17 +89,16 @@ impl Learner {
     /// else holds are changed in place.
     pub fn step(mut self, batches: &[Batch]) -> Result<(Self, StepFigures)> {
         let done = self.optimizer.updates;
-        let (mut loss, mut parts) = (0.0, Vec::new());
+        let (mut loss, mut gradient) = (0.0, Vec::new());
         for (number, batch) in batches.iter().enumerate() {
             let seed = hash(&[self.config.seed, done, number as u64]);
-            let (value, gradient) = backward(&self.network, batch, &self.config, seed)?;
+            let (value, of_batch) = backward(&self.network, batch, &self.config, seed)?;
             loss += value / batches.len() as f64;
-            parts.push(gradient);
+            gradients::accumulate(&mut gradient, of_batch);
         }
-        let mut gradient = match parts.len() {
-            1 => parts.remove(0),
-            count => gradients::mean(parts, count),
-        };
+        if batches.len() > 1 {
+            gradients::scale(&mut gradient, 1.0 / batches.len() as f32);
+        }
         let norm = gradients::norm(&gradient);
         ensure!(
             loss.is_finite() && norm.is_finite(),
@@ -140,17 +142,21 @@ fn backward(network: &Network, batch: &Batch, config: &StepConfig, seed: u64) ->
     let (gradient, value) =
         output_gradient(&outputs, |outputs| config.loss.loss(outputs, &batch.targets, &config.numbers));
     let gradient = gradient.select(0, indices(&order, &device));
-    let parts: Vec<Vec<Gradient>> = passes
-        .into_par_iter()
-        .zip(micro_batches.par_iter().enumerate())
-        .with_max_len(1)
-        .map(|((kept, _), micro_batch)| {
+    let mut total = Vec::new();
+    let mut passes = passes.into_iter().map(|(kept, _)| kept).zip(micro_batches.iter().enumerate());
+    loop {
+        let some: Vec<_> = passes.by_ref().take(GRADIENTS_AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
+        let back = |(kept, micro_batch): (Option<Pass>, (usize, &Range<usize>))| {
             let range = micro_batch.1;
             let pass = kept.unwrap_or_else(|| forward(micro_batch));
             pass.backward(&network, gradient.clone().narrow(0, range.start, range.len()))
-        })
-        .collect();
-    let mut total = gradients::sum(parts);
+        };
+        let parts: Vec<Vec<Gradient>> = some.into_par_iter().with_max_len(1).map(back).collect();
+        parts.into_iter().for_each(|part| gradients::accumulate(&mut total, part));
+    }
     gradients::of_token_rows(&network, &mut total, rows);
     Ok((f64::from(value), total))
 }

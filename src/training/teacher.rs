@@ -1,6 +1,8 @@
 //! Targets from a larger model instead of, or beside, the labels.
 
-use anyhow::{Result, ensure};
+use std::collections::HashSet;
+
+use anyhow::Result;
 use rayon::prelude::*;
 
 use crate::calibration::sigmoid;
@@ -45,21 +47,21 @@ pub fn add_mined_pairs(
     teacher: &CrossEncoder,
     progress: &Progress,
 ) -> Result<usize> {
-    let known: std::collections::HashSet<(u32, u32)> =
-        dataset.examples.iter().map(|e| (e.question.min(e.other), e.question.max(e.other))).collect();
+    let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
+    // a pair may be among the neighbours of one of its texts alone, or of both
+    let mut known: HashSet<(u32, u32)> = dataset.examples.iter().map(|e| unordered(e.question, e.other)).collect();
     let mut found: Vec<(u32, u32, f32)> = neighbours
         .iter()
-        .enumerate()
-        .flat_map(|(a, near)| near.iter().map(move |near| (a as u32, near.row, near.cosine)))
-        .filter(|&(a, b, _)| a < b && !known.contains(&(a, b)))
-        .filter(|&(a, b, _)| dataset.clusters[a as usize] != dataset.clusters[b as usize])
+        .zip(0..)
+        .flat_map(|(near, a)| near.iter().map(move |near| (unordered(a, near.row), near.cosine)))
+        .filter(|&((a, b), _)| dataset.clusters[a as usize] != dataset.clusters[b as usize])
+        .filter(|&(pair, _)| known.insert(pair))
+        .map(|((a, b), cosine)| (a, b, cosine))
         .collect();
     found.sort_by(|x, y| y.2.total_cmp(&x.2).then((x.0, x.1).cmp(&(y.0, y.1))));
     found.truncate(count);
     let pairs: Vec<(u32, u32)> = found.iter().map(|&(a, b, _)| (a, b)).collect();
     let logits = logits(teacher, dataset, &pairs, progress)?;
-    let negatives = dataset.examples.first().map_or(0, |example| example.negatives.len());
-    ensure!(negatives == 0, "--mined-pairs and --hard-negatives do not go together: train in two runs");
     for (&(question, other), logit) in pairs.iter().zip(logits) {
         let cluster = dataset.clusters[question as usize];
         dataset.examples.push(Example { question, other, target: probability(logit), cluster, ..Example::default() });
@@ -70,6 +72,9 @@ pub fn add_mined_pairs(
 /// Replaces targets by a cross-encoder's scores where the loss distils them: logits for score distillation, margins of
 /// probabilities for MarginMSE.
 pub fn score(dataset: &mut Dataset, loss: &Mix, teacher: &CrossEncoder, progress: &Progress) -> Result<()> {
+    if !loss.any(|loss| matches!(loss, Loss::MarginMse | Loss::ScoreDistillation)) {
+        return Ok(());
+    }
     let pairs: Vec<(u32, u32)> = dataset.examples.iter().map(|example| (example.question, example.other)).collect();
     let of_pairs = logits(teacher, dataset, &pairs, progress)?;
     if loss.any(|loss| loss == Loss::MarginMse) {

@@ -57,6 +57,12 @@ impl Plan {
         Self { steps: config.max_steps.map_or(all, |most| most.min(all)), batches, accumulate: config.accumulate }
     }
 
+    /// Examples that are in no batch of the first epoch.
+    pub fn left_out(&self, examples: usize) -> usize {
+        let first = self.batches.iter().take_while(|(epoch, _)| *epoch == 0);
+        examples - first.map(|(_, batch)| batch.len()).sum::<usize>()
+    }
+
     /// Steps of the whole training.
     pub fn steps(&self) -> usize {
         self.steps
@@ -80,7 +86,18 @@ pub struct Trained {
     pub history: History,
     /// Step and figures of the best evaluation.
     pub best: (u64, Figures),
+    /// The network after the last step, with that step and its figures.
+    pub last: (Network, (u64, Figures)),
+    /// Whether the clock ended it: more steps were planned, and the same command would make them.
+    pub out_of_time: bool,
     pub pairs_per_second: f64,
+}
+
+impl Trained {
+    /// Figures of the model that training began from.
+    pub fn before(&self) -> Figures {
+        self.history.evaluations.first().map(|(_, figures)| *figures).unwrap_or_default()
+    }
 }
 
 /// Trains `start` until the plan, the clock or the dev figures end it. `run` is the folder of checkpoints, metrics and
@@ -110,37 +127,48 @@ pub fn train(
         curves::draw(&run.join("curves.svg"), history)
     };
 
-    if history.evaluations.is_empty() {
-        evaluate(&learner, dev, &mut history, config, run, progress)?;
-    }
-    while history.steps.len() < plan.steps && !is_over(&history, config, started) {
-        let step = history.steps.len();
-        let figures;
-        (learner, figures) = learner.step(&plan.of_step(step, inputs))?;
-        history.steps.push(figures);
-        let done = step + 1;
-        task.note(&format!("step {done} of {}, loss {:.4}", plan.steps, figures.loss));
-        if done.is_multiple_of(config.evaluate_every) || done == plan.steps {
-            evaluate(&learner, dev, &mut history, config, run, progress)?;
+    // Ctrl-C loses no finished step
+    let or_keep = |result: Result<()>, learner: &Learner, history: &History| match result {
+        Err(stopped) if stopped.is::<Interrupted>() && history.steps.len() > resumed => {
+            save(learner, history).and(Err(stopped))
         }
-        if done.is_multiple_of(config.checkpoint_every) {
+        other => other,
+    };
+
+    loop {
+        let done = history.steps.len();
+        let out_of_time = config.max_time.is_some_and(|most| started.elapsed() >= most);
+        let is_over = done == plan.steps || out_of_time || is_out_of_patience(&history, config);
+        let is_due = done == plan.steps || done.is_multiple_of(config.evaluate_every);
+        if is_due && !is_measured(&history) {
+            let measured = evaluate(&learner, dev, &mut history, config, run, progress);
+            or_keep(measured, &learner, &history)?;
+            continue;
+        }
+        if is_over || done > resumed && done.is_multiple_of(config.checkpoint_every) {
             save(&learner, &history)?;
         }
-        if let Err(stopped) = task.advance(plan.examples(step..done)) {
-            if stopped.is::<Interrupted>() {
-                save(&learner, &history)?;
-            }
-            return Err(stopped);
+        if is_over {
+            break;
         }
+        let figures;
+        (learner, figures) = learner.step(&plan.of_step(done, inputs))?;
+        history.steps.push(figures);
+        task.note(&format!("step {} of {}, loss {:.4}", done + 1, plan.steps, figures.loss));
+        or_keep(task.advance(plan.examples(done..done + 1)), &learner, &history)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     let trained = history.steps.len();
-    if history.evaluations.last().is_none_or(|(step, _)| *step < trained as u64) {
+    let out_of_time = trained < plan.steps && !is_out_of_patience(&history, config);
+    if !is_measured(&history) {
+        // where the clock ends it is no place to measure in the training that goes on from the checkpoint
         evaluate(&learner, dev, &mut history, config, run, progress)?;
     }
-    save(&learner, &history)?;
     let best = history.best(config.metric).unwrap_or_default();
+    let last = history.evaluations.last().copied().unwrap_or_default();
     Ok(Trained {
+        last: (learner.network.clone(), last),
+        out_of_time,
         network: checkpoint::load_best(run, best.0, learner.network)?,
         best,
         pairs_per_second: plan.examples(resumed..trained) as f64 / seconds.max(1e-9),
@@ -148,11 +176,12 @@ pub fn train(
     })
 }
 
-fn is_over(history: &History, config: &TrainerConfig, started: Instant) -> bool {
-    let out_of_time = config.max_time.is_some_and(|most| started.elapsed() >= most);
-    let out_of_patience =
-        config.patience.is_some_and(|patience| history.evaluations_since_best(config.metric) >= patience);
-    out_of_time || out_of_patience
+fn is_measured(history: &History) -> bool {
+    history.evaluations.last().is_some_and(|(step, _)| *step == history.steps.len() as u64)
+}
+
+fn is_out_of_patience(history: &History, config: &TrainerConfig) -> bool {
+    config.patience.is_some_and(|patience| history.evaluations_since_best(config.metric) >= patience)
 }
 
 /// Measures on dev, keeps the weights if they are the best so far, and warns when the scores say nothing.

@@ -91,3 +91,16 @@ fn the_readme_names_every_source_file() {
         assert!(readme.contains(name), "README.md does not name {}", path.display());
     }
 }
+
+#[test]
+fn what_is_tracked_stays_under_30_mib() {
+    let listed = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(repo(".")).output();
+    let Some(listed) = listed.ok().filter(|output| output.status.success() && !output.stdout.is_empty()) else {
+        eprintln!("SKIPPED: git lists no files here");
+        return;
+    };
+    let names = String::from_utf8(listed.stdout).unwrap();
+    let size = |name: &str| std::fs::metadata(repo(name)).map_or(0, |file| file.len());
+    let total: u64 = names.split('\0').filter(|name| !name.is_empty()).map(size).sum();
+    assert!(total > 1 << 20 && total < 30 << 20, "{total} bytes are tracked");
+}

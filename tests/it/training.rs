@@ -1,17 +1,22 @@
-//! Training: runs that are killed and go on, and what is refused.
+//! Training: runs that end, stop, are killed and go on, and what they leave.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Float64Type, UInt64Type};
+use serde_json::Value;
 
 use crate::support::*;
 
-const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
-const TINY_CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
-const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
+pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+pub const TINY_CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+pub const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
 
 /// Arguments of a training of some dozens of steps, with dropout.
-fn arguments<'a>(kind: &'a str, from: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub fn arguments<'a>(kind: &'a str, from: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut all = vec!["train", "--kind", kind, "--from", from, "--pairs", PAIRS, "--output", output, "--quiet"];
     all.extend(["--learning-rate", "1e-3", "--batch-size", "6", "--dropout", "0.1"]);
     all.extend(["--evaluate-every", "10", "--checkpoint-every", "5"]);
@@ -19,7 +24,7 @@ fn arguments<'a>(kind: &'a str, from: &'a str, output: &'a str, more: &[&'a str]
     all
 }
 
-fn weights(model: &Path) -> Vec<u8> {
+pub fn weights(model: &Path) -> Vec<u8> {
     std::fs::read(model.join("model.safetensors")).unwrap()
 }
 
@@ -45,8 +50,16 @@ fn a_killed_training_goes_on_to_the_same_weights() {
             if child.try_wait().unwrap().is_some() {
                 break;
             }
-            child.kill().unwrap();
-            child.wait().unwrap();
+            // the first two without warning, the last by Ctrl-C
+            if kills < 2 {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            } else {
+                let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+                assert!(told.success());
+                let code = child.wait().unwrap().code();
+                assert!(matches!(code, Some(130 | 0)), "{code:?}");
+            }
             kills += 1;
         }
         assert!(kills > 0, "the training ended before it could be killed");
@@ -65,7 +78,7 @@ fn a_killed_training_goes_on_to_the_same_weights() {
 }
 
 /// Weights, moments and history after the last step, whichever step was the best.
-fn last_state(run: &Path) -> Vec<u8> {
+pub fn last_state(run: &Path) -> Vec<u8> {
     std::fs::read(run.join(checkpoints(run).last().unwrap())).unwrap()
 }
 
@@ -120,182 +133,134 @@ fn the_number_of_threads_changes_nothing() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_reason() {
-    let work = folder();
-    let output = work.path().join("model");
-    let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
-    let margins = ["--loss", "margin-mse,contrastive", "--hard-negatives", "2", "--teacher", TINY_CROSS];
-    let mined = ["--mined-pairs", "5", "--teacher", TINY_CROSS, "--loss", "ranking"];
-    let cases: [(&[&str], &str); 10] = [
-        (&["--precision", "f16"], "--precision bf16 has the range"),
-        (&mined, "ranking does not look at labels"),
-        (&margins, "margin-mse learns from duplicates alone"),
-        (&["--loss", "rankin"], "the nearest known one is \"ranking\""),
-        (&["--loss", "binary-cross-entropy"], "not a loss for a bi-encoder"),
-        (&["--loss", "cosine-distillation"], "--teacher"),
-        (&["--loss", "margin-mse", "--teacher", TINY_CROSS], "--hard-negatives"),
-        (&["--epochs", "0"], "--epochs is 0"),
-        (&["--freeze-encoder"], "siamese"),
-        (&["--mined-pairs", "5"], "--teacher"),
-    ];
-    for (more, reason) in cases {
-        let error = fails(more, 2);
-        assert!(error.contains(reason), "{more:?}: {error}");
-    }
-    let scores = ["--loss", "score-distillation,binary-cross-entropy", "--teacher", TINY_CROSS];
-    let error = mine_fails(&arguments("cross", TINY_CROSS, text(&output), &scores), 2);
-    assert!(error.contains("a teacher's logit or a label"), "{error}");
-    // dev questions among the training pairs
-    let error = fails(&["--dev", PAIRS], 1);
-    assert!(error.contains("learnt by heart") && error.contains("--allow-shared-questions"), "{error}");
-
-    let one_label = work.path().join("one.csv");
-    std::fs::write(&one_label, "question1,question2,is_duplicate\na,b,0\nc,d,0\ne,f,2\ng,h,0\n").unwrap();
-    let model = text(&output);
-    let train = |loss: &str| {
-        let pairs = text(&one_label);
-        let dev = ["--dev", PAIRS, "--loss", loss];
-        mine_fails(
-            &[&["train", "--kind", "bi", "--from", TINY, "--pairs", pairs, "--output", model], &dev[..]].concat(),
-            1,
-        )
-    };
-    let error = train("ranking");
-    assert!(error.contains("0 duplicates, but ranking learns from duplicates"), "{error}");
-    assert!(error.contains("1 row left out") && error.contains("expected 0 or 1"), "{error}");
-    assert!(train("contrastive").contains("needs both kinds"));
-    let broken = work.path().join("broken");
-    mine_ok(&["models", "export", "--input", TINY, "--output", text(&broken)]);
-    let mut bytes = weights(&broken);
-    let half = bytes.len() / 8 * 4;
-    bytes[half..].fill(0xff);
-    std::fs::write(broken.join("model.safetensors"), bytes).unwrap();
-    let error = mine_fails(&arguments("bi", text(&broken), text(&output), &[]), 1);
-    assert!(error.contains("not numbers"), "{error}");
-    assert!(!output.exists());
-}
-
-#[test]
 fn a_model_is_refreshed_only_by_a_better_one() {
     let work = folder();
     let model = work.path().join("model");
-    mine_ok(&arguments("bi", TINY, text(&model), &["--epochs", "4"]));
+    // measured on what is learnt: what has forgotten it is surely worse
+    let known = ["--loss", "contrastive", "--dev", PAIRS, "--allow-shared-questions", "--epochs"];
+    mine_ok(&arguments("bi", TINY, text(&model), &[&known[..], &["10"]].concat()));
     let before = weights(&model);
-    // a rate at which nothing is learnt
-    let run = work.path().join("refresh.run");
-    let mut refresh = arguments("bi", text(&model), text(&model), &["--run", text(&run)]);
-    let at = refresh.iter().position(|argument| *argument == "1e-3").unwrap();
-    refresh[at] = "1e-12";
-    let error = mine_fails(&refresh, 1);
-    assert!(error.contains("stays as it was") && error.contains("--force"), "{error}");
-    assert!(weights(&model) == before);
-    mine_ok(&[&refresh[..], &["--force"]].concat());
-}
-
-#[test]
-fn negatives_and_teachers_work_end_to_end() {
-    let work = folder();
-    let train = |name: &str, kind: &str, from: &str, more: &[&str]| {
-        let output = work.path().join(name);
-        let stderr = {
-            let all = arguments(kind, from, text(&output), &[&["--epochs", "1"], more].concat());
-            let all: Vec<&str> = all.into_iter().filter(|flag| *flag != "--quiet").collect();
-            mine_ok(&all)
-        };
-        assert!(output.join("model.safetensors").exists());
-        stderr
+    let refreshed = |rate: &str| -> Vec<String> {
+        let refresh = arguments("bi", text(&model), text(&model), &[&known[..], &["1"]].concat());
+        refresh.iter().map(|&argument| if argument == "1e-3" { rate.into() } else { argument.into() }).collect()
     };
-    let said = train("negatives", "bi", TINY, &["--hard-negatives", "2", "--teacher", TINY_CROSS]);
-    assert!(said.contains("hard negatives mined"), "{said}");
-    train("margin", "bi", TINY, &["--loss", "margin-mse", "--hard-negatives", "2", "--teacher", TINY_CROSS]);
-    train("imitate", "bi", TINY, &["--loss", "cosine-distillation", "--teacher", TINY]);
-    let said = train(
-        "augmented",
-        "bi",
-        TINY,
-        &["--loss", "cosine-similarity", "--mined-pairs", "20", "--teacher", TINY_CROSS],
-    );
-    assert!(said.contains("20 mined pairs labelled"), "{said}");
-    train(
-        "distilled",
-        "cross",
-        TINY_CROSS,
-        &["--loss", "score-distillation", "--teacher", TINY_CROSS, "--swap-orders"],
-    );
-    let said = train(
-        "pairs",
-        "cross",
-        TINY_CROSS,
-        &["--hard-negatives", "1", "--negatives-from", TINY, "--negatives-choice", "random"],
-    );
-    assert!(said.contains("added as pairs that are no duplicates"), "{said}");
-    // and pairs of one label alone then have both
-    let duplicates = work.path().join("duplicates.csv");
-    std::fs::write(
-        &duplicates,
-        "question1,question2,is_duplicate\na cat,one cat,1\na dog,one dog,1\na bird,one bird,1\n",
-    )
-    .unwrap();
-    let model = work.path().join("of-duplicates");
-    let files = ["--pairs", text(&duplicates), "--dev", PAIRS, "--output", text(&model)];
-    let few = ["--kind", "cross", "--from", TINY_CROSS, "--max-steps", "1", "--quiet"];
-    let negatives = ["--hard-negatives", "1", "--negatives-from", TINY];
-    mine_ok(&[&["train"], &files[..], &few, &negatives].concat());
-    let said = mine_fails(&[&["train"], &files[..], &few, &["--force"]].concat(), 1);
-    assert!(said.contains("3 duplicates and 0 others"), "{said}");
-    train("mix", "bi", TINY, &["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"]);
-}
-
-#[test]
-fn duplicates_without_enough_negatives_are_left_out_of_margins() {
-    let work = folder();
-    let pairs = work.path().join("few.csv");
-    // one question has three others that are unlike it, the rest two
-    std::fs::write(&pairs, "question1,question2,is_duplicate\na,b,1\nc,d,1\nc,e,1\n").unwrap();
-    let output = work.path().join("model");
-    let train = |count| {
-        let margins = ["--loss", "margin-mse", "--teacher", TINY_CROSS, "--hard-negatives", count, "--max-steps", "1"];
-        let files = ["--pairs", text(&pairs), "--dev", PAIRS, "--output", text(&output), "--quiet"];
-        mine(&[&["train", "--kind", "bi", "--from", TINY], &files[..], &margins].concat())
+    let refresh = |rate: &str, more: &[&str]| -> Vec<String> {
+        [refreshed(rate), more.iter().map(ToString::to_string).collect()].concat()
     };
-    let error = |output: std::process::Output| String::from_utf8(output.stderr).unwrap();
-    let said = error(train("4"));
-    assert!(said.contains("no duplicate has 4 negatives") && !said.contains("panicked"), "{said}");
-    let said = error(train("3"));
-    assert!(said.contains("2 duplicates left out") && output.exists(), "{said}");
+    let typed = |arguments: &[String]| mine_fails(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    // a rate at which nothing is learnt, and one at which all is forgotten: each in the run folder that the last one left
+    for rate in ["1e-12", "0.1"] {
+        let error = typed(&refresh(rate, &[]));
+        assert!(error.contains("stays as it was") && error.contains("--force"), "{error}");
+        assert!(weights(&model) == before);
+    }
+    let forced = refresh("0.1", &["--force"]);
+    mine_ok(&forced.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(weights(&model) != before);
 }
 
 #[test]
-fn a_pipeline_file_trains_what_is_not_trained_yet() {
+fn a_training_needs_no_more_than_pairs() {
+    let work = folder();
+    let train = |more: &[&str]| {
+        let few = ["--max-steps", "1", "--batch-size", "4", "--threads", "1"];
+        let all = [&["train", "--pairs", PAIRS], &few[..], more].concat();
+        let output = command(&all).current_dir(work.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = train(&["--from", TINY_CROSS]);
+    assert!(said.contains("wrote models/cross-encoder") && said.contains("dev pairs are few"), "{said}");
+    let calibration = std::fs::read_to_string(work.path().join("models/cross-encoder/dupmine.json")).unwrap();
+    assert!(calibration.contains("probability_threshold"), "{calibration}");
+    assert!(train(&[]).contains("wrote models/bi-encoder"));
+    // the built-in cross-encoder decides beside its bi-encoder, which does not hold for other weights
+    let said = train(&["--kind", "cross", "--output", "refreshed"]);
+    assert!(said.contains("how built-in") && said.contains("mine calibrate --cross-encoder refreshed"), "{said}");
+}
+
+/// `(step, part, metric)` → value of a training's metrics.
+fn figures(run: &Path) -> BTreeMap<(u64, String, String), f64> {
+    let batch = read(&run.join("metrics.parquet"));
+    let steps = batch.column_by_name("step").unwrap().as_primitive::<UInt64Type>().values().to_vec();
+    let values = batch.column_by_name("value").unwrap().as_primitive::<Float64Type>().values().to_vec();
+    let keys = steps.into_iter().zip(strings(&batch, "part")).zip(strings(&batch, "metric"));
+    keys.map(|((step, part), metric)| (step, part, metric)).zip(values).collect()
+}
+
+#[test]
+fn metrics_hold_every_step_and_every_evaluation() {
     let work = folder();
     let output = work.path().join("model");
-    let file = work.path().join("train.toml");
-    let table = format!("[[train]]\nkind = \"bi\"\nfrom = {TINY:?}\npairs = {PAIRS:?}\noutput = {:?}\n", text(&output));
-    std::fs::write(&file, format!("{table}max-steps = 2\n")).unwrap();
-    mine_ok(&["run", text(&file)]);
-    assert!(mine_ok(&["run", text(&file)]).contains("trained already"));
-    std::fs::write(&file, format!("{table}max-stepz = 2\n")).unwrap();
-    let error = mine_fails(&["run", text(&file)], 2);
-    assert!(error.contains("line 6: unknown key `max-stepz`; the nearest known key is `max-steps`"), "{error}");
+    let more = ["--max-steps", "25", "--epochs", "9", "--metric", "f1", "--warmup-steps", "5"];
+    mine_ok(&arguments("cross", TINY_CROSS, text(&output), &more));
+    let figures = figures(&work.path().join("model.run"));
+    let of = |part: &str, metric: &str| -> Vec<(u64, f64)> {
+        let found = figures.iter().filter(|((_, p, m), _)| p == part && m == metric);
+        found.map(|((step, ..), value)| (*step, *value)).collect()
+    };
+    for metric in ["loss", "learning_rate", "gradient_norm"] {
+        let steps: Vec<u64> = of("train", metric).iter().map(|(step, _)| *step).collect();
+        assert_eq!(steps, (1..=25).collect::<Vec<u64>>(), "{metric}");
+    }
+    let rates = of("train", "learning_rate");
+    assert!((rates[5].1 - 1e-3).abs() < 1e-12, "the rate after five steps of warm-up: {rates:?}");
+    assert!(rates.windows(2).take(5).all(|pair| pair[0].1 < pair[1].1), "{rates:?}");
+    assert!(rates.windows(2).skip(5).all(|pair| pair[0].1 > pair[1].1), "{rates:?}");
+    let f1 = of("dev", "f1");
+    assert_eq!(f1.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 10, 20, 25]);
+    // --metric chooses what is written
+    let best = f1.iter().fold(f1[0], |best, &one| if one.1 > best.1 { one } else { best });
+    let record: Value = serde_json::from_slice(&std::fs::read(output.join("training.json")).unwrap()).unwrap();
+    assert_eq!((record["best_step"].as_u64().unwrap(), record["f1"].as_f64().unwrap()), best);
 }
 
 #[test]
-fn splits_keep_questions_apart_and_say_how_they_were_drawn() {
+fn training_stops_when_dev_gets_no_better() {
     let work = folder();
-    let output = work.path().join("split");
-    let input = work.path().join("pairs.csv");
-    let rows: String = (0..200).map(|n| format!("q{n},q{},{}\n", n + 1000, n % 3 / 2)).collect();
-    std::fs::write(&input, format!("question1,question2,is_duplicate\n{rows},x,1\n")).unwrap();
-    let split = ["split", "--input", text(&input), "--output", text(&output)];
-    let said = mine_ok(&split);
-    assert!(said.contains("1 row left out") && said.contains("train.parquet: 160 pairs"), "{said}");
-    let rows = |part: &str| read(&output.join(format!("{part}.parquet"))).num_rows();
-    assert_eq!((rows("train"), rows("dev"), rows("test"), rows("skipped")), (160, 20, 20, 1));
-    assert!(mine_fails(&split, 1).contains("exists already"));
-    let bytes = std::fs::read(output.join("dev.parquet")).unwrap();
-    mine_ok(&[&split[..], &["--force"]].concat());
-    assert!(bytes == std::fs::read(output.join("dev.parquet")).unwrap());
-    assert!(mine_fails(&[&split[..], &["--force", "--ratios", "1,2"]].concat(), 2).contains("--ratios"));
+    let output = work.path().join("model");
+    let all = arguments("bi", TINY, text(&output), &["--epochs", "100", "--patience", "2"]);
+    let typed: Vec<&str> = all.iter().map(|&argument| if argument == "1e-3" { "1e-12" } else { argument }).collect();
+    mine_ok(&typed);
+    let record: Value = serde_json::from_slice(&std::fs::read(output.join("training.json")).unwrap()).unwrap();
+    assert_eq!((record["steps"].as_u64(), record["best_step"].as_u64()), (Some(20), Some(0)));
+}
+
+#[test]
+fn a_training_that_the_clock_ended_goes_on() {
+    let work = folder();
+    let of = |name: &str| work.path().join(name);
+    let (alone, timed) = (of("alone"), of("timed"));
+    let more = ["--epochs", "60", "--patience", "40"];
+    mine_ok(&arguments("bi", TINY, text(&alone), &more));
+    let all = arguments("bi", TINY, text(&timed), &more);
+    let all: Vec<&str> = all.into_iter().filter(|flag| *flag != "--quiet").collect();
+    // some twenty milliseconds each: the clock ends them between two evaluations
+    for session in 0..4 {
+        let said = mine_ok(&[&all[..], &["--max-minutes", "0.0004"]].concat());
+        assert!(timed.join("model.safetensors").exists());
+        assert_eq!(said.contains("it goes on"), session > 0, "{said}");
+    }
+    std::fs::write(of("timed.run").join(".mine-tmp-x"), "half").unwrap();
+    assert!(mine_ok(&all).contains("it goes on"));
+    assert!(
+        last_state(&of("alone.run")) == last_state(&of("timed.run")),
+        "evaluations of the sessions are no part of it"
+    );
+    assert!(!of("timed.run").join(".mine-tmp-x").exists(), "what a killed training left is swept away");
+    assert!(mine_ok(&all).contains("trained already"));
+}
+
+#[test]
+fn scores_that_say_nothing_are_warned_of() {
+    let work = folder();
+    let output = work.path().join("model");
+    // a rate at which all questions come to one point
+    let all = arguments("bi", TINY, text(&output), &["--epochs", "1"]);
+    let said =
+        mine_ok(&all.iter().map(|&argument| if argument == "1e-3" { "0.1" } else { argument }).collect::<Vec<_>>());
+    assert!(said.contains("collapse: 90 % of the dev scores lie within"), "{said}");
 }
 
 #[test]

@@ -145,3 +145,32 @@ fn a_step_changes_every_weight_but_a_frozen_token_table() {
     let frozen = changed(trainee.network().with_frozen_tokens(), &inputs);
     assert_eq!(all.into_iter().filter(|name| !name.ends_with("words.weight")).collect::<Vec<_>>(), frozen);
 }
+
+#[test]
+fn two_batches_of_a_step_are_one_of_twice_the_size() {
+    let trainee =
+        Trainee::load(Kind::Cross, &ModelFolder::open(Path::new(TINY_CROSS)).unwrap(), 1, &Device::flex()).unwrap();
+    let dataset = Dataset::new(&labelled_pairs());
+    let inputs = Inputs::new(&dataset, Kind::Cross, trainee.tokenizer(), false).unwrap();
+    let stepped = |batches: &[&[u32]]| {
+        let config = StepConfig {
+            loss: "binary-cross-entropy".parse().unwrap(),
+            numbers: LossNumbers::default(),
+            schedule: Schedule { peak: 1e-3, warmup_steps: 0, total_steps: 10, decay: Decay::Linear },
+            max_norm: 1.0,
+            precision: Precision::F32,
+            micro_batches: MicroBatches::of(DeviceKind::Cpu),
+            seed: 1,
+        };
+        let network = trainee.network().with_dropout(0.0);
+        let learner = Learner { network, optimizer: AdamW::new(AdamWConfig::default()), config };
+        let batches: Vec<_> = batches.iter().map(|numbers| inputs.batch(numbers, 0)).collect();
+        let (learner, figures) = learner.step(&batches).unwrap();
+        assert_eq!(learner.optimizer.updates, 1);
+        figures
+    };
+    let (whole, halves) = (stepped(&[&[0, 1, 2, 3, 4, 5]]), stepped(&[&[0, 1, 2], &[3, 4, 5]]));
+    assert!((whole.loss - halves.loss).abs() < 1e-6, "{whole:?} {halves:?}");
+    assert!((whole.norm - halves.norm).abs() < 1e-5 * whole.norm, "{whole:?} {halves:?}");
+    assert!((whole.norm - stepped(&[&[0, 1, 2]]).norm).abs() > 1e-3 * whole.norm, "one half alone is another gradient");
+}

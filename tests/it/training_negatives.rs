@@ -1,0 +1,79 @@
+//! Training: mined negatives, teachers and mixes of losses.
+
+use crate::support::*;
+use crate::training::{PAIRS, TINY, TINY_CROSS, arguments};
+
+#[test]
+fn negatives_and_teachers_work_end_to_end() {
+    let work = folder();
+    let train = |name: &str, kind: &str, from: &str, more: &[&str]| {
+        let output = work.path().join(name);
+        let stderr = {
+            let all = arguments(kind, from, text(&output), &[&["--epochs", "1"], more].concat());
+            let all: Vec<&str> = all.into_iter().filter(|flag| *flag != "--quiet").collect();
+            mine_ok(&all)
+        };
+        assert!(output.join("model.safetensors").exists());
+        stderr
+    };
+    let said = train("negatives", "bi", TINY, &["--hard-negatives", "2", "--teacher", TINY_CROSS]);
+    assert!(said.contains("hard negatives mined"), "{said}");
+    train("margin", "bi", TINY, &["--loss", "margin-mse", "--hard-negatives", "2", "--teacher", TINY_CROSS]);
+    train("imitate", "bi", TINY, &["--loss", "cosine-distillation", "--teacher", TINY]);
+    let said = train(
+        "augmented",
+        "bi",
+        TINY,
+        &["--loss", "cosine-similarity", "--mined-pairs", "20", "--teacher", TINY_CROSS],
+    );
+    assert!(said.contains("20 mined pairs labelled"), "{said}");
+    train(
+        "distilled",
+        "cross",
+        TINY_CROSS,
+        &["--loss", "score-distillation", "--teacher", TINY_CROSS, "--swap-orders"],
+    );
+    let said = train(
+        "pairs",
+        "cross",
+        TINY_CROSS,
+        &["--hard-negatives", "1", "--negatives-from", TINY, "--negatives-choice", "random"],
+    );
+    assert!(said.contains("added as pairs that are no duplicates"), "{said}");
+    // and pairs of one label alone then have both
+    let duplicates = work.path().join("duplicates.csv");
+    std::fs::write(
+        &duplicates,
+        "question1,question2,is_duplicate\na cat,one cat,1\na dog,one dog,1\na bird,one bird,1\n",
+    )
+    .unwrap();
+    let model = work.path().join("of-duplicates");
+    let files = ["--pairs", text(&duplicates), "--dev", PAIRS, "--output", text(&model)];
+    let few = ["--kind", "cross", "--from", TINY_CROSS, "--max-steps", "1", "--quiet"];
+    let negatives = ["--hard-negatives", "1", "--negatives-from", TINY];
+    mine_ok(&[&["train"], &files[..], &few, &negatives].concat());
+    let said = mine_fails(&[&["train"], &files[..], &few, &["--force"]].concat(), 1);
+    assert!(said.contains("3 duplicates and 0 others"), "{said}");
+    let mix = ["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"];
+    train("mix", "bi", TINY, &mix);
+    train("mix-of-negatives", "bi", TINY, &[&mix[..], &["--hard-negatives", "2"]].concat());
+}
+
+#[test]
+fn duplicates_without_enough_negatives_are_left_out_of_margins() {
+    let work = folder();
+    let pairs = work.path().join("few.csv");
+    // one question has three others that are unlike it, the rest two
+    std::fs::write(&pairs, "question1,question2,is_duplicate\na,b,1\nc,d,1\nc,e,1\n").unwrap();
+    let output = work.path().join("model");
+    let train = |count| {
+        let margins = ["--loss", "margin-mse", "--teacher", TINY_CROSS, "--hard-negatives", count, "--max-steps", "1"];
+        let files = ["--pairs", text(&pairs), "--dev", PAIRS, "--output", text(&output), "--quiet"];
+        mine(&[&["train", "--kind", "bi", "--from", TINY], &files[..], &margins].concat())
+    };
+    let error = |output: std::process::Output| String::from_utf8(output.stderr).unwrap();
+    let said = error(train("4"));
+    assert!(said.contains("no duplicate has 4 negatives") && !said.contains("panicked"), "{said}");
+    let said = error(train("3"));
+    assert!(said.contains("2 duplicates left out") && output.exists(), "{said}");
+}
