@@ -14,7 +14,7 @@ cd "$WORK"
 $mine run "$recipe" --set from="$model" --set pairs=split/train.parquet --set dev=split/dev.parquet \
     --set warmup-steps=100 --set evaluate-every=200 --set allow-shared-questions=true
 $mine evaluate --compare "$model" cosine-similarity online-contrastive ranking cross-encoder \
-    --valid split/dev.parquet --test split/test.parquet --output table.csv
+    --valid split/dev.parquet --test split/test.parquet --grid 0.01 --output table.csv
 for siamese in siamese-frozen siamese; do
     echo "$siamese: $(grep -E '"(accuracy|f1)"' $siamese/training.json | tr -d '\n')"
 done

@@ -143,7 +143,7 @@ fn output(args: &CalibrateArgs, folder: &ModelFolder) -> Result<PathBuf> {
             "the built-in model is part of the binary: its calibration cannot be replaced",
             format!(
                 "mine models export --input {} --output DIR makes a folder of it; or name a file with --output",
-                folder.name()
+                if args.cross_encoder.is_some() { built_in::CROSS_ENCODER_NAME } else { "built-in" }
             ),
         )),
         (None, folder) => Ok(folder.path(calibration::FILE)),

@@ -146,7 +146,8 @@ fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<boo
     // a refreshed model takes the place of what it came from
     let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
     write_model(&options.output, &trainee.with(network), &record, calibration)?;
-    if !record.out_of_time {
+    // in its own place the next training begins from what was written
+    if refreshes || !record.out_of_time {
         run.finish()?;
     }
     progress.say(&format!("wrote {}", options.output.display()));

@@ -128,7 +128,7 @@ pub fn write_pairs(path: &Path, ids: &Ids, rows: &[PairRow]) -> Result<()> {
                 "probability",
                 optional_f32s(rows.iter().map(|r| r.probability)),
                 "probability",
-                "sigmoid of the mean logit; without a cross-encoder the cosine, at least 0; 1 for copies; null when \
+                "calibrated probability of the mean logit, with the cosine where both models were measured together; without a cross-encoder the cosine, at least 0; 1 for copies; null when \
                  the rerank budget ended before this pair",
             )
             .nullable(),

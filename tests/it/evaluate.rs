@@ -361,3 +361,15 @@ fn a_precision_changes_scores_a_little() {
     let error = mine_fails(&["evaluate", "--pairs", PAIRS, "--precision", "f8"], 2);
     assert!(error.contains("f8"), "{error}");
 }
+
+#[test]
+fn a_built_in_model_is_exported_before_it_is_calibrated_as_its_hint_says() {
+    let work = folder();
+    let copy = work.path().join("ce");
+    for (flag, name) in [("--bi-encoder", "built-in"), ("--cross-encoder", "built-in-cross-encoder")] {
+        let error = mine_fails(&["calibrate", "--pairs", PAIRS, flag, "built-in"], 1);
+        assert!(error.contains(&format!("hint: mine models export --input {name} --output DIR")), "{error}");
+    }
+    mine_ok(&["models", "export", "--input", "built-in-cross-encoder", "--output", text(&copy)]);
+    mine_ok(&["calibrate", "--pairs", PAIRS, "--bi-encoder", "built-in", "--cross-encoder", text(&copy), "--quiet"]);
+}

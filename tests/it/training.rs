@@ -106,6 +106,9 @@ fn a_trained_folder_is_complete_and_python_could_open_it() {
         assert!(refused.contains("exists already") && refused.contains("--force"), "{refused}");
         mine_ok(&arguments(kind, from, text(&output), &["--seed", "7", "--force", "--max-steps", "2"]));
     }
+    let siamese = work.path().join("siamese");
+    let error = mine_fails(&["evaluate", "--compare", text(&siamese), "--valid", PAIRS, "--test", PAIRS], 1);
+    assert!(error.contains("a siamese classifier"), "{error}");
     let mined = work.path().join("mined");
     let questions = repo("fixtures/questions.parquet");
     let (bi, cross) = (work.path().join("bi"), work.path().join("cross"));
@@ -157,6 +160,12 @@ fn a_model_is_refreshed_only_by_a_better_one() {
     let forced = refresh("0.1", &["--force"]);
     mine_ok(&forced.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(weights(&model) != before);
+    // the clock ends a refresh that is written: the next one begins from it
+    let timed = refresh("1e-3", &["--force", "--max-minutes", "0"]);
+    mine_ok(&timed.iter().map(String::as_str).collect::<Vec<_>>());
+    let next = refresh("1e-3", &[]);
+    let said = String::from_utf8(mine(&next.iter().map(String::as_str).collect::<Vec<_>>()).stderr).unwrap();
+    assert!(!said.contains("holds a training with other options"), "{said}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
 use crate::metrics::pairs::Ranking;
 use crate::models::folder::ModelFolder;
+use crate::models::kind::Kind;
 use crate::models::{built_in, hub};
 use crate::progress::Progress;
 use crate::tables::comparison::{ComparisonRow, check_format, write};
@@ -64,9 +65,12 @@ fn compare(
     progress: &Progress,
 ) -> Result<Compared> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
-    let is_cross_encoder = is_cross_encoder(&folder)?;
+    let kind = Kind::of(&folder)?;
+    if kind == Kind::Siamese {
+        bail!("{}: a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
+    }
     let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
-        let scored = if is_cross_encoder {
+        let scored = if kind == Kind::CrossEncoder {
             pairs::score_cross_encoder(args, name, &labelled.questions, progress)?
         } else {
             let cosine = pairs::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
@@ -93,7 +97,7 @@ fn compare(
     };
     let row = ComparisonRow {
         model: folder.name(),
-        kind: if is_cross_encoder { "cross-encoder" } else { "bi-encoder" },
+        kind: kind.name(),
         loss: loss(&folder)?,
         valid_f1,
         threshold,
@@ -103,13 +107,6 @@ fn compare(
         test_average_precision: average_precision,
     };
     Ok(Compared { row, scores: test_scores })
-}
-
-/// A classification head makes a cross-encoder; a bi-encoder lists its modules.
-fn is_cross_encoder(folder: &ModelFolder) -> Result<bool> {
-    let config: serde_json::Value = folder.require_json("config.json")?;
-    let architecture = config.pointer("/architectures/0").and_then(|name| name.as_str()).unwrap_or_default();
-    Ok(architecture.ends_with("ForSequenceClassification"))
 }
 
 /// The loss that `mine train` noted in the folder.
