@@ -59,6 +59,31 @@ pub fn split(pairs: &[LabelledPair], chosen: &[u32], protocol: Protocol, shares:
     by_components(groups, shares, &mut random).sorted()
 }
 
+/// About `share` of the pairs to measure on (dev), the rest to train on, by questions. A hash of their texts decides, so
+/// that labels which come later move no pair from one part to the other unless they tie both together: a refreshed
+/// model is measured on what it has not seen.
+pub fn hold_out(pairs: &[LabelledPair], share: f64, seed: u64) -> Parts {
+    let mut parts = Parts::default();
+    for group in components(pairs, &all(pairs)) {
+        let texts = group.iter().flat_map(|&pair| [&pairs[pair as usize].question1, &pairs[pair as usize].question2]);
+        // one text speaks for all: with more, large groups would nearly always be held out
+        let lowest =
+            texts.map(|text| hash(&[&seed.to_le_bytes(), normalise(text).as_bytes()])).min().unwrap_or_default();
+        let drawn = hash(&[b"held out", &lowest.to_le_bytes()]) as f64 / u64::MAX as f64;
+        if drawn < share { parts.dev.extend(group) } else { parts.train.extend(group) }
+    }
+    parts.sorted()
+}
+
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]))
+}
+
 fn all(pairs: &[LabelledPair]) -> Vec<u32> {
     (0..pairs.len() as u32).collect()
 }
@@ -263,7 +288,29 @@ mod tests {
         assert_eq!(components(&pairs, &all(&pairs)), [vec![0, 1], vec![2]]);
     }
 
+    #[test]
+    fn about_a_tenth_is_held_out() {
+        let pairs: Vec<LabelledPair> = (0..3000).map(|n| pair(2 * n, 2 * n + 1, n % 3 == 0)).collect();
+        for seed in 0..4 {
+            let held = hold_out(&pairs, 0.1, seed).dev.len();
+            assert!((240..360).contains(&held), "{held} of 3,000");
+        }
+        // whether a group is large or small
+        let chains: Vec<LabelledPair> = (0..3000).filter(|n| n % 10 < 9).map(|n| pair(n, n + 1, true)).collect();
+        let held = hold_out(&chains, 0.1, 0).dev.len();
+        assert!((140..420).contains(&held), "{held} of 2,700");
+    }
+
     proptest! {
+        #[test]
+        fn later_labels_move_no_pair(old in prop::collection::vec((0u32..100, 0u32..100), 1..80), new in prop::collection::vec((200u32..300, 200u32..300), 1..80)) {
+            let of = |links: &[(u32, u32)]| -> Vec<LabelledPair> { links.iter().map(|&(a, b)| pair(a, b, true)).collect() };
+            let before = hold_out(&of(&old), 0.3, 1);
+            let after = hold_out(&of(&[old.clone(), new].concat()), 0.3, 1);
+            let of_old = |part: &[u32]| -> Vec<u32> { part.iter().copied().filter(|&p| (p as usize) < old.len()).collect() };
+            prop_assert_eq!(before, Parts { train: of_old(&after.train), dev: of_old(&after.dev), test: vec![] });
+        }
+
         #[test]
         fn no_question_crosses(links in prop::collection::vec((0u32..200, 0u32..200, any::<bool>()), 1..150), seed in 0u64..5) {
             let pairs: Vec<LabelledPair> = links.iter().map(|&(a, b, label)| pair(a, b, label)).collect();

@@ -12,7 +12,7 @@ use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
-use crate::stages::split::{self, Protocol};
+use crate::stages::split;
 use crate::tables::pairs::{self, LabelledPair};
 use crate::text::normalise::normalise;
 use crate::training::checked::TrainOptions;
@@ -80,13 +80,11 @@ fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair
             Ok((natural(all), dev))
         }
         None => {
-            let every: Vec<u32> = (0..all.len() as u32).collect();
-            let shares = [1.0 - DEV_SHARE, DEV_SHARE, 0.0];
-            let parts = split::split(&all, &every, Protocol::Questions, shares, options.trainer.seed);
+            let parts = split::hold_out(&all, DEV_SHARE, options.trainer.seed);
             let of = |part: &[u32]| part.iter().map(|&pair| all[pair as usize].clone()).collect::<Vec<_>>();
             ensure!(
                 !parts.dev.is_empty() && !parts.train.is_empty(),
-                "{}: all pairs hang together by their questions: none can be held out; give --dev",
+                "{}: too few pairs, or too many that hang together by their questions: none can be held out; give --dev",
                 options.pairs.display()
             );
             progress.say(&format!("{} pairs held out to measure on", readable(parts.dev.len())));

@@ -41,7 +41,7 @@ pub struct RawTrainOptions {
     /// Labelled pairs: .parquet, .csv, .tsv or .jsonl
     #[arg(long, value_name = "FILE")]
     pub pairs: Option<PathBuf>,
-    /// Labelled pairs to measure on; without it a tenth of --pairs whose questions are nowhere else in it
+    /// Labelled pairs to measure on; without it about a tenth of --pairs, whose questions are nowhere else in it, the same when pairs are added
     #[arg(long, value_name = "FILE")]
     pub dev: Option<PathBuf>,
     /// Column of the first question [default: question1]

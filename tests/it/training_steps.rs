@@ -110,6 +110,19 @@ impl ModuleVisitor for Weights {
     }
 }
 
+/// A step in f32 at the rate 1e-3.
+fn plain_step(loss: &str) -> StepConfig {
+    StepConfig {
+        loss: loss.parse().unwrap(),
+        numbers: LossNumbers::default(),
+        schedule: Schedule { peak: 1e-3, warmup_steps: 0, total_steps: 10, decay: Decay::Linear },
+        max_norm: 1.0,
+        precision: Precision::F32,
+        micro_batches: MicroBatches::of(DeviceKind::Cpu),
+        seed: 1,
+    }
+}
+
 /// Names of the parameters that one step changes.
 fn changed(network: Network, inputs: &Inputs) -> Vec<String> {
     let weights = |network: &Network| {
@@ -118,15 +131,7 @@ fn changed(network: Network, inputs: &Inputs) -> Vec<String> {
         weights.0
     };
     let before = weights(&network);
-    let config = StepConfig {
-        loss: "ranking".parse().unwrap(),
-        numbers: LossNumbers::default(),
-        schedule: Schedule { peak: 1e-3, warmup_steps: 0, total_steps: 10, decay: Decay::Linear },
-        max_norm: 1.0,
-        precision: Precision::F32,
-        micro_batches: MicroBatches::of(DeviceKind::Cpu),
-        seed: 1,
-    };
+    let config = plain_step("ranking");
     let learner = Learner { network, optimizer: AdamW::new(AdamWConfig::default()), config };
     let (learner, _) = learner.step(&[inputs.batch(&[0, 1, 2, 3], 0)]).unwrap();
     let after = weights(&learner.network);
@@ -153,15 +158,7 @@ fn two_batches_of_a_step_are_one_of_twice_the_size() {
     let dataset = Dataset::new(&labelled_pairs());
     let inputs = Inputs::new(&dataset, Kind::Cross, trainee.tokenizer(), false).unwrap();
     let stepped = |batches: &[&[u32]]| {
-        let config = StepConfig {
-            loss: "binary-cross-entropy".parse().unwrap(),
-            numbers: LossNumbers::default(),
-            schedule: Schedule { peak: 1e-3, warmup_steps: 0, total_steps: 10, decay: Decay::Linear },
-            max_norm: 1.0,
-            precision: Precision::F32,
-            micro_batches: MicroBatches::of(DeviceKind::Cpu),
-            seed: 1,
-        };
+        let config = plain_step("binary-cross-entropy");
         let network = trainee.network().with_dropout(0.0);
         let learner = Learner { network, optimizer: AdamW::new(AdamWConfig::default()), config };
         let batches: Vec<_> = batches.iter().map(|numbers| inputs.batch(numbers, 0)).collect();
