@@ -6,9 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::clustering::union_find::UnionFind;
@@ -107,8 +107,8 @@ fn deal(mut parts: Parts, group: &[u32], shares: [f64; 3]) -> Parts {
     parts
 }
 
-/// Largest first, ties in random order, each to the part that lacks most pairs of its share: one component larger than
-/// a small part never lands in it while a larger part has room.
+/// Largest first, each to a part drawn by what the parts with room for it still lack: components of every size, which
+/// differ in their share of duplicates, come to all parts, and one larger than a small part does not land in it.
 fn by_components(mut groups: Vec<Vec<u32>>, shares: [f64; 3], random: &mut ChaCha8Rng) -> Parts {
     groups.shuffle(random);
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
@@ -116,8 +116,16 @@ fn by_components(mut groups: Vec<Vec<u32>>, shares: [f64; 3], random: &mut ChaCh
     let mut filled: [Vec<u32>; 3] = Default::default();
     for group in groups {
         let lacks = |part: usize| pairs as f64 * shares[part] - filled[part].len() as f64;
-        let emptiest = (0..3).filter(|&part| shares[part] > 0.0).max_by(|&x, &y| lacks(x).total_cmp(&lacks(y)));
-        filled[emptiest.unwrap_or(0)].extend(group);
+        let room =
+            [0, 1, 2].map(|part| if lacks(part) + 0.5 >= group.len() as f64 { lacks(part).max(0.0) } else { 0.0 });
+        let wanted = (0..3).filter(|&part| shares[part] > 0.0);
+        let emptiest = wanted.max_by(|&x, &y| lacks(x).total_cmp(&lacks(y))).unwrap_or(0);
+        let mut drawn = random.random_range(0.0..1.0) * room.iter().sum::<f64>();
+        let part = (0..3).find(|&part| {
+            drawn -= room[part];
+            drawn < 0.0
+        });
+        filled[part.unwrap_or(emptiest)].extend(group);
     }
     let [train, dev, test] = filled;
     Parts { train, dev, test }
@@ -299,6 +307,22 @@ mod tests {
         let chains: Vec<LabelledPair> = (0..3000).filter(|n| n % 10 < 9).map(|n| pair(n, n + 1, true)).collect();
         let held = hold_out(&chains, 0.1, 0).dev.len();
         assert!((140..420).contains(&held), "{held} of 2,700");
+    }
+
+    #[test]
+    fn components_of_every_size_come_to_all_parts() {
+        // 300 chains of four duplicates and 900 single pairs that are none
+        let chains = (0..300).flat_map(|c| (0..3).map(move |n| pair(4 * c + n, 4 * c + n + 1, true)));
+        let singles = (0..900).map(|n| pair(5000 + 2 * n, 5001 + 2 * n, false));
+        let pairs: Vec<LabelledPair> = chains.chain(singles).collect();
+        for seed in 0..5 {
+            let parts = split(&pairs, &all(&pairs), Protocol::Questions, [0.8, 0.1, 0.1], seed);
+            for part in [parts.dev, parts.test] {
+                let duplicates = part.iter().filter(|&&p| pairs[p as usize].is_duplicate).count() as f64;
+                assert_eq!(part.len(), 180);
+                assert!((duplicates / 180.0 - 0.5).abs() < 0.15, "{duplicates} of 180");
+            }
+        }
     }
 
     proptest! {
