@@ -22,6 +22,7 @@ pub mod clustering;
 pub mod commands;
 pub mod device;
 pub mod error;
+pub mod hash;
 pub mod losses;
 pub mod metrics;
 pub mod models;

@@ -8,6 +8,9 @@ use crate::metrics::confusion::Confusion;
 
 const DRAWS: u64 = 1000;
 
+/// Share of the duplicates that a candidate floor keeps where nothing else is asked for.
+pub const KEPT_BY_FLOOR: f64 = 0.99;
+
 /// What scores are fitted to.
 #[derive(Debug, Clone, Copy)]
 pub struct Labelled<'a> {
@@ -59,6 +62,14 @@ impl Labelled<'_> {
         let confusion = Confusion::at(labels, decided, f64::from(threshold));
         Ok(Fitted { choice, threshold, operating, confusion })
     }
+}
+
+/// The highest candidate floor that keeps this share of the duplicates, of which these are the cosines, and that is not
+/// above the threshold.
+pub fn floor(mut duplicates: Vec<f64>, keep: f64, threshold: f32) -> f32 {
+    duplicates.sort_unstable_by(f64::total_cmp);
+    let lost = ((1.0 - keep) * duplicates.len() as f64).floor() as usize;
+    duplicates.get(lost).map_or(threshold, |&cosine| rounded_down(cosine).min(threshold))
 }
 
 /// The nearest f32 that is not above `value`.

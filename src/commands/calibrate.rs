@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::calibration::Calibrator;
 use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
-use crate::calibration::fitted::{Fitted, Labelled, rounded_down};
+use crate::calibration::fitted::{self, Fitted, KEPT_BY_FLOOR, Labelled};
 use crate::calibration::target::Target;
 use crate::commands::Computing;
 use crate::commands::evaluate::added_note;
@@ -24,9 +24,6 @@ use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
 use crate::stages::score_pairs::{QuestionPairs, log_odds, similarities};
 use crate::tables::pairs::{self, LabelledPair, PairColumns};
-
-/// Share of the duplicates that the candidate floor keeps.
-const KEEP: f64 = 0.99;
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("model").required(true).multiple(true).args(["bi_encoder", "cross_encoder"]))]
@@ -216,12 +213,10 @@ fn measure_bi_encoder(
     let scores = cosines(&models, questions, progress)?;
     // for the floor the mix does not matter, only duplicates do: the more the better
     let duplicates = self::questions(pairs.iter().filter(|pair| pair.is_duplicate));
-    let mut duplicates = cosines(&models, &duplicates, progress)?;
-    duplicates.sort_unstable_by(f64::total_cmp);
-    let keep = args.keep.unwrap_or(KEEP);
-    let lost = ((1.0 - keep) * duplicates.len() as f64).floor() as usize;
+    let duplicates = cosines(&models, &duplicates, progress)?;
+    let keep = args.keep.unwrap_or(KEPT_BY_FLOOR);
     let alone = labelled.fit(&scores, ScoreKind::Cosine).map_err(|why| anyhow!("{}: {why}", args.pairs.display()))?;
-    let floor = duplicates.get(lost).copied().map_or(alone.threshold, rounded_down).min(alone.threshold);
+    let floor = fitted::floor(duplicates, keep, alone.threshold);
     let calibration = Calibration {
         model: Some(folder.fingerprint()?),
         cosine: Some(CosineCalibration { threshold: alone.threshold, floor }),

@@ -74,28 +74,26 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
         (train, contradictions) = (augmented.pairs, augmented.contradictions);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    // not of every split: those of the one that --force replaces would stay
+    for list in ["skipped", "contradictions"].map(path).iter().filter(|list| list.exists()) {
+        std::fs::remove_file(list).with_context(|| format!("cannot remove {}", list.display()))?;
+    }
     for (part, pairs) in [("train", train), ("dev", of(&parts.dev)), ("test", of(&parts.test))] {
         splits::write_pairs(&path(part), &pairs, &metadata(args, part, shares))?;
         say(&path(part), &pairs, progress);
     }
     warn_of_shares(args, [parts.train.len(), parts.dev.len(), parts.test.len()], shares, progress);
-    let list = |name: &str, count: usize, what: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
-        let list = args.output.join(name);
-        if count > 0 {
-            write(&list)?;
-            progress.say(&format!("{} {what}: {}", readable(count), list.display()));
-        } else if list.exists() {
-            // of the split that --force replaces
-            std::fs::remove_file(&list).with_context(|| format!("cannot remove {}", list.display()))?;
-        }
-        Ok(())
-    };
-    list("skipped.parquet", read.bad.len(), "rows without a labelled pair", &|list| {
-        splits::write_bad_rows(list, &read.bad)
-    })?;
-    list("contradictions.parquet", contradictions.len(), "contradictions", &|list| {
-        splits::write_pairs(list, &contradictions, &metadata(args, "contradictions", shares))
-    })
+    if !read.bad.is_empty() {
+        splits::write_bad_rows(&path("skipped"), &read.bad)?;
+        let count = readable(read.bad.len());
+        progress.say(&format!("{count} rows without a labelled pair: {}", path("skipped").display()));
+    }
+    if !contradictions.is_empty() {
+        let (path, count) = (path("contradictions"), readable(contradictions.len()));
+        splits::write_pairs(&path, &contradictions, &metadata(args, "contradictions", shares))?;
+        progress.say(&format!("{count} contradictions: {}", path.display()));
+    }
+    Ok(())
 }
 
 /// Says which part is far from its share.

@@ -6,8 +6,9 @@
 //! kind's nearest or furthest.
 //!
 //! - Outputs: `[2·B, D]` vectors; further columns are not looked at.
-//! - Requirements: labels 0 and 1; a teacher's probability counts as the label that it is nearer to. A sum, not a mean: the learning rate that suits depends on the batch size. Known to
-//!   collapse (all cosines in a narrow band) in the reference runs; the trainer warns when it does.
+//! - Requirements: labels 0 and 1; a teacher's probability counts as the label that it is nearer to. A sum, not a mean:
+//!   the learning rate that suits depends on the batch size. Known to collapse (all cosines in a narrow band) in the
+//!   reference runs; the trainer warns when it does.
 //! - Source: sentence-transformers `OnlineContrastiveLoss` with `COSINE_DISTANCE`.
 
 use burn::tensor::activation::relu;

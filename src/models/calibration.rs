@@ -1,6 +1,5 @@
 //! `dupmine.json`: what was measured of a model and belongs to it. Other tools ignore the file.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -11,7 +10,7 @@ use crate::calibration::decision::Decision;
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
-use crate::tables::write::{folder_of, publish, temporary_in};
+use crate::tables::write::write_json;
 
 /// File name inside a model folder.
 pub const FILE: &str = "dupmine.json";
@@ -105,11 +104,7 @@ pub fn peek(path: &Path) -> Option<Calibration> {
 
 /// Writes a calibration, complete or not at all.
 pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let mut file = temporary_in(folder_of(path)).with_context(failed)?;
-    serde_json::to_writer_pretty(&mut file, calibration).with_context(failed)?;
-    writeln!(file).with_context(failed)?;
-    publish(file, path)
+    write_json(path, calibration)
 }
 
 /// Writes the calibration of `source`, if it has one, beside a model that was just made of it: the numbers are the same,

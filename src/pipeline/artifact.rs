@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::hint;
-use crate::tables::write::{TEMPORARY_PREFIX, publish, temporary_in};
+use crate::tables::write::{self, write_json};
 
 /// A stage's name and all that its result depends on.
 #[derive(Debug, Clone)]
@@ -170,25 +169,12 @@ impl Workspace {
 
 /// Removes the unfinished files that a killed run left in the output folder and below `.mine`.
 fn sweep(folder: &Path) -> Result<()> {
+    write::remove_unfinished(folder)?;
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
         let path = entry.path();
-        let ours = path.is_dir() && (path.ends_with(".mine") || path.ancestors().any(|a| a.ends_with(".mine")));
-        if ours {
+        if path.is_dir() && (path.ends_with(".mine") || path.ancestors().any(|a| a.ends_with(".mine"))) {
             sweep(&path)?;
-        } else if path.is_file() && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(())
-}
-
-/// Writes a JSON file, complete or not at all.
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().context("a file has a folder")?;
-    fs::create_dir_all(folder).with_context(failed)?;
-    let mut file = temporary_in(folder).with_context(failed)?;
-    serde_json::to_writer_pretty(&mut file, value).with_context(failed)?;
-    file.write_all(b"\n").with_context(failed)?;
-    publish(file, path)
 }

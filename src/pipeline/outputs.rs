@@ -9,7 +9,7 @@ use crate::calibration::decision::Decision;
 use crate::clustering::stats::{ClusterStats, stats};
 use crate::clustering::{Clustering, Edge};
 use crate::error::hint;
-use crate::pipeline::artifact::{Workspace, write_json};
+use crate::pipeline::artifact::Workspace;
 use crate::pipeline::embedding::Embedded;
 use crate::pipeline::log::Log;
 use crate::pipeline::manifest::{self, Manifest};
@@ -20,6 +20,7 @@ use crate::stages::collapse::{Copy, UniqueTexts};
 use crate::stages::rerank::Scores;
 use crate::tables::questions::Questions;
 use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
+use crate::tables::write::write_json;
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
 const FILES: [&str; 7] = [

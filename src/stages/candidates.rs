@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::device::is_plain_cpu;
+use crate::hash::hash64;
 use crate::progress::{Progress, Task};
 use crate::search::audit::{Recall, recall};
 use crate::search::hnsw::{HnswConfig, HnswIndex};
@@ -138,10 +139,7 @@ fn is_usable(vector: &[f32]) -> bool {
 
 /// `count` rows by a seeded hash of their number: no generator state, the same sample on every machine.
 fn sample_rows(rows: &[u32], count: usize, seed: u64) -> Vec<u32> {
-    let key = |row: u32| {
-        let hash = blake3::hash(&[seed.to_le_bytes(), u64::from(row).to_le_bytes()].concat());
-        u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default())
-    };
+    let key = |row: u32| hash64(&[seed.to_le_bytes(), u64::from(row).to_le_bytes()].concat());
     let mut keyed: Vec<(u64, u32)> = rows.iter().map(|&row| (key(row), row)).collect();
     keyed.sort_unstable();
     keyed.truncate(count);

@@ -1,6 +1,7 @@
 //! Scored pairs to duplicate clusters of questions.
 
 use crate::clustering::{Algorithm, Clustering, Edge, Graph, cluster};
+use crate::hash::hash64;
 
 /// Part of the stage's fingerprint; raise it when the clusters of some pairs change.
 pub const VERSION: u32 = 2;
@@ -22,9 +23,7 @@ pub fn run<'a>(
     reranked: bool,
     algorithm: Algorithm,
 ) -> (Vec<Edge>, Clustering) {
-    let keys: Vec<u64> = texts
-        .map(|text| u64::from_le_bytes(blake3::hash(text.as_bytes()).as_bytes()[..8].try_into().unwrap_or_default()))
-        .collect();
+    let keys: Vec<u64> = texts.map(|text| hash64(text.as_bytes())).collect();
     let edges: Vec<Edge> =
         pairs.filter_map(|(a, b, probability)| Some(Edge { a, b, probability: probability? })).collect();
     let ruled_out = threshold * if reranked { RULED_OUT_PROBABILITY } else { RULED_OUT_COSINE };

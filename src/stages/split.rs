@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::clustering::union_find::UnionFind;
+use crate::hash::hash64;
 use crate::tables::pairs::LabelledPair;
 use crate::text::normalise::normalise;
 
@@ -67,21 +68,14 @@ pub fn hold_out(pairs: &[LabelledPair], share: f64, seed: u64) -> Parts {
     for group in components(pairs, &all(pairs)) {
         let texts = group.iter().flat_map(|&pair| [&pairs[pair as usize].question1, &pairs[pair as usize].question2]);
         // one text speaks for all: with more, large groups would nearly always be held out
-        let lowest =
-            texts.map(|text| hash(&[&seed.to_le_bytes(), normalise(text).as_bytes()])).min().unwrap_or_default();
-        let drawn = hash(&[b"held out", &lowest.to_le_bytes()]) as f64 / u64::MAX as f64;
+        let lowest = texts
+            .map(|text| hash64(&[&seed.to_le_bytes(), normalise(text).as_bytes()].concat()))
+            .min()
+            .unwrap_or_default();
+        let drawn = hash64(&[&b"held out"[..], &lowest.to_le_bytes()].concat()) as f64 / u64::MAX as f64;
         if drawn < share { parts.dev.extend(group) } else { parts.train.extend(group) }
     }
     parts.sorted()
-}
-
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    let digest = hasher.finalize();
-    u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]))
 }
 
 fn all(pairs: &[LabelledPair]) -> Vec<u32> {

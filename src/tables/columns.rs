@@ -47,7 +47,7 @@ pub struct Table {
     /// Line of each row in a text file; empty for Parquet, whose rows count from 0.
     lines: Vec<u64>,
     /// Lines of a text file that are no row.
-    broken: Vec<BrokenLine>,
+    pub broken: Vec<BrokenLine>,
 }
 
 /// A line of a text file that is no row of its table.
@@ -92,23 +92,21 @@ impl Table {
 
 /// Reads `wanted` columns of one file, of which every line must be a row.
 pub fn read(path: &Path, wanted: &[Wanted]) -> Result<Table> {
-    let (table, broken) = read_rows(path, wanted)?;
-    match broken.first() {
+    let table = read_rows(path, wanted)?;
+    match table.broken.first() {
         None => Ok(table),
         Some(BrokenLine { line, reason }) => bail!("{}: line {line}: {reason}", path.display()),
     }
 }
 
-/// Reads `wanted` columns of one file; lines that are no row come beside them.
-pub fn read_rows(path: &Path, wanted: &[Wanted]) -> Result<(Table, Vec<BrokenLine>)> {
-    let mut table = match Format::of(path) {
+/// Reads `wanted` columns of one file; lines that are no row are in [`Table::broken`].
+pub fn read_rows(path: &Path, wanted: &[Wanted]) -> Result<Table> {
+    match Format::of(path) {
         Some(Format::Csv) => read_delimited(path, b',', wanted),
         Some(Format::Tsv) => read_delimited(path, b'\t', wanted),
         Some(Format::JsonLines) => read_json(path, wanted),
         Some(Format::Parquet) | None => read_parquet(path, wanted),
-    }?;
-    let broken = std::mem::take(&mut table.broken);
-    Ok((table, broken))
+    }
 }
 
 /// Positions of the wanted columns, an error for a required one that is missing.

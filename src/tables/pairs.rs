@@ -87,7 +87,7 @@ pub fn parse_label(cell: Option<&str>) -> Result<Option<bool>, String> {
 pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
     let required = |name, flag, kind| Wanted { name, kind, flag: Some(flag) };
     let optional = |name, kind| Wanted { name, kind, flag: None };
-    let (table, broken) = columns::read_rows(
+    let table = columns::read_rows(
         file,
         &[
             required(&names.question1_column, "--question1-column", Kind::Text),
@@ -98,8 +98,10 @@ pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
             optional("natural", Kind::Number),
         ],
     )?;
-    let no_row = |BrokenLine { line, reason }| (line, BadRow { place: format!("line {line}"), reason });
-    let (mut pairs, mut bad) = (Vec::new(), broken.into_iter().map(no_row).collect::<Vec<_>>());
+    let no_row = |BrokenLine { line, reason }: &BrokenLine| {
+        (*line, BadRow { place: format!("line {line}"), reason: reason.clone() })
+    };
+    let (mut pairs, mut bad) = (Vec::new(), table.broken.iter().map(no_row).collect::<Vec<_>>());
     for row in 0..table.rows() {
         match pair(&table, row, names) {
             Ok(pair) => pairs.push(pair),

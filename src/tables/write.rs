@@ -1,5 +1,6 @@
-//! Parquet files that are complete or absent.
+//! Parquet and JSON files that are complete or absent.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use serde::Serialize;
 
 /// A column of an output file: its values, what they mean, and their unit (`""` when they have none).
 pub struct Column {
@@ -105,5 +107,25 @@ pub fn publish(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     file.as_file().sync_all().with_context(failed)?;
     file.persist(path).map_err(|e| e.error).with_context(failed)?;
+    Ok(())
+}
+
+/// Writes a JSON file.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    std::fs::create_dir_all(folder_of(path)).with_context(failed)?;
+    let mut file = temporary_in(folder_of(path)).with_context(failed)?;
+    serde_json::to_writer_pretty(&mut file, value).with_context(failed)?;
+    file.write_all(b"\n").with_context(failed)?;
+    publish(file, path)
+}
+
+/// Removes the unfinished files that a killed run left in a folder.
+pub fn remove_unfinished(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
+        if entry.path().is_file() && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            std::fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
     Ok(())
 }

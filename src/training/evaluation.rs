@@ -1,13 +1,11 @@
 //! How good a network is on the dev pairs: scores, figures, and the calibration that goes into `dupmine.json`.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::choose::ScoreKind;
-use crate::calibration::fitted::{Labelled, rounded_down};
+use crate::calibration::fitted::{KEPT_BY_FLOOR, Labelled, floor, rounded_down};
 use crate::calibration::sigmoid;
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::pairs::Ranking;
@@ -16,12 +14,8 @@ use crate::progress::Progress;
 use crate::stages::score_pairs::QuestionPairs;
 use crate::tables::pairs::LabelledPair;
 use crate::text::batch::{self, Cut};
-use crate::text::normalise::normalise;
-use crate::text::tokenizer::Tokenizer;
+use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 use crate::training::network::{Item, Kind, Network};
-
-/// Share of the dev duplicates that the candidate floor keeps.
-const KEPT_BY_FLOOR: f64 = 0.99;
 
 /// Scores of 90 % of the pairs within this much of each other mean that the model says the same of every pair.
 const COLLAPSED_BAND: f64 = 0.05;
@@ -99,43 +93,33 @@ impl DevSet {
     pub fn new(pairs: &[LabelledPair], kind: Kind, tokenizer: &Tokenizer) -> Result<Self> {
         let natural: Vec<&LabelledPair> = pairs.iter().filter(|pair| pair.natural).collect();
         ensure!(!natural.is_empty(), "no natural pair to measure on");
-        let texts: Vec<[String; 2]> = natural
-            .iter()
-            .map(|pair| [&pair.question1, &pair.question2].map(|text| normalise(text).into_owned()))
-            .collect();
-        let labels = natural.iter().map(|pair| pair.is_duplicate).collect();
-        let clusters = QuestionPairs::new(texts.iter().map(|[a, b]| (a.as_str(), b.as_str()))).clusters();
-        let (mut items, mut numbered) = (Vec::new(), Vec::new());
-        if kind == Kind::Cross {
-            let both: Vec<(&str, &str)> = texts.iter().flat_map(|[a, b]| [(&**a, &**b), (&**b, &**a)]).collect();
-            items.extend(tokenizer.tokenize_pairs(&both)?.into_iter().map(|p| Item {
-                ids: p.ids,
-                type_ids: p.type_ids,
-                second: Vec::new(),
-            }));
-            numbered.extend((0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)));
-        } else {
-            let (mut known, mut unique) = (HashMap::<&str, u32>::new(), Vec::<&str>::new());
-            for pair in &texts {
-                let [a, b] = [&pair[0], &pair[1]].map(|text| {
-                    *known.entry(text).or_insert_with(|| {
-                        unique.push(text);
-                        unique.len() as u32 - 1
-                    })
-                });
-                numbered.push((a, b));
+        let labels: Vec<bool> = natural.iter().map(|pair| pair.is_duplicate).collect();
+        let questions = QuestionPairs::new(natural.iter().map(|pair| (&*pair.question1, &*pair.question2)));
+        let clusters = questions.clusters();
+        let in_both_orders = questions.pairs.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
+        let tokenize = || tokenizer.tokenize(&questions.texts.iter().collect::<Vec<_>>());
+        let items: Vec<Item> = match kind {
+            Kind::Bi => {
+                let tokens = tokenize()?;
+                (0..questions.texts.len()).map(|text| Item::of_text(tokens.ids(text))).collect()
             }
-            let tokens = tokenizer.tokenize(&unique)?;
-            if kind == Kind::Siamese {
+            Kind::Cross => {
+                let text = |number: u32| questions.texts.get(number as usize);
+                let pairs: Vec<(&str, &str)> = in_both_orders.map(|(a, b)| (text(a), text(b))).collect();
+                let item = |pair: TokenizedPair| Item { ids: pair.ids, type_ids: pair.type_ids, second: Vec::new() };
+                tokenizer.tokenize_pairs(&pairs)?.into_iter().map(item).collect()
+            }
+            Kind::Siamese => {
+                let tokens = tokenize()?;
                 let ids = |text: u32| tokens.ids(text as usize).to_vec();
-                let pair = |first, second| Item { ids: ids(first), type_ids: Vec::new(), second: ids(second) };
-                items.extend(numbered.iter().flat_map(|&(a, b)| [pair(a, b), pair(b, a)]));
-                let pairs = (0..texts.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect();
-                return Ok(Self { kind, labels, items, pairs, clusters });
+                in_both_orders.map(|(a, b)| Item { ids: ids(a), type_ids: Vec::new(), second: ids(b) }).collect()
             }
-            items.extend((0..unique.len()).map(|text| Item::of_text(tokens.ids(text))));
-        }
-        Ok(Self { kind, labels, items, pairs: numbered, clusters })
+        };
+        let pairs = match kind {
+            Kind::Bi => questions.pairs,
+            Kind::Cross | Kind::Siamese => (0..labels.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect(),
+        };
+        Ok(Self { kind, labels, items, pairs, clusters })
     }
 
     /// Pairs measured on.
@@ -175,11 +159,8 @@ impl DevSet {
             return Ok(Calibration { probability_threshold, calibrator, measured_on, ..Calibration::default() });
         }
         let both = scores.iter().zip(&self.labels);
-        let mut duplicates: Vec<f64> = both.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
-        duplicates.sort_unstable_by(f64::total_cmp);
-        let dropped = (duplicates.len() as f64 * (1.0 - KEPT_BY_FLOOR)).floor() as usize;
-        let floor = rounded_down(duplicates[dropped]).min(threshold);
-        let cosine = Some(CosineCalibration { threshold, floor });
+        let duplicates = both.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
+        let cosine = Some(CosineCalibration { threshold, floor: floor(duplicates, KEPT_BY_FLOOR, threshold) });
         Ok(Calibration { cosine, measured_on, ..Calibration::default() })
     }
 

@@ -1,7 +1,6 @@
 //! Where a training keeps its checkpoints, metrics and curves, and how the finished model takes the old one's place.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::hint;
 use crate::models::folder_writer::FolderWriter;
-use crate::tables::write::{self, TEMPORARY_PREFIX, temporary_in};
+use crate::tables::write::{remove_unfinished, write_json};
 use crate::training::checkpoint;
 
 const IDENTITY: &str = "run.json";
@@ -91,7 +90,7 @@ impl RunFolder {
     /// Removes what another training left, once nothing can refuse the new one any more.
     pub fn begin(&self) -> Result<()> {
         if self.is_same {
-            sweep(&self.path)?;
+            remove_unfinished(&self.path)?;
         } else {
             empty(&self.path)?;
         }
@@ -104,28 +103,13 @@ impl RunFolder {
     }
 
     fn write_identity(&self, finished: bool) -> Result<()> {
-        let path = self.path.join(IDENTITY);
-        let failed = || format!("cannot write {}", path.display());
-        let bytes = serde_json::to_vec(&Identity { fingerprint: self.fingerprint.clone(), finished })?;
-        let mut file = temporary_in(&self.path).with_context(failed)?;
-        file.write_all(&bytes).with_context(failed)?;
-        write::publish(file, &path)
+        write_json(&self.path.join(IDENTITY), &Identity { fingerprint: self.fingerprint.clone(), finished })
     }
 }
 
 /// Whose training the folder holds, if that can be read.
 fn identity(run: &Path) -> Option<Identity> {
     serde_json::from_slice(&fs::read(run.join(IDENTITY)).ok()?).ok()
-}
-
-/// Removes the files that a killed training left half-written.
-fn sweep(run: &Path) -> Result<()> {
-    for entry in fs::read_dir(run).with_context(|| format!("cannot read {}", run.display()))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-            fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
-        }
-    }
-    Ok(())
 }
 
 impl Replace {

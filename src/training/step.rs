@@ -16,6 +16,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::device;
+use crate::hash::hash64;
 use crate::losses::cached_ranking::output_gradient;
 use crate::losses::mix::{LossNumbers, Mix};
 use crate::models::dropout;
@@ -215,8 +216,7 @@ fn indices(places: &[usize], device: &Device) -> Tensor<1, Int> {
 
 /// A seed that depends on all of `parts`.
 fn hash(parts: &[u64]) -> u64 {
-    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
-    u64::from_le_bytes(blake3::hash(&bytes).as_bytes()[..8].try_into().unwrap_or_default())
+    hash64(&parts.iter().flat_map(|part| part.to_le_bytes()).collect::<Vec<u8>>())
 }
 
 #[cfg(test)]

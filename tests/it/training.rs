@@ -24,6 +24,11 @@ pub fn arguments<'a>(kind: &'a str, from: &'a str, output: &'a str, more: &[&'a 
     all
 }
 
+/// The same at another learning rate.
+fn at_rate<'a>(rate: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    arguments.iter().map(|&argument| if argument == "1e-3" { rate } else { argument }).collect()
+}
+
 pub fn weights(model: &Path) -> Vec<u8> {
     std::fs::read(model.join("model.safetensors")).unwrap()
 }
@@ -143,28 +148,21 @@ fn a_model_is_refreshed_only_by_a_better_one() {
     let known = ["--loss", "contrastive", "--dev", PAIRS, "--allow-shared-questions", "--epochs"];
     mine_ok(&arguments("bi", TINY, text(&model), &[&known[..], &["10"]].concat()));
     let before = weights(&model);
-    let refreshed = |rate: &str| -> Vec<String> {
-        let refresh = arguments("bi", text(&model), text(&model), &[&known[..], &["1"]].concat());
-        refresh.iter().map(|&argument| if argument == "1e-3" { rate.into() } else { argument.into() }).collect()
+    let refresh = |rate, more: &[&'static str]| {
+        let more = [&known[..], &["1"], more].concat();
+        at_rate(rate, &arguments("bi", text(&model), text(&model), &more))
     };
-    let refresh = |rate: &str, more: &[&str]| -> Vec<String> {
-        [refreshed(rate), more.iter().map(ToString::to_string).collect()].concat()
-    };
-    let typed = |arguments: &[String]| mine_fails(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 1);
     // a rate at which nothing is learnt, and one at which all is forgotten: each in the run folder that the last one left
     for rate in ["1e-12", "0.1"] {
-        let error = typed(&refresh(rate, &[]));
+        let error = mine_fails(&refresh(rate, &[]), 1);
         assert!(error.contains("stays as it was") && error.contains("--force"), "{error}");
         assert!(weights(&model) == before);
     }
-    let forced = refresh("0.1", &["--force"]);
-    mine_ok(&forced.iter().map(String::as_str).collect::<Vec<_>>());
+    mine_ok(&refresh("0.1", &["--force"]));
     assert!(weights(&model) != before);
     // the clock ends a refresh that is written: the next one begins from it
-    let timed = refresh("1e-3", &["--force", "--max-minutes", "0"]);
-    mine_ok(&timed.iter().map(String::as_str).collect::<Vec<_>>());
-    let next = refresh("1e-3", &[]);
-    let said = String::from_utf8(mine(&next.iter().map(String::as_str).collect::<Vec<_>>()).stderr).unwrap();
+    mine_ok(&refresh("1e-3", &["--force", "--max-minutes", "0"]));
+    let said = String::from_utf8(mine(&refresh("1e-3", &[])).stderr).unwrap();
     assert!(!said.contains("holds a training with other options"), "{said}");
 }
 
@@ -229,9 +227,7 @@ fn metrics_hold_every_step_and_every_evaluation() {
 fn training_stops_when_dev_gets_no_better() {
     let work = folder();
     let output = work.path().join("model");
-    let all = arguments("bi", TINY, text(&output), &["--epochs", "100", "--patience", "2"]);
-    let typed: Vec<&str> = all.iter().map(|&argument| if argument == "1e-3" { "1e-12" } else { argument }).collect();
-    mine_ok(&typed);
+    mine_ok(&at_rate("1e-12", &arguments("bi", TINY, text(&output), &["--epochs", "100", "--patience", "2"])));
     let record: Value = serde_json::from_slice(&std::fs::read(output.join("training.json")).unwrap()).unwrap();
     assert_eq!((record["steps"].as_u64(), record["best_step"].as_u64()), (Some(20), Some(0)));
 }
@@ -245,12 +241,14 @@ fn a_training_that_the_clock_ended_goes_on() {
     mine_ok(&arguments("bi", TINY, text(&alone), &more));
     let all = arguments("bi", TINY, text(&timed), &more);
     let all: Vec<&str> = all.into_iter().filter(|flag| *flag != "--quiet").collect();
-    // some twenty milliseconds each: the clock ends them between two evaluations
+    let mut between_evaluations = 0;
     for session in 0..4 {
-        let said = mine_ok(&[&all[..], &["--max-minutes", "0.0004"]].concat());
-        assert!(timed.join("model.safetensors").exists());
+        let said = mine_ok(&[&all[..], &["--max-minutes", "0.0001"]].concat());
+        let record: Value = serde_json::from_slice(&std::fs::read(timed.join("training.json")).unwrap()).unwrap();
+        between_evaluations += usize::from(!record["steps"].as_u64().unwrap().is_multiple_of(10));
         assert_eq!(said.contains("it goes on"), session > 0, "{said}");
     }
+    assert!(between_evaluations > 0);
     std::fs::write(of("timed.run").join(".mine-tmp-x"), "half").unwrap();
     assert!(mine_ok(&all).contains("it goes on"));
     assert!(
@@ -266,9 +264,7 @@ fn scores_that_say_nothing_are_warned_of() {
     let work = folder();
     let output = work.path().join("model");
     // a rate at which all questions come to one point
-    let all = arguments("bi", TINY, text(&output), &["--epochs", "1"]);
-    let said =
-        mine_ok(&all.iter().map(|&argument| if argument == "1e-3" { "0.1" } else { argument }).collect::<Vec<_>>());
+    let said = mine_ok(&at_rate("0.1", &arguments("bi", TINY, text(&output), &["--epochs", "1"])));
     assert!(said.contains("collapse: 90 % of the dev scores lie within"), "{said}");
 }
 
