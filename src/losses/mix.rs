@@ -15,7 +15,7 @@ use crate::losses::{
     Targets, binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
-use crate::training::network::Kind;
+use crate::models::kind::Kind;
 
 /// One loss by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

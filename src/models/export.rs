@@ -18,8 +18,8 @@ use crate::models::siamese::SiameseClassifier;
 pub fn export(folder: &ModelFolder, output: &Path) -> Result<()> {
     let (writer, device) = (FolderWriter::new(output)?, &plain_cpu());
     match Kind::of(folder)? {
-        Kind::BiEncoder => BiEncoder::load(folder, device)?.write(&writer)?,
-        Kind::CrossEncoder => CrossEncoder::load(folder, device)?.write(&writer)?,
+        Kind::Bi => BiEncoder::load(folder, device)?.write(&writer)?,
+        Kind::Cross => CrossEncoder::load(folder, device)?.write(&writer)?,
         Kind::Siamese => SiameseClassifier::load(folder, device)?.write(&writer)?,
     }
     calibration::carry_over(folder, &writer)?;

@@ -1,16 +1,21 @@
 //! What a model folder holds.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::models::folder::ModelFolder;
 use crate::models::siamese::SiameseClassifier;
 
-/// What a folder's model does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    BiEncoder,
-    CrossEncoder,
+    /// A bi-encoder: each text alone to a vector
+    Bi,
+    /// A cross-encoder: both texts in one sequence to a logit
+    Cross,
+    /// A siamese classifier: each text alone to a vector, both vectors to a class
     Siamese,
 }
 
@@ -24,16 +29,17 @@ impl Kind {
             || config.get("architectures").is_some_and(|names| names.to_string().contains("ForSequenceClassification"));
         Ok(match named.get("model_type").and_then(Value::as_str) {
             _ if SiameseClassifier::is_in(folder) => Self::Siamese,
-            Some("CrossEncoder") => Self::CrossEncoder,
-            _ if !folder.has("modules.json") && classifies() => Self::CrossEncoder,
-            _ => Self::BiEncoder,
+            Some("CrossEncoder") => Self::Cross,
+            _ if !folder.has("modules.json") && classifies() => Self::Cross,
+            _ => Self::Bi,
         })
     }
+
     /// What to call it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::BiEncoder => "bi-encoder",
-            Self::CrossEncoder => "cross-encoder",
+            Self::Bi => "bi-encoder",
+            Self::Cross => "cross-encoder",
             Self::Siamese => "siamese classifier",
         }
     }

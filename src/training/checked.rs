@@ -9,14 +9,13 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::losses::mix::{Loss, LossNumbers, Mix};
 use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
-use crate::models;
 use crate::models::folder::ModelFolder;
+use crate::models::kind::Kind;
 use crate::models::precision::Precision;
 use crate::tables::pairs::PairColumns;
 use crate::training::batches::Grouping;
 use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::{MiningConfig, NegativesChoice};
-use crate::training::network::Kind;
 use crate::training::optimizer::AdamWConfig;
 use crate::training::options::{Directions, RawTrainOptions};
 use crate::training::schedule::Decay;
@@ -189,22 +188,17 @@ impl RawTrainOptions {
 
     /// What is asked for, else what the folder to start from holds.
     fn kind(&self) -> Result<Kind> {
-        let found = match (self.kind, model(&self.from)) {
-            (Some(kind), _) => return Ok(kind),
-            (None, None) => models::kind::Kind::BiEncoder,
-            (None, Some(folder)) if folder.is_dir() => models::kind::Kind::of(&ModelFolder::open(&folder)?)?,
+        match (self.kind, model(&self.from)) {
+            (Some(kind), _) => Ok(kind),
+            (None, None) => Ok(Kind::Bi),
+            (None, Some(folder)) if folder.is_dir() => Kind::of(&ModelFolder::open(&folder)?),
             (None, Some(name)) => {
                 let name = name.display();
-                return Err(usage(format!(
+                Err(usage(format!(
                     "--from {name}: no such folder; of a model on the hub --kind says what it is to be: bi, cross or siamese"
-                )));
+                )))
             }
-        };
-        Ok(match found {
-            models::kind::Kind::BiEncoder => Kind::Bi,
-            models::kind::Kind::CrossEncoder => Kind::Cross,
-            models::kind::Kind::Siamese => Kind::Siamese,
-        })
+        }
     }
 
     /// The options without those that change no weight, and without paths, whose contents count instead.

@@ -6,10 +6,11 @@ use anyhow::Result;
 
 use crate::clustering::union_find::UnionFind;
 use crate::losses::Targets;
+use crate::models::kind::Kind;
 use crate::tables::pairs::LabelledPair;
 use crate::text::normalise::normalise;
 use crate::text::tokenizer::{TokenizedPair, TokenizedTexts, Tokenizer};
-use crate::training::network::{Item, Kind};
+use crate::training::network::Item;
 
 /// One labelled pair; texts are numbers in [`Dataset::texts`].
 #[derive(Debug, Clone, Default, PartialEq)]

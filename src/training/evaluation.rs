@@ -10,12 +10,13 @@ use crate::calibration::sigmoid;
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::pairs::Ranking;
 use crate::models::calibration::{Calibration, CosineCalibration};
+use crate::models::kind::Kind;
 use crate::progress::Progress;
 use crate::stages::score_pairs::QuestionPairs;
 use crate::tables::pairs::LabelledPair;
 use crate::text::batch::{self, Cut};
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
-use crate::training::network::{Item, Kind, Network};
+use crate::training::network::{Item, Network};
 
 /// Scores of 90 % of the pairs within this much of each other mean that the model says the same of every pair.
 const COLLAPSED_BAND: f64 = 0.05;

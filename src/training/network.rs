@@ -3,29 +3,17 @@
 use anyhow::Result;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
 use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
 use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
+use crate::models::kind::Kind;
 use crate::models::precision::Precision;
 use crate::models::siamese::{HeadConfig, SiameseClassifier, SiameseModel};
 use crate::models::token_batch::TokenBatch;
 use crate::text::tokenizer::Tokenizer;
-
-/// What is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A bi-encoder: each text alone to a vector
-    Bi,
-    /// A cross-encoder: both texts in one sequence to a logit
-    Cross,
-    /// A siamese classifier: each text alone to a vector, both vectors to a class
-    Siamese,
-}
 
 /// What one row of the outputs is made from.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,10 +10,10 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::losses::mix::Mix;
 use crate::losses::multiple_negatives_ranking::Hardness;
+use crate::models::kind::Kind;
 use crate::models::precision::Precision;
 use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::NegativesChoice;
-use crate::training::network::Kind;
 use crate::training::schedule::Decay;
 
 /// What ranking compares with what.

@@ -70,7 +70,7 @@ fn compare(
         bail!("{}: a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
     }
     let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
-        let scored = if kind == Kind::CrossEncoder {
+        let scored = if kind == Kind::Cross {
             pairs::score_cross_encoder(args, name, &labelled.questions, progress)?
         } else {
             let cosine = pairs::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
