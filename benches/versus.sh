@@ -4,6 +4,7 @@
 #   benches/versus.sh encode    20,000 questions, f32
 #   benches/versus.sh mine      99,639 questions, top-k 100, for --index exact, the default and hnsw; pairs compared
 #   benches/versus.sh train     1,920 pairs: cross-encoder at batch 16, bi-encoder with ranking at batch 64
+#   benches/versus.sh losses    quality: 25,636 natural pairs once, with each loss of bi-encoders over labels (2 hours on two cores)
 #   benches/versus.sh large     500,000 questions (mine only: memory and time)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,6 +69,23 @@ PY
     done
 }
 
+losses() {
+    $python - "$shared/data/qqp" "$work" <<'PY'
+import sys, pandas as pd
+data, work = sys.argv[1:]
+pd.read_parquet(f"{data}/train.parquet").query("natural").to_parquet(f"{work}/natural.parquet")
+PY
+    for loss in cosine-similarity contrastive online-contrastive; do
+        echo "$loss"
+        rm -rf "$work/$loss" "$work/$loss.run"
+        $mine train --kind bi --from $model --pairs "$work/natural.parquet" --dev $shared/data/qqp/dev.parquet --loss $loss \
+            --batch-size 64 --warmup-steps 100 --evaluate-every 1000 --output "$work/$loss" 2>&1 | grep '^dev '
+        theirs=${loss//-/_}
+        peer train --model $model --train "$work/natural.parquet" --dev $shared/data/qqp/dev.parquet --loss "${theirs/_similarity/}" \
+            --batch-size 64 | grep dev_after
+    done
+}
+
 large() {
     $python $shared/tools/make_corpus.py --questions $questions --rows 500000 --output "$work/500k.parquet"
     run large --input "$work/500k.parquet" --top-k 100
@@ -77,7 +95,8 @@ case ${1:-all} in
     encode) encode ;;
     mine) mine_all ;;
     train) train ;;
+    losses) losses ;;
     large) large ;;
     all) encode; mine_all; train; large ;;
-    *) echo "usage: $0 encode|mine|train|large|all" >&2; exit 2 ;;
+    *) echo "usage: $0 encode|mine|train|losses|large|all" >&2; exit 2 ;;
 esac
