@@ -23,6 +23,7 @@ smoke:
 fixtures:
     python3 fixtures/make_questions.py
     python3 fixtures/make_reference.py
+    python3 fixtures/make_evaluation_reference.py
     python3 fixtures/make_losses_reference.py
     python3 fixtures/make_families.py
     python3 fixtures/make_tokenizers.py

@@ -15,7 +15,7 @@ use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
 use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
-use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
+use crate::pipeline::config::{self, RawOptions};
 use crate::pipeline::{self, plan::Plan};
 use crate::progress::Progress;
 
@@ -84,7 +84,7 @@ enum Command {
 pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
     match cli.command {
         None => {
-            let base = config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?;
+            let base = config::defaults()?;
             mine(base, cli.run, cancelled)
         }
         Some(Command::Run { pipeline, sets, run }) => {

@@ -76,7 +76,7 @@ impl From<DeviceChoice> for String {
 
 /// How work is cut for a kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DeviceKind {
     /// Small batches that stay in a core's cache, one worker a core.
     Cpu,
     /// The same through libtorch, each worker with one of its threads.
@@ -90,7 +90,7 @@ pub enum Kind {
 pub struct Devices {
     /// At least one.
     pub list: Vec<Device>,
-    pub kind: Kind,
+    pub kind: DeviceKind,
     /// How work is cut into batches.
     pub cut: Cut,
     /// For logs and the manifest.
@@ -120,11 +120,11 @@ impl DeviceChoice {
 
 impl Devices {
     /// Devices of one kind, with batches as they suit it.
-    pub fn new(list: Vec<Device>, kind: Kind, name: impl Into<String>) -> Self {
+    pub fn new(list: Vec<Device>, kind: DeviceKind, name: impl Into<String>) -> Self {
         let cut = match kind {
-            Kind::Cpu => Cut::CPU,
-            Kind::Tch => Cut::TCH,
-            Kind::Gpu => Cut::GPU,
+            DeviceKind::Cpu => Cut::CPU,
+            DeviceKind::Tch => Cut::TCH,
+            DeviceKind::Gpu => Cut::GPU,
         };
         Self { list, kind, cut, name: name.into() }
     }
@@ -132,15 +132,15 @@ impl Devices {
     /// Where vectors are compared: on a GPU, else on the plain processor.
     pub fn for_search(&self) -> Device {
         match self.kind {
-            Kind::Gpu => self.list[0].clone(),
-            Kind::Cpu | Kind::Tch => plain_cpu(),
+            DeviceKind::Gpu => self.list[0].clone(),
+            DeviceKind::Cpu | DeviceKind::Tch => plain_cpu(),
         }
     }
 }
 
 /// The processor through Burn's own backend: always there.
 fn cpu() -> Devices {
-    Devices::new(vec![plain_cpu()], Kind::Cpu, "cpu")
+    Devices::new(vec![plain_cpu()], DeviceKind::Cpu, "cpu")
 }
 
 /// The processor without autodiff, where the fused loops of this program run.
@@ -183,7 +183,7 @@ fn auto(progress: &Progress) -> Devices {
 fn tch() -> Result<Devices, String> {
     let open = backend::tch().map_err(not_built)?;
     let device = tried(open, 0)?;
-    Ok(Devices::new(vec![device], Kind::Tch, "tch"))
+    Ok(Devices::new(vec![device], DeviceKind::Tch, "tch"))
 }
 
 fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, String> {
@@ -198,7 +198,7 @@ fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, Str
     };
     let list = numbers.iter().map(try_one).collect::<Result<_, _>>()?;
     let names: Vec<String> = numbers.iter().map(|card| format!("{name}:{card}")).collect();
-    Ok(Devices::new(list, Kind::Gpu, names.join(" ")))
+    Ok(Devices::new(list, DeviceKind::Gpu, names.join(" ")))
 }
 
 fn all_cards() -> Result<Devices, String> {

@@ -14,7 +14,9 @@
 //! - [`commands`] holds what can be typed besides a run, one file a command; [`calibration`] turns scores into
 //!   probabilities and wishes into thresholds.
 //! - [`report`] is the page that a person looks at.
-//! - [`cli`] parses, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed.
+//! - [`training`] makes models from labelled pairs by the [`losses`].
+//! - [`cli`] and [`option_file`] parse, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed,
+//!   [`hash`] chooses by content.
 
 pub mod calibration;
 pub mod cli;
@@ -26,6 +28,7 @@ pub mod hash;
 pub mod losses;
 pub mod metrics;
 pub mod models;
+pub mod option_file;
 pub mod pipeline;
 pub mod progress;
 pub mod report;

@@ -25,7 +25,7 @@ pub enum ScoreKind {
 
 /// How a method did.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Candidate {
+pub struct Tried {
     pub method: &'static str,
     /// Of pairs not fitted on, over all folds; lower is better.
     pub brier: f64,
@@ -38,7 +38,7 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     pub calibrator: Calibrator,
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<Tried>,
 }
 
 type Fit = fn(&[bool], &[f64]) -> Option<Calibrator>;
@@ -51,11 +51,11 @@ pub fn choose(labels: &[bool], scores: &[f64], clusters: &Clusters, kind: ScoreK
         ScoreKind::Cosine => &[("platt", platt::fit), ("isotonic", isotonic::fit)],
     };
     let folds = folds(clusters, seed);
-    let mut tried: Vec<(Candidate, Fit)> = methods
+    let mut tried: Vec<(Tried, Fit)> = methods
         .iter()
         .filter_map(|&(method, fit)| {
             let probabilities = out_of_fold(labels, scores, &folds, fit)?;
-            let candidate = Candidate {
+            let candidate = Tried {
                 method,
                 brier: brier(labels, &probabilities)?,
                 expected_calibration_error: expected_calibration_error(labels, &probabilities)?,

@@ -5,6 +5,7 @@
 //! decide. Sums of probabilities are then the same bits too.
 
 use super::{Clustering, Edge, Graph};
+use rayon::slice::ParallelSliceMut;
 
 pub(super) struct Canonical {
     pub(super) nodes: usize,
@@ -36,7 +37,7 @@ impl Canonical {
             Edge { a: a.min(b), b: a.max(b), probability: edge.probability }
         });
         let mut edges: Vec<Edge> = renumbered.collect();
-        edges.sort_unstable_by(|x, y| y.probability.total_cmp(&x.probability).then((x.a, x.b).cmp(&(y.a, y.b))));
+        edges.par_sort_unstable_by(|x, y| y.probability.total_cmp(&x.probability).then((x.a, x.b).cmp(&(y.a, y.b))));
         Self { nodes: graph.nodes, threshold: graph.threshold, ruled_out: graph.ruled_out, edges, node }
     }
 

@@ -15,14 +15,14 @@ use crate::commands::Computing;
 use crate::commands::evaluate::added_note;
 use crate::error::{hint, usage};
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
-use crate::models::bi_encoder::BiEncoder;
+use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::calibration::{self, Calibration, CosineCalibration, Together};
-use crate::models::cross_encoder::CrossEncoder;
+use crate::models::cross_encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::replicas::Replicas;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
-use crate::stages::score_pairs::{QuestionPairs, log_odds, similarities};
+use crate::stages::score_pairs::{QuestionPairs, cosines, log_odds};
 use crate::tables::pairs::{self, LabelledPair, PairColumns};
 
 #[derive(Debug, Args)]
@@ -37,12 +37,12 @@ pub struct CalibrateArgs {
     pairs: PathBuf,
     #[command(flatten)]
     columns: PairColumns,
-    /// Folder of a bi-encoder: its duplicate threshold and its candidate floor
-    #[arg(long, value_name = "DIR")]
+    /// A bi-encoder, by folder, hub name or `built-in`: its duplicate threshold and its candidate floor
+    #[arg(long, value_name = "DIR|NAME")]
     bi_encoder: Option<String>,
-    /// Folder of a cross-encoder: its probabilities and its threshold; with --bi-encoder also how both decide together, to which a target
+    /// A cross-encoder: its probabilities and its threshold; with --bi-encoder also how both decide together, to which a target
     /// then belongs
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|NAME")]
     cross_encoder: Option<String>,
     /// The lowest threshold with this precision, instead of the one with the best expected F1
     #[arg(long, value_name = "SHARE")]
@@ -168,9 +168,8 @@ fn measure_cross_encoder(
     // the short work first: what is wrong with the bi-encoder shows at once
     let of_bi_encoder = |folder| cosines(&load(args, folder, progress)?, questions, progress);
     let cosines = bi_encoder.map(of_bi_encoder).transpose()?;
-    let load = |device: &_| Ok(CrossEncoder::load(folder, device)?.in_precision(args.computing.precision));
-    let models = Replicas::load(&args.computing.open(progress)?, load)?;
-    let scores = log_odds(&models, questions, true, &progress.task("rerank", "pairs", questions.pairs.len()))?;
+    let models = cross_encoder::replicas(folder, &args.computing.open(progress)?, args.computing.precision)?;
+    let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
     // with two models a target is that of both
     let alone = Labelled { target: labelled.target.filter(|_| bi_encoder.is_none()), ..labelled };
@@ -228,13 +227,7 @@ fn measure_bi_encoder(
 }
 
 fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> Result<Replicas<BiEncoder>> {
-    let load = |device: &_| Ok(BiEncoder::load(bi_encoder, device)?.in_precision(args.computing.precision));
-    Replicas::load(&args.computing.open(progress)?, load)
-}
-
-fn cosines(models: &Replicas<BiEncoder>, questions: &QuestionPairs, progress: &Progress) -> Result<Vec<f64>> {
-    let task = progress.task("embed", "questions", questions.texts.len());
-    Ok(similarities(models, questions, &task)?.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())
+    bi_encoder::replicas(bi_encoder, &args.computing.open(progress)?, args.computing.precision)
 }
 
 fn measured_on(args: &CalibrateArgs, labelled: &Labelled) -> String {

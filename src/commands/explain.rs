@@ -10,7 +10,7 @@ use crate::device::plain_cpu;
 use crate::error::usage;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::pipeline::config::{self, DEFAULT_PIPELINE, RawOptions};
+use crate::pipeline::config::{self, RawOptions};
 use crate::pipeline::plan::Plan;
 use crate::progress::Progress;
 use crate::search::dot::dot;
@@ -28,10 +28,10 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     b: String,
     /// As in a run
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|NAME")]
     bi_encoder: Option<String>,
     /// As in a run
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|NAME")]
     cross_encoder: Option<String>,
     /// As in a run
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
@@ -93,7 +93,7 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
         threshold: args.threshold,
         ..RawOptions::default()
     };
-    let base = config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?;
+    let base = config::defaults()?;
     let plan = Plan::of_inputs(config::check(&config::overlay(&base, &typed)?)?, Vec::new(), progress)?;
     let device = plain_cpu();
 

@@ -1,5 +1,6 @@
 //! `mine report`: a finished run as one page.
 
+use crate::tables::write::write_bytes;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -53,7 +54,7 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
     let page = page::render(&source, counted)?;
     drop(task);
     let output = args.output.clone().unwrap_or_else(|| args.run.join(report::FILE));
-    report::write(&output, &page)?;
+    write_bytes(&output, page.as_bytes())?;
     progress.say(&format!("{} ({} bytes)", output.display(), readable(page.len())));
     Ok(())
 }

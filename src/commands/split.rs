@@ -53,6 +53,10 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     if let (Some(taken), false) = (written.iter().find(|path| path.exists()), args.force) {
         return Err(hint(format!("{} exists already", taken.display()), "choose another --output, or add --force"));
     }
+    let is_input = |path: &&PathBuf| path.canonicalize().ok() == args.input.canonicalize().ok();
+    if let Some(input) = written.iter().filter(|path| path.exists()).find(is_input) {
+        return Err(hint(format!("{} is the input and would be replaced", input.display()), "choose another --output"));
+    }
     let read = pairs::read(&args.input, &args.columns)?;
     if let Some(warning) = read.warning() {
         progress.warn(warning);
@@ -74,9 +78,9 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
         (train, contradictions) = (augmented.pairs, augmented.contradictions);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
-    // not of every split: those of the one that --force replaces would stay
-    for list in ["skipped", "contradictions"].map(path).iter().filter(|list| list.exists()) {
-        std::fs::remove_file(list).with_context(|| format!("cannot remove {}", list.display()))?;
+    // all of the split that --force replaces: parts of two splits share questions
+    for old in written.iter().filter(|old| old.exists()) {
+        std::fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
     for (part, pairs) in [("train", train), ("dev", of(&parts.dev)), ("test", of(&parts.test))] {
         splits::write_pairs(&path(part), &pairs, &metadata(args, part, shares))?;

@@ -2,32 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::device::Devices;
-use crate::error::{hint, usage};
-use crate::models::calibration::{self, Calibration};
-use crate::models::folder::ModelFolder;
-use crate::models::folder_writer::FolderWriter;
-use crate::models::kind::Kind;
-use crate::models::{built_in, hub};
-use crate::progress::{Progress, readable};
+use crate::progress::Progress;
 use crate::training::checked::TrainOptions;
-use crate::training::data::{self, Data};
-use crate::training::dataset::{Dataset, Inputs};
-use crate::training::evaluation::DevSet;
-use crate::training::network::{Network, Trainee};
 use crate::training::options::{self, RawTrainOptions};
-use crate::training::run_folder::{self, Record, Replace, RunFolder};
-use crate::training::schedule::Schedule;
-use crate::training::step::{MicroBatches, StepConfig};
-use crate::training::trainer::{self, Plan, Trained};
-
-/// Part of a training's fingerprint; raise it when the same options give other weights.
-const VERSION: u32 = 2;
-
-/// Fewer dev pairs than this choose a step and a threshold by little more than chance.
-const FEW_DEV_PAIRS: usize = 200;
+use crate::training::session;
 
 /// Trains a model on labelled pairs and writes it as a sentence-transformers folder.
 #[derive(Debug, clap::Args)]
@@ -44,7 +24,7 @@ pub struct TrainArgs {
 
 /// One training from flags.
 pub fn run(args: &TrainArgs, progress: &Progress) -> Result<()> {
-    train(&args.options.check()?, args.force, progress).map(|_| ())
+    session::run(&args.options.check()?, args.force, progress).map(|_| ())
 }
 
 /// Whether a pipeline file's text describes trainings.
@@ -60,7 +40,7 @@ pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progres
     let all: Vec<TrainOptions> =
         options::parse(text, origin, sets)?.iter().enumerate().map(checked).collect::<Result<_>>()?;
     for (done, options) in all.iter().enumerate() {
-        let is_whole = train(options, force, progress)?;
+        let is_whole = session::run(options, force, progress)?;
         if !is_whole && done + 1 < all.len() {
             progress.warn(format!(
                 "the clock ended {}: what comes after it in {} waits until the same command has trained it to its end",
@@ -71,250 +51,4 @@ pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progres
         }
     }
     Ok(())
-}
-
-/// Whether it came to its end: the clock may stop it before.
-fn train(options: &TrainOptions, force: bool, progress: &Progress) -> Result<bool> {
-    if options.threads > 0 {
-        // a second training of a file finds the pool as the first one left it
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
-    }
-    run_folder::recover(&options.output)?;
-    let start = match options.kind {
-        Kind::Cross => built_in::CROSS_ENCODER,
-        Kind::Bi | Kind::Siamese => built_in::BI_ENCODER,
-    };
-    let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
-    let fingerprint = fingerprint(options, &from, progress)?;
-    let refreshes = options.from.as_deref().is_some_and(|from| same_folder(from, &options.output));
-    if is_done(options, &fingerprint, refreshes, force, progress)? {
-        return Ok(true);
-    }
-    let devices = options.device.open(progress)?;
-    options.precision.check(&devices)?;
-    let device = devices.list[0].clone();
-    let replace = match (force, refreshes) {
-        (true, _) => Replace::Anything,
-        (false, true) => Replace::Finished,
-        (false, false) => Replace::Nothing,
-    };
-    let run = RunFolder::open(&options.run, &fingerprint, replace)?;
-    let trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
-    let Data { dataset, dev } = data::prepare(options, &device, progress)?;
-    check_widths(&dataset, &trainee)?;
-    let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
-    let dev = DevSet::new(&dev, options.kind, trainee.tokenizer())?;
-    let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
-    announce(options, &plan, dataset.examples.len(), dev.len(), progress)?;
-    let step_config = step_config(options, plan.steps(), &devices);
-    let network = start_network(options, &trainee);
-    run.begin()?;
-    let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
-    summarise(options, &trained, progress);
-
-    let metric = options.trainer.metric;
-    let before = trained.before();
-    let is_better = trained.best.1.get(metric) > before.get(metric);
-    if refreshes && !force && !is_better {
-        if !trained.out_of_time {
-            run.finish()?;
-        }
-        return Err(hint(
-            format!("no step was better on dev than {} is: it stays as it was", options.output.display()),
-            "more pairs or another loss may help; --force writes what the last step made all the same",
-        ));
-    }
-    let (network, (best_step, after)) = match refreshes && !is_better {
-        true => trained.last,
-        false => (trained.network, trained.best),
-    };
-    let record = Record {
-        fingerprint,
-        from: from.name(),
-        loss: options.loss.to_string(),
-        pairs: dataset.examples.len(),
-        steps: trained.history.steps.len(),
-        out_of_time: trained.out_of_time,
-        best_step,
-        dev_pairs: dev.len(),
-        average_precision: after.average_precision,
-        f1: after.f1,
-        accuracy: after.accuracy,
-        average_precision_before: before.average_precision,
-        f1_before: before.f1,
-    };
-    let calibration = dev.calibrate(&network, options.trainer.seed, progress)?;
-    // a refreshed model takes the place of what it came from
-    let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
-    write_model(&options.output, &trainee.with(network), &record, calibration)?;
-    // in its own place the next training begins from what was written
-    if refreshes || !record.out_of_time {
-        run.finish()?;
-    }
-    progress.say(&format!("wrote {}", options.output.display()));
-    if had.and_then(|had| had.together).is_some() {
-        progress.warn(format!(
-            "how {} decided beside its bi-encoder held for the old weights; measure both with mine calibrate \
-             --cross-encoder {} --bi-encoder DIR --pairs FILE",
-            from.name(),
-            options.output.display()
-        ));
-    }
-    Ok(!record.out_of_time)
-}
-
-/// Whether --output holds what these options make; refuses where it holds something else.
-fn is_done(
-    options: &TrainOptions,
-    fingerprint: &str,
-    refreshes: bool,
-    force: bool,
-    progress: &Progress,
-) -> Result<bool> {
-    let output = &options.output;
-    match run_folder::record(output).filter(|done| done.fingerprint == fingerprint && !refreshes) {
-        Some(Record { out_of_time: true, .. }) => progress.say("the clock ended this training: it goes on"),
-        Some(_) => {
-            progress.say(&format!("{}: trained already with these options and pairs", output.display()));
-            return Ok(true);
-        }
-        None if output.exists() && !force && !refreshes => {
-            return Err(hint(
-                format!("{} exists already", output.display()),
-                "choose another --output, or add --force to replace it",
-            ));
-        }
-        None => run_folder::check_replaceable(output)?,
-    }
-    Ok(false)
-}
-
-fn check_widths(dataset: &Dataset, trainee: &Trainee) -> Result<()> {
-    if let (Some((_, theirs)), Trainee::Bi(student)) = (&dataset.teacher, trainee) {
-        let ours = student.dimensions();
-        ensure!(
-            *theirs == ours,
-            "the teacher's vectors have {theirs} dimensions, the student's {ours}: cosine distillation needs the same"
-        );
-    }
-    Ok(())
-}
-
-/// Says what is to come, and refuses a training without a step.
-fn announce(options: &TrainOptions, plan: &Plan, pairs: usize, dev_pairs: usize, progress: &Progress) -> Result<()> {
-    ensure!(pairs > 0, "{}: no pair is left to train on: all are marked as added", options.pairs.display());
-    ensure!(
-        plan.steps() > 0,
-        "{}: its {pairs} pairs make no batch: ranking compares duplicates of different questions, and needs two of them",
-        options.pairs.display(),
-    );
-    if dev_pairs < FEW_DEV_PAIRS {
-        progress.warn(format!(
-            "{dev_pairs} dev pairs are few: the best step and the thresholds may be chance; more come with --dev, or \
-             with more --pairs"
-        ));
-    }
-    let left_out = plan.left_out(pairs);
-    if left_out > 0 {
-        progress.say(&format!(
-            "{} pairs are in no batch of the first epoch: too few for one more, or of large clusters, of which a batch \
-             holds one pair",
-            readable(left_out)
-        ));
-    }
-    progress.say(&format!(
-        "{} pairs, {} steps of {} pairs; {} dev pairs; checkpoints and curves in {}",
-        readable(pairs),
-        readable(plan.steps()),
-        options.trainer.batch_size * options.trainer.accumulate,
-        readable(dev_pairs),
-        options.run.display()
-    ));
-    Ok(())
-}
-
-fn start_network(options: &TrainOptions, trainee: &Trainee) -> Network {
-    let network = match options.dropout {
-        Some(p) => trainee.network().with_dropout(p),
-        None => trainee.network(),
-    };
-    let network = if options.freeze_encoder { network.with_frozen_encoder() } else { network };
-    if options.freeze_tokens { network.with_frozen_tokens() } else { network }
-}
-
-/// Makes the model's folder beside `output`, then lets it take that name.
-fn write_model(output: &Path, trainee: &Trainee, record: &Record, calibration: Calibration) -> Result<()> {
-    let model = run_folder::model(output)?;
-    let writer = FolderWriter::new(&model)?;
-    trainee.write(&writer)?;
-    run_folder::write_record(&writer, record)?;
-    writer.finish()?;
-    let measured = ModelFolder::open(&model)?.fingerprint()?;
-    calibration::write(&model.join(calibration::FILE), &Calibration { model: Some(measured), ..calibration })?;
-    run_folder::publish(&model, output)
-}
-
-fn step_config(options: &TrainOptions, steps: usize, devices: &Devices) -> StepConfig {
-    StepConfig {
-        loss: options.loss.clone(),
-        numbers: options.numbers,
-        schedule: Schedule {
-            peak: options.learning_rate,
-            warmup_steps: options.warmup_steps.unwrap_or_else(|| (steps / 10).min(100)),
-            total_steps: steps,
-            decay: options.decay,
-        },
-        max_norm: options.max_norm,
-        precision: options.precision,
-        micro_batches: MicroBatches::of(devices.kind),
-        seed: options.trainer.seed,
-    }
-}
-
-fn summarise(options: &TrainOptions, trained: &Trained, progress: &Progress) {
-    let (before, (step, after)) = (trained.before(), trained.best);
-    for (name, before, after) in [
-        ("average precision", before.average_precision, after.average_precision),
-        ("best F1", before.f1, after.f1),
-        ("accuracy", before.accuracy, after.accuracy),
-    ] {
-        progress.say(&format!("dev {name}: {before:.4} before, {after:.4} after step {step}"));
-    }
-    if trained.pairs_per_second > 0.0 {
-        progress.say(&format!("{:.1} pairs a second, evaluations included", trained.pairs_per_second));
-    }
-    if step == 0 {
-        progress
-            .warn(format!("no step was better on dev than the model that training with {} began from", options.loss));
-    }
-}
-
-fn same_folder(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
-}
-
-/// Hash of everything that the weights depend on.
-fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let mut add = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    add(&VERSION.to_le_bytes());
-    add(options.identity.as_bytes());
-    add(from.fingerprint()?.as_bytes());
-    for file in [Some(&options.pairs), options.dev.as_ref()].into_iter().flatten() {
-        add(&std::fs::read(file).map_err(|e| usage(format!("cannot read {}: {e}", file.display())))?);
-    }
-    if let Some(teacher) = &options.teacher {
-        add(hub::open_path_or(Some(teacher), built_in::CROSS_ENCODER, progress)?.fingerprint()?.as_bytes());
-    }
-    if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        let miner = hub::open_path_or(options.negatives_from.as_deref(), built_in::BI_ENCODER, progress)?;
-        add(miner.fingerprint()?.as_bytes());
-    }
-    Ok(hasher.finalize().to_hex().get(..32).context("a hash has 64 digits")?.to_string())
 }

@@ -10,11 +10,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::losses::multiple_negatives_ranking::Ranking;
-use crate::losses::similarity::normalise;
 use crate::losses::{
     Targets, binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
+use crate::models::dense::normalise;
 use crate::models::kind::Kind;
 
 /// One loss by name.
@@ -91,7 +91,7 @@ impl Loss {
 }
 
 /// Numbers of the losses that have some.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossNumbers {
     /// Of the contrastive losses.
     pub margin: f64,

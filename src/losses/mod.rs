@@ -11,6 +11,7 @@
 //! | loss | outputs | examples need |
 //! |---|---|---|
 //! | [`cosine_similarity`] | vectors | labels 0 and 1, or a teacher's probabilities |
+//! | [`cosent`] | vectors | labels 0 and 1, both kinds |
 //! | [`contrastive`], [`online_contrastive`] | vectors | labels 0 and 1, both kinds |
 //! | [`multiple_negatives_ranking`], [`cached_ranking`] | vectors | duplicates; hard negatives help; no two of a cluster in a batch |
 //! | [`margin_mse`] | vectors | hard negatives and a teacher's margins |
@@ -49,11 +50,6 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Of labels alone.
-    pub fn of_labels(labels: Vec<f32>) -> Self {
-        Self { labels, ..Self::default() }
-    }
-
     /// Examples B.
     pub fn len(&self) -> usize {
         self.labels.len()

@@ -2,11 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// torch's `normalize`: `x / max(‖x‖, 1e-12)`, `[B, D] → [B, D]`.
-pub fn normalise(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().powf_scalar(2.0).sum_dim(1).sqrt().clamp_min(1e-12);
-    x / norm
-}
+use crate::models::dense::normalise;
 
 /// Cosine of row i with row i: `[B, D], [B, D] → [B]`.
 pub fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {

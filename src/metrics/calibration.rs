@@ -30,11 +30,14 @@ pub fn reliability(labels: &[bool], probabilities: &[f64], bins: usize) -> Vec<R
         .collect()
 }
 
-/// Expected calibration error: the mean distance between probability and observed share over 15 bins of equal width,
+/// Bins of the expected calibration error.
+pub const ERROR_BINS: usize = 15;
+
+/// Expected calibration error: the mean distance between probability and observed share over [`ERROR_BINS`] bins of equal width,
 /// weighted by their pairs (Guo et al. 2017, arXiv:1706.04599). `None` without pairs.
 pub fn expected_calibration_error(labels: &[bool], probabilities: &[f64]) -> Option<f64> {
     let distance = |bin: ReliabilityBin| bin.pairs as f64 * (bin.mean_probability - bin.observed).abs();
-    let sum: f64 = reliability(labels, probabilities, 15).into_iter().map(distance).sum();
+    let sum: f64 = reliability(labels, probabilities, ERROR_BINS).into_iter().map(distance).sum();
     (!labels.is_empty()).then(|| sum / labels.len() as f64)
 }
 

@@ -4,12 +4,14 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use crate::device::Devices;
 use crate::models::config::EncoderConfig;
 use crate::models::dense::{Dense, normalise};
 use crate::models::encoder::Encoder;
 use crate::models::folder::ModelFolder;
 use crate::models::pooling::Pooling;
 use crate::models::precision::Precision;
+use crate::models::replicas::Replicas;
 use crate::models::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
 use crate::models::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
@@ -145,6 +147,11 @@ impl BiEncoder {
         self.model = self.model.in_precision(precision);
         self
     }
+}
+
+/// A copy of the model on each device.
+pub fn replicas(folder: &ModelFolder, devices: &Devices, precision: Precision) -> Result<Replicas<BiEncoder>> {
+    Replicas::load(devices, |device| Ok(BiEncoder::load(folder, device)?.in_precision(precision)))
 }
 
 /// Reads vectors `[B, D]` from their device and normalises them, row-major.

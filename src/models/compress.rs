@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::error::hint;
-use crate::models::calibration::{self, Together};
+use crate::models::calibration::{self, Calibration, Together};
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
@@ -105,7 +105,8 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     ];
     lines.push(match calibration.cosine {
         Some(cosine) => format!("cosine       duplicates from {}, candidates from {}", cosine.threshold, cosine.floor),
-        None => "cosine       not calibrated (no dupmine.json)".into(),
+        None if calibration == Calibration::default() => "calibration  none (no dupmine.json)".into(),
+        None => "cosine       not calibrated".into(),
     });
     lines.extend(calibration.probability_threshold.map(|p| format!("probability  duplicates from {p}")));
     lines.extend(calibration.together.map(|together| {

@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
+use crate::device::Devices;
 use crate::models::config::EncoderConfig;
 use crate::models::dense::Activation;
 use crate::models::encoder::Encoder;
@@ -12,6 +13,7 @@ use crate::models::family::TokenTypes;
 use crate::models::folder::ModelFolder;
 use crate::models::head::Head;
 use crate::models::precision::Precision;
+use crate::models::replicas::Replicas;
 use crate::models::sentence_config::{SentenceConfig, TextLimits};
 use crate::models::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
@@ -102,6 +104,11 @@ impl CrossEncoder {
         self.model = self.model.in_precision(precision);
         self
     }
+}
+
+/// A copy of the model on each device.
+pub fn replicas(folder: &ModelFolder, devices: &Devices, precision: Precision) -> Result<Replicas<CrossEncoder>> {
+    Replicas::load(devices, |device| Ok(CrossEncoder::load(folder, device)?.in_precision(precision)))
 }
 
 /// Reads logits from their device.

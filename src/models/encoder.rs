@@ -80,7 +80,7 @@ impl Encoder {
         }
     }
 
-    /// Sets the probability of every dropout, which is active on an autodiff device only.
+    /// Sets the probability of every dropout, which drops only where masks are drawn from a seed (`models/dropout.rs`).
     pub fn with_dropout(mut self, p: f64) -> Self {
         self.dropout.prob = p;
         self.layers.iter_mut().for_each(|layer| layer.set_dropout(p));

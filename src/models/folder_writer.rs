@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
+use crate::tables::write::folder_of;
 
 /// Collects files beside `output` until [`FolderWriter::finish`].
 pub struct FolderWriter {
@@ -22,7 +23,7 @@ impl FolderWriter {
             return Err(hint(format!("{} exists already", output.display()), "choose a folder that does not exist"));
         }
         let failed = || format!("cannot write {}", output.display());
-        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = folder_of(output);
         std::fs::create_dir_all(parent).with_context(failed)?;
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]

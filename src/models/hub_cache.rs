@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +21,7 @@ use crate::models::sentence_config::LIMIT_FILES;
 use crate::models::sentence_piece;
 use crate::models::tokenizer_files::TOKENIZER_FILES;
 use crate::progress::Progress;
-use crate::tables::write::{TEMPORARY_PREFIX, publish, temporary_in};
+use crate::tables::write::{TEMPORARY_PREFIX, write_bytes};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -176,10 +175,7 @@ pub fn download(
     }
     if !name.is_commit() {
         let reference = repository.join("refs").join(&name.revision);
-        let folder = reference.parent().context("a reference has a folder")?;
-        create(folder)?;
-        let written = temporary_in(folder).and_then(|mut file| file.write_all(commit.as_bytes()).map(|()| file));
-        publish(written.with_context(|| format!("cannot write {}", reference.display()))?, &reference)?;
+        write_bytes(&reference, commit.as_bytes())?;
     }
     Ok(())
 }

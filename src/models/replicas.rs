@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 
-use crate::device::{Devices, Kind};
+use crate::device::{DeviceKind, Devices};
 use crate::text::batch::Cut;
 
 /// Batches prepared ahead, a worker.
@@ -34,8 +34,8 @@ impl<M: Sync> Replicas<M> {
         let models: Vec<M> = devices.list.iter().map(load).collect::<Result<_>>()?;
         let workers = match devices.kind {
             // independent batches use the cores better than one batch split among them
-            Kind::Cpu | Kind::Tch => rayon::current_num_threads().max(models.len()),
-            Kind::Gpu => models.len(),
+            DeviceKind::Cpu | DeviceKind::Tch => rayon::current_num_threads().max(models.len()),
+            DeviceKind::Gpu => models.len(),
         };
         Ok(Self { models, devices: devices.list.clone(), workers, cut: devices.cut })
     }

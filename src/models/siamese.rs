@@ -175,7 +175,7 @@ fn slope_name(at: usize) -> String {
     format!("{}.weight", 3 * at + 1)
 }
 
-/// Encoder and head: everything that can be trained. `model.encoder.no_grad()` freezes the encoder.
+/// Encoder and head: everything that can be trained. `training/network.rs` freezes the encoder where only the head is to learn.
 #[derive(Module, Debug)]
 pub struct SiameseModel {
     pub encoder: BiEncoderModel,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, Command};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::clustering::Algorithm;
@@ -15,11 +15,9 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::models::built_in;
 use crate::models::precision::Precision;
+use crate::option_file::{self, at_least, within};
 use crate::search::hnsw::HnswConfig;
 use crate::stages::candidates::Engine;
-
-/// The pipeline that bare flags are laid over.
-pub const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mine.toml");
 
 /// Every option of the mining pipeline, each absent or present.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -139,7 +137,7 @@ impl Serialize for Budget {
 impl<'de> Deserialize<'de> for Budget {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "expected a number of pairs (200000) or minutes (\"30m\")")]
         enum Written {
             Pairs(usize),
             Text(String),
@@ -179,51 +177,21 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Names of all keys, as the flags know them.
-fn known_keys() -> Vec<String> {
-    let command = RawOptions::augment_args(Command::new("keys"));
-    command.get_arguments().filter_map(|argument| argument.get_long().map(String::from)).collect()
-}
-
-/// Refuses keys that do not exist, naming the nearest that does. `place` names file and line of a key.
-fn check_keys(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
-    let known = known_keys();
-    let Some(key) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
-    let nearest = nearest.map_or(String::new(), |name| format!("; the nearest known key is `{name}`"));
-    Err(usage(format!("{}: unknown key `{key}`{nearest}", place(key))))
-}
-
 /// Parses a pipeline file's text; errors name file, line and key.
 pub fn parse(text: &str, origin: &Path) -> Result<RawOptions> {
-    let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
-    let at = |span: Option<std::ops::Range<usize>>| match span {
-        Some(span) => format!("{}: line {}", origin.display(), line_of(span.start)),
-        None => origin.display().to_string(),
-    };
-    let table: toml::Table = toml::from_str(text).map_err(|e| usage(format!("{}: {}", at(e.span()), e.message())))?;
-    let line_of_key = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
-    check_keys(&table, |key| format!("{}: line {}", origin.display(), line_of_key(key)))?;
-    toml::from_str(text).map_err(|e| {
-        let line = e.span().map(|span| text.lines().nth(line_of(span.start) - 1).unwrap_or_default());
-        let key = line.and_then(|line| line.split('=').next()).unwrap_or_default().trim();
-        usage(format!("{}: key `{key}`: {}", at(e.span()), e.message()))
-    })
+    let table = option_file::parse(text, origin)?;
+    option_file::check::<RawOptions>(&table, |key| option_file::place(origin, 1, text.lines(), key))?;
+    Ok(table.try_into()?)
 }
 
 /// Parses one `--set key=value`; a value that is not TOML is taken as a string.
 pub fn parse_set(argument: &str) -> Result<RawOptions> {
-    let Some((key, value)) = argument.split_once('=') else {
-        return Err(usage(format!("--set {argument}: expected key=value")));
-    };
-    let (key, value) = (key.trim(), value.trim());
-    let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
-        .ok()
-        .and_then(|table| table.get("value").cloned())
-        .unwrap_or_else(|| toml::Value::String(value.to_string()));
-    let table = toml::Table::from_iter([(key.to_string(), value)]);
-    check_keys(&table, |_| format!("--set {argument}"))?;
-    table.try_into().map_err(|e: toml::de::Error| usage(format!("--set {argument}: {}", e.message())))
+    Ok(option_file::parse_set::<RawOptions>(argument)?.try_into()?)
+}
+
+/// The pipeline that bare flags are laid over.
+pub fn defaults() -> Result<RawOptions> {
+    parse(include_str!("../../pipelines/mine.toml"), Path::new("pipelines/mine.toml"))
 }
 
 /// The lower layer with every key of the upper laid over it.
@@ -231,14 +199,6 @@ pub fn overlay(lower: &RawOptions, upper: &RawOptions) -> Result<RawOptions> {
     let mut merged = toml::Table::try_from(lower).context("options do not serialise")?;
     merged.extend(toml::Table::try_from(upper).context("options do not serialise")?);
     merged.try_into().context("options do not merge")
-}
-
-fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T, most: T) -> Result<T> {
-    if value >= least && value <= most {
-        Ok(value)
-    } else {
-        Err(usage(format!("--{key} is {value}, expected {least} to {most}")))
-    }
 }
 
 /// Checks merged options.
@@ -265,7 +225,7 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
             deterministic: raw.deterministic.unwrap_or(false),
         },
         rerank_budget: raw.rerank_budget,
-        second_order_margin: within("second-order-margin", raw.second_order_margin.unwrap_or(2.0), 0.0, f32::MAX)?,
+        second_order_margin: at_least("second-order-margin", raw.second_order_margin.unwrap_or(2.0), 0.0)?,
         clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
         write_embeddings: raw.write_embeddings.unwrap_or(false),
         device: raw.device.unwrap_or(DeviceChoice::Auto),
@@ -306,9 +266,19 @@ mod tests {
     }
 
     #[test]
-    fn the_default_pipeline_is_complete_but_for_the_input() {
-        let raw = parse(DEFAULT_PIPELINE, Path::new("pipelines/mine.toml")).unwrap();
-        assert!(check(&raw).unwrap_err().to_string().contains("--input"));
-        assert!(check(&overlay(&raw, &parse_set("input=q.parquet").unwrap()).unwrap()).is_ok());
+    fn a_line_is_that_of_the_whole_key_and_a_budget_says_what_it_can_be() {
+        assert!(error("hnsw-ef-construction = 9\nhnsw-ef = 5\n").starts_with("p.toml: line 2: unknown key `hnsw-ef`"));
+        for budget in ["30.5", "-1"] {
+            let error = error(&format!("rerank-budget = {budget}"));
+            assert!(error.contains("`rerank-budget`: expected a number of pairs (200000) or minutes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_default_pipeline_says_what_the_flags_default_to() {
+        assert!(check(&defaults().unwrap()).unwrap_err().to_string().contains("--input"));
+        let input = parse_set("input=q.parquet").unwrap();
+        let of_file = check(&overlay(&defaults().unwrap(), &input).unwrap()).unwrap();
+        assert_eq!(format!("{of_file:?}"), format!("{:?}", check(&input).unwrap()));
     }
 }

@@ -6,14 +6,13 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
-use crate::models::bi_encoder::BiEncoder;
-use crate::models::replicas::Replicas;
+use crate::models::bi_encoder;
 use crate::pipeline::artifact::Workspace;
 use crate::pipeline::plan::Plan;
 use crate::progress::Progress;
 use crate::stages::embed;
 use crate::tables::questions::Texts;
-use crate::tables::shards::{self, ShardColumn};
+use crate::tables::shards::{ShardColumn, ShardFolder};
 
 /// Vectors of all unique texts, row-major `[texts, width]`.
 pub struct Embedded {
@@ -43,16 +42,16 @@ pub fn run(
 ) -> Result<Embedded> {
     let started = Instant::now();
     let stage = &plan.stages.embed;
-    let folder = workspace.folder(stage);
+    let mut shards = ShardFolder::open(workspace.folder(stage));
     let mut missing: Vec<usize> = Vec::new();
     let mut values = Vec::new();
     let count = texts.len().div_ceil(embed::SHARD_TEXTS);
     for index in 0..count {
-        match shards::read(&folder, index, &|line| progress.warn(line))?.as_deref() {
+        match shards.read(index, &|line| progress.warn(line))?.as_deref() {
             Some([(_, ShardColumn::U32(rows)), (_, ShardColumn::Vectors { width, values: vectors })]) => {
                 place(&mut values, texts.len(), rows, vectors, *width)?;
             }
-            Some(_) => bail!("{}: shard {index} has other columns than this version writes", folder.display()),
+            Some(_) => bail!("shard {index} of {} has other columns than this version writes", stage.name),
             None => missing.push(index),
         }
     }
@@ -60,9 +59,7 @@ pub fn run(
         return Ok(Embedded { values, width: record.width, record, seconds: 0.0, cached: true });
     }
     progress.say(&format!("loading {}", plan.bi_encoder.name()));
-    let models = Replicas::load(devices, |device| {
-        Ok(BiEncoder::load(&plan.bi_encoder, device)?.in_precision(plan.options.precision))
-    })?;
+    let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.options.precision)?;
     let model = models.first();
     model.warning().into_iter().for_each(|line| progress.warn(line));
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
@@ -73,7 +70,7 @@ pub fn run(
     embed::embed(&models, &tokenized, &missing, &task, |index, rows, vectors| {
         place(&mut values, texts.len(), rows, vectors, model.dimensions())?;
         let vectors = ShardColumn::Vectors { width: model.dimensions(), values: vectors.to_vec() };
-        shards::write(&folder, index, &vec![("text", ShardColumn::U32(rows.to_vec())), ("vector", vectors)])
+        shards.write(index, vec![("text", ShardColumn::U32(rows.to_vec())), ("vector", vectors)])
     })?;
     drop(task);
     if tokenized.truncated > 0 {

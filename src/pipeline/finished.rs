@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 
 use crate::error::hint;
 use crate::pipeline::input::{self, InputFile};
@@ -21,7 +21,12 @@ pub struct FinishedRun {
 impl FinishedRun {
     /// Opens `folder`. An input that is gone or changed is no error: ids can be shown without their texts.
     pub fn open(folder: &Path) -> Result<Self> {
-        let manifest = read_manifest(folder)?;
+        let manifest = Manifest::read(folder)?.ok_or_else(|| {
+            hint(
+                format!("{} holds no finished run: it has no {}", folder.display(), manifest::FILE),
+                "give the --output folder of a run of mine that has ended",
+            )
+        })?;
         let questions = input_questions(&manifest);
         let ids = questions.as_ref().ok().map(|questions| questions.ids.clone());
         let results = Results::open(folder, ids)?;
@@ -33,21 +38,6 @@ impl FinishedRun {
         let questions = self.questions.as_ref().ok()?;
         questions.text_of_row(row)
     }
-}
-
-fn read_manifest(folder: &Path) -> Result<Manifest> {
-    let path = folder.join(manifest::FILE);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(hint(
-                format!("{} holds no finished run: it has no {}", folder.display(), manifest::FILE),
-                "give the --output folder of a run of mine that has ended",
-            ));
-        }
-        Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
-    };
-    serde_json::from_slice(&bytes).map_err(|e| anyhow!("{}: not a manifest of mine: {e}", path.display()))
 }
 
 /// Reads the questions that the manifest names, if the files still hold the bytes that were mined.

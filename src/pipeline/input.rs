@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{hint, usage};
-use crate::tables::questions::Format;
+use crate::tables::format::Format;
 
 /// One input file as it is recorded in the manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]

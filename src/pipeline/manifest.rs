@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::models::folder::ModelFolder;
 use crate::models::hub_cache;
-use crate::pipeline::config::{self, DEFAULT_PIPELINE, Options, RawOptions};
+use crate::pipeline::config::{self, Options, RawOptions};
 use crate::pipeline::plan::Plan;
 
 /// File name in the output folder.
@@ -46,9 +46,16 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest of an output folder, `None` when it holds no complete run.
-    pub fn read(output: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(output.join(FILE)).ok()?).ok()
+    /// The manifest of an output folder, `None` when it has none: it holds no complete run.
+    pub fn read(output: &Path) -> Result<Option<Self>> {
+        let path = output.join(FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some).map_err(|e| anyhow!("{}: not a manifest of mine: {e}", path.display()))
     }
 
     /// Assembles the record of a run from its plan and what happened.
@@ -107,7 +114,7 @@ fn options(options: &Options, floor: f32, threshold: f32) -> Value {
 /// decides them, and here they mean nothing.
 pub fn default_options() -> Result<Value> {
     let input = RawOptions { input: Some(String::new()), ..RawOptions::default() };
-    let defaults = config::overlay(&config::parse(DEFAULT_PIPELINE, "pipelines/mine.toml".as_ref())?, &input)?;
+    let defaults = config::overlay(&config::defaults()?, &input)?;
     Ok(options(&config::check(&defaults)?, 0.0, 0.0))
 }
 

@@ -69,7 +69,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     }
     let since = Instant::now();
     let reranked = plan.cross_encoder.is_some();
-    let scored: Vec<Scored> = outputs::decide(&candidates, &scores.scores, plan.decision.as_ref(), plan.threshold);
+    let scored: Vec<Scored> = outputs::decide(candidates, scores.scores, plan.decision.as_ref(), plan.threshold);
     let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, pair.probability));
     let (edges, clustering) =
         cluster::run(unique.texts.iter(), decided, plan.threshold, reranked, plan.options.clustering);

@@ -1,5 +1,6 @@
 //! From scored pairs and clusters of texts to the result files about questions, complete or absent.
 
+use rayon::slice::ParallelSliceMut;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use crate::pipeline::manifest::{self, Manifest};
 use crate::pipeline::plan::Plan;
 use crate::report;
 use crate::stages::candidates::Candidate;
-use crate::stages::collapse::{Copy, UniqueTexts};
+use crate::stages::collapse::{CopyPair, UniqueTexts};
 use crate::stages::rerank::Scores;
 use crate::tables::questions::Questions;
 use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
@@ -51,11 +52,16 @@ pub struct Tables {
 
 /// Probability and decision of every candidate: as `decision` makes them of the cross-encoder's scores and the cosine, or
 /// without a cross-encoder the cosine itself.
-pub fn decide(candidates: &[Candidate], scores: &[Scores], decision: Option<&Decision>, threshold: f32) -> Vec<Scored> {
+pub fn decide(
+    candidates: Vec<Candidate>,
+    scores: Vec<Scores>,
+    decision: Option<&Decision>,
+    threshold: f32,
+) -> Vec<Scored> {
     candidates
-        .iter()
+        .into_iter()
         .zip(scores)
-        .map(|(&candidate, &scores)| {
+        .map(|(candidate, scores)| {
             let probability = match decision {
                 Some(decision) => scores.probability(decision, candidate.cosine),
                 None => Some(candidate.cosine.clamp(0.0, 1.0)),
@@ -69,7 +75,7 @@ pub fn decide(candidates: &[Candidate], scores: &[Scores], decision: Option<&Dec
 pub fn assemble(
     questions: &Questions,
     unique: &UniqueTexts,
-    copies: &[Copy],
+    copies: &[CopyPair],
     scored: &[Scored],
     edges: &[Edge],
     clustering: &Clustering,
@@ -100,7 +106,7 @@ pub fn assemble(
         is_duplicate: Some(true),
         kind: if copy.same_bytes { PairKind::Exact } else { PairKind::Normalised },
     }));
-    pairs.sort_unstable_by_key(|pair| (pair.a, pair.b));
+    pairs.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
     let (clusters, stats) = cluster_tables(questions, unique, edges, clustering, threshold);
     Tables { pairs, clusters, stats }
 }
@@ -185,7 +191,8 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
     if force {
         return Ok(());
     }
-    let refusal = match Manifest::read(output) {
+    let advice = "choose another --output, or replace what is there with --force";
+    let refusal = match Manifest::read(output).map_err(|e| hint(format!("{e:#}"), advice))? {
         Some(manifest) if manifest.has_options_of(plan) => return Ok(()),
         Some(manifest) => {
             format!("{} holds a run with other options (run {})", output.display(), manifest.run_id)
@@ -196,7 +203,7 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
             Some(file) => format!("{} holds a {file} without a manifest: not a complete run of mine", output.display()),
         },
     };
-    Err(hint(refusal, "choose another --output, or replace what is there with --force"))
+    Err(hint(refusal, advice))
 }
 
 /// Writes every result file into a staging folder.

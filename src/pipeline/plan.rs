@@ -126,7 +126,10 @@ impl Plan {
             }
             lines.push(line(stage.name, why));
         }
-        let written = Manifest::read(&self.options.output).is_some_and(|manifest| manifest.run_id == self.run_id());
+        let written = Manifest::read(&self.options.output)
+            .ok()
+            .flatten()
+            .is_some_and(|manifest| manifest.run_id == self.run_id());
         let why = match upstream {
             Some(stage) => Some(format!("after {stage}")),
             None if written => None,

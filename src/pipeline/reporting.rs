@@ -10,6 +10,7 @@ use crate::report::source::Source;
 use crate::report::{self, page};
 use crate::tables::questions::Questions;
 use crate::tables::results::Metric;
+use crate::tables::write::write_bytes;
 
 /// Pairs handed over at a time.
 const BATCH: usize = 65_536;
@@ -34,5 +35,5 @@ pub fn write(
         labels: None,
     };
     let page = page::render(&source, tables.pairs.chunks(BATCH).map(|batch| Ok(batch.to_vec())))?;
-    report::write(&staging.join(report::FILE), &page)
+    write_bytes(&staging.join(report::FILE), page.as_bytes())
 }

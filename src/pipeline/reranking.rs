@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
-use crate::models::cross_encoder::CrossEncoder;
+use crate::models::cross_encoder::{self, CrossEncoder};
 use crate::models::replicas::Replicas;
-use crate::pipeline::artifact::{Stage, Workspace};
+use crate::pipeline::artifact::Workspace;
 use crate::pipeline::config::Budget;
 use crate::pipeline::log::Log;
 use crate::pipeline::plan::Plan;
@@ -17,7 +17,7 @@ use crate::progress::{Progress, Task, readable};
 use crate::stages::candidates::Candidate;
 use crate::stages::rerank::{self, Order, SHARD_PAIRS, Scores};
 use crate::tables::questions::Texts;
-use crate::tables::shards::{self, ShardColumn};
+use crate::tables::shards::{ShardColumn, ShardFolder};
 
 /// Scores in the order of the candidates, and what they cost.
 pub struct Reranked {
@@ -71,8 +71,9 @@ pub fn run(
         ));
     }
     let task = progress.task("rerank", "pairs", pairs);
-    let mut scorer =
-        Scorer { workspace, plan, folder, devices, texts, task: &task, progress, models: None, truncated: 0 };
+    let mut scorer = Scorer { plan, folder, devices, texts, task: &task, progress, models: None, truncated: 0 };
+    let mut in_ab = ShardFolder::open(workspace.folder(&plan.stages.rerank_ab));
+    let mut in_ba = ShardFolder::open(workspace.folder(&plan.stages.rerank_ba));
     let mut record = Record::default();
     for (index, shard) in order[..pairs].chunks(SHARD_PAIRS).enumerate() {
         if done.is_none()
@@ -82,7 +83,7 @@ pub fn run(
             break;
         }
         let of = |numbers: &[u32]| -> Vec<Candidate> { numbers.iter().map(|&at| candidates[at as usize]).collect() };
-        let first = scorer.logits(&plan.stages.rerank_ab, index, &of(shard), Order::Ab)?;
+        let first = scorer.logits(&mut in_ab, index, &of(shard), Order::Ab)?;
         for (&at, &logit) in shard.iter().zip(&first) {
             scores[at as usize].logit_ab = Some(logit);
         }
@@ -95,7 +96,7 @@ pub fn run(
             })
             .map(|(&at, _)| at)
             .collect();
-        let second = scorer.logits(&plan.stages.rerank_ba, index, &of(&open), Order::Ba)?;
+        let second = scorer.logits(&mut in_ba, index, &of(&open), Order::Ba)?;
         for (&at, &logit) in open.iter().zip(&second) {
             scores[at as usize].logit_ba = Some(logit);
         }
@@ -112,7 +113,6 @@ pub fn run(
 
 /// Reads or computes the logits of shards; the models are loaded when the first is missing.
 struct Scorer<'a> {
-    workspace: &'a Workspace,
     plan: &'a Plan,
     folder: &'a crate::models::folder::ModelFolder,
     devices: &'a Devices,
@@ -125,9 +125,14 @@ struct Scorer<'a> {
 
 impl Scorer<'_> {
     /// Logits of a shard's candidates: what an earlier run scored is read, what it did not is added.
-    fn logits(&mut self, stage: &Stage, index: usize, candidates: &[Candidate], order: Order) -> Result<Vec<f32>> {
-        let folder = self.workspace.folder(stage);
-        let shard = shards::read(&folder, index, &|line| self.progress.warn(line))?;
+    fn logits(
+        &mut self,
+        shards: &mut ShardFolder,
+        index: usize,
+        candidates: &[Candidate],
+        order: Order,
+    ) -> Result<Vec<f32>> {
+        let shard = shards.read(index, &|line| self.progress.warn(line))?;
         let mut known = stored(shard.as_deref().unwrap_or_default());
         let of = |pair: &Candidate| (pair.a, pair.b);
         let missing: Vec<Candidate> =
@@ -135,9 +140,7 @@ impl Scorer<'_> {
         if !missing.is_empty() {
             if self.models.is_none() {
                 self.progress.say(&format!("loading {}", self.folder.name()));
-                self.models = Some(Replicas::load(self.devices, |device| {
-                    Ok(CrossEncoder::load(self.folder, device)?.in_precision(self.plan.options.precision))
-                })?);
+                self.models = Some(cross_encoder::replicas(self.folder, self.devices, self.plan.options.precision)?);
             }
             let models = self.models.as_ref().context("the cross-encoder is loaded")?;
             let (logits, truncated) = rerank::score(models, self.texts, &missing, order, self.task)?;
@@ -148,7 +151,7 @@ impl Scorer<'_> {
                 ("logit", ShardColumn::F32(known.values().map(|&(logit, _)| logit).collect())),
                 ("truncated", ShardColumn::U32(known.values().map(|&(_, cut)| cut.into()).collect())),
             ];
-            shards::write(&folder, index, &columns)?;
+            shards.write(index, columns)?;
         }
         let scored: Vec<(f32, bool)> = candidates.iter().map(|pair| known[&of(pair)]).collect();
         self.truncated += scored.iter().filter(|&&(_, cut)| cut).count();

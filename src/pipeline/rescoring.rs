@@ -5,15 +5,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::device::DeviceChoice;
-use crate::models::bi_encoder::BiEncoder;
+use crate::models::bi_encoder;
 use crate::models::built_in;
 use crate::models::folder::ModelFolder;
 use crate::models::hub;
 use crate::models::precision::Precision;
-use crate::models::replicas::Replicas;
 use crate::pipeline::finished::FinishedRun;
 use crate::progress::Progress;
-use crate::stages::score_pairs::{QuestionPairs, similarities};
+use crate::stages::score_pairs::{self, QuestionPairs};
 use crate::tables::questions::Texts;
 
 /// The cosine of each of `pairs` of `texts`. Fails when the run's bi-encoder is no longer what it was.
@@ -31,11 +30,9 @@ pub fn cosines(
     let ran_in = finished.manifest.options.get("precision").and_then(|name| Precision::deserialize(name).ok());
     let (precision, devices) = (ran_in.unwrap_or(Precision::F32), device.open(progress)?);
     precision.check(&devices)?;
-    let models = Replicas::load(&devices, |device| Ok(BiEncoder::load(&folder, device)?.in_precision(precision)))?;
+    let models = bi_encoder::replicas(&folder, &devices, precision)?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
-    let task = progress.task("embed", "questions", questions.texts.len());
-    let scores = similarities(&models, &questions, &task)?;
-    Ok(scores.into_iter().next().map(|(_, cosines)| cosines).unwrap_or_default())
+    score_pairs::cosines(&models, &questions, progress)
 }
 
 fn bi_encoder(finished: &FinishedRun, progress: &Progress) -> Result<ModelFolder> {

@@ -15,7 +15,7 @@ use crate::search::Vectors;
 use crate::search::audit::Recall;
 use crate::stages::candidates::{self, Candidate, Engine};
 use crate::tables::questions::Texts;
-use crate::tables::shards::{self, ShardColumn};
+use crate::tables::shards::{ShardColumn, ShardFolder};
 
 /// Candidates, and the vectors where they were needed for them or for `embeddings.parquet`.
 pub struct Searched {
@@ -49,6 +49,7 @@ pub fn run(
     let seconds = started.elapsed().as_secs_f64() - embed_seconds;
     log_candidates(log, seconds, found.cached, [count, found.candidates.len()], &found.record);
     warn(plan, &found.record, count, progress);
+    let embedded = embedded.filter(|_| plan.options.write_embeddings);
     Ok(Searched { candidates: found.candidates, embedded })
 }
 
@@ -76,7 +77,8 @@ fn stored(workspace: &Workspace, plan: &Plan, progress: &Progress) -> Result<Opt
 }
 
 fn load(workspace: &Workspace, plan: &Plan, progress: &Progress) -> Result<Option<Vec<Candidate>>> {
-    let shard = shards::read(&workspace.folder(&plan.stages.candidates), 0, &|line| progress.warn(line))?;
+    let mut shards = ShardFolder::open(workspace.folder(&plan.stages.candidates));
+    let shard = shards.read(0, &|line| progress.warn(line))?;
     let Some([(_, ShardColumn::U32(a)), (_, ShardColumn::U32(b)), (_, ShardColumn::F32(cosine))]) = shard.as_deref()
     else {
         workspace.unfinish(&plan.stages.candidates)?;
@@ -114,7 +116,7 @@ fn find(
         ("b", ShardColumn::U32(found.pairs.iter().map(|pair| pair.b).collect())),
         ("cosine", ShardColumn::F32(found.pairs.iter().map(|pair| pair.cosine).collect())),
     ];
-    shards::write(&workspace.folder(stage), 0, &shard)?;
+    ShardFolder::open(workspace.folder(stage)).write(0, shard)?;
     workspace.finish(stage, &record)?;
     Ok(Found { candidates: found.pairs, record, cached: false })
 }

@@ -1,7 +1,5 @@
 //! The last lines of a run, for a person.
 
-use std::collections::HashMap;
-
 use crate::pipeline::manifest::Manifest;
 use crate::pipeline::outputs::Tables;
 use crate::pipeline::plan::Plan;
@@ -41,12 +39,11 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
     let mut biggest: Vec<_> = tables.stats.iter().collect();
     biggest.sort_by_key(|stats| (std::cmp::Reverse(stats.size), stats.cluster));
     biggest.truncate(CLUSTERS_SHOWN);
-    let text_of: HashMap<u32, usize> = questions.rows.iter().enumerate().map(|(at, &row)| (row, at)).collect();
     if !biggest.is_empty() {
         progress.say("biggest clusters");
     }
     for stats in biggest {
-        let text = text_of.get(&stats.representative).map_or("", |&at| questions.texts.get(at));
+        let text = questions.text_of_row(stats.representative).unwrap_or_default();
         progress.say(&format!("{:>9}  {}", stats.size, visible(text, TEXT_CHARACTERS)));
     }
     let seconds: Vec<String> = manifest

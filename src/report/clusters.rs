@@ -140,7 +140,7 @@ pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs
     let left_out = rows.len().saturating_sub(MEMBERS);
     let small = rows.len() <= TABLE_MEMBERS;
     ClusterView {
-        id: source.ids.display(stats.cluster as usize),
+        id: source.id(stats.cluster),
         size: count(stats.size.into()),
         density: percent(stats.density.into()),
         lowest: score(stats.min_probability),

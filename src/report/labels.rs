@@ -8,12 +8,9 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::tables::columns::{self, Kind, Wanted};
+use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::id_index::IdIndex;
 use crate::tables::pairs::parse_label;
-
-/// Bins of the calibration curve.
-const BINS: usize = 10;
 
 /// Labelled pairs by input rows.
 pub struct Labels {
@@ -36,7 +33,12 @@ pub struct Labelled {
 impl Labels {
     /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read: `mine sample` writes such files.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
-        let names = [("id_a", Kind::Text), ("id_b", Kind::Text), ("is_duplicate", Kind::Text), ("weight", Kind::Text)];
+        let names = [
+            ("id_a", CellKind::Text),
+            ("id_b", CellKind::Text),
+            ("is_duplicate", CellKind::Text),
+            ("weight", CellKind::Text),
+        ];
         let table = columns::read(path, &names.map(|(name, kind)| Wanted { name, kind, flag: None }))?;
         if let Some(at) = (0..3).find(|&at| !table.has(at)) {
             bail!(
@@ -142,12 +144,12 @@ pub struct CalibrationBin {
     pub weight: f64,
 }
 
-/// Ten equal bins of probability, those that hold a pair.
-pub fn calibration(labelled: &[Labelled]) -> Vec<CalibrationBin> {
-    let mut sums = [[0.0; 3]; BINS];
+/// Equal bins of probability, those that hold a pair.
+pub fn calibration(labelled: &[Labelled], bins: usize) -> Vec<CalibrationBin> {
+    let mut sums = vec![[0.0; 3]; bins];
     for pair in labelled {
         if let Some(probability) = pair.probability {
-            let [weight, predicted, observed] = &mut sums[((probability * BINS as f64) as usize).min(BINS - 1)];
+            let [weight, predicted, observed] = &mut sums[((probability * bins as f64) as usize).min(bins - 1)];
             *weight += pair.weight;
             *predicted += pair.weight * probability;
             *observed += if pair.is_duplicate { pair.weight } else { 0.0 };
@@ -201,7 +203,7 @@ mod tests {
         let pairs =
             labelled(&[(true, 1.0, Some(0.25)), (false, 3.0, Some(0.25)), (true, 4.0, Some(1.0)), (true, 1.0, None)]);
         let bin = |predicted, observed, weight| CalibrationBin { predicted, observed, weight };
-        let bins = calibration(&pairs);
+        let bins = calibration(&pairs, 10);
         assert_eq!(bins, [bin(0.25, 0.25, 4.0), bin(1.0, 1.0, 4.0)]);
         assert_eq!(expected_calibration_error(&bins), 0.0);
         assert_eq!(expected_calibration_error(&[bin(0.5, 0.25, 1.0), bin(1.0, 1.0, 1.0)]), 0.125);

@@ -19,21 +19,5 @@ mod smallest;
 pub mod source;
 mod tally;
 
-use std::io::Write;
-use std::path::Path;
-
-use anyhow::{Context, Result};
-
-use crate::tables::write::{publish, temporary_in};
-
 /// File name in the output folder.
 pub const FILE: &str = "report.html";
-
-/// Writes a page, complete or not at all.
-pub fn write(path: &Path, page: &str) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = temporary_in(folder).with_context(failed)?;
-    file.write_all(page.as_bytes()).with_context(failed)?;
-    publish(file, path)
-}

@@ -1,5 +1,6 @@
 //! The page itself: everything it shows, put together for its template.
 
+use crate::metrics::calibration::ERROR_BINS;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
@@ -181,9 +182,13 @@ fn sizes(stats: &[ClusterStatsRow]) -> Vec<(String, u64)> {
     counts.into_iter().enumerate().map(|(at, count)| (label(at), count)).take(filled + 1).collect()
 }
 
+/// Bins of the calibration curve: few enough to see each.
+const CURVE_BINS: usize = 10;
+
 fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<Figure>, Vec<Fact>)> {
     let curve = labels::precision_recall(&tally.labelled);
-    let bins = labels::calibration(&tally.labelled);
+    let bins = labels::calibration(&tally.labelled, CURVE_BINS);
+    let error_bins = labels::calibration(&tally.labelled, ERROR_BINS);
     let at_threshold = curve.iter().copied().take_while(|point| point.threshold >= f64::from(threshold)).last();
     let best = curve.iter().copied().max_by(|x, y| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold)));
     let unscored = tally.labelled.iter().filter(|pair| pair.probability.is_none()).count();
@@ -196,7 +201,7 @@ fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<
         fact("recall at the threshold", share(at_threshold, |point| point.recall)),
         fact("average precision", figure(!curve.is_empty(), labels::average_precision(&curve))),
         fact("best F1", best.map_or("–".into(), |p| format!("{:.3} at {:.3}", p.f1(), p.threshold))),
-        fact("expected calibration error", figure(!bins.is_empty(), labels::expected_calibration_error(&bins))),
+        fact("expected calibration error", figure(!bins.is_empty(), labels::expected_calibration_error(&error_bins))),
         fact("labelled pairs that the run did not score", count(unscored as f64)),
     ];
     if labels.unlabelled + labels.unknown > 0 {

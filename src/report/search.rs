@@ -44,7 +44,7 @@ fn cluster(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow]) -> ser
     };
     let representative = rows.iter().position(|row| row.is_representative);
     let members: Vec<_> = rows.iter().take(MEMBERS).map(member).collect();
-    let id = source.ids.display(stats.cluster as usize);
+    let id = source.id(stats.cluster);
     serde_json::json!([id, stats.size, stats.needs_review, representative, members])
 }
 

@@ -39,10 +39,14 @@ pub struct QuestionView {
 }
 
 impl Source<'_> {
+    /// An id, safe to look at.
+    pub fn id(&self, row: u32) -> String {
+        visible(&self.ids.display(row as usize), CHARACTERS)
+    }
+
     pub fn question(&self, row: u32) -> QuestionView {
         let text = self.questions.ok().and_then(|questions| questions.text_of_row(row));
-        let id = visible(&self.ids.display(row as usize), CHARACTERS);
-        QuestionView { id, text: text.map(|text| visible(text, CHARACTERS)) }
+        QuestionView { id: self.id(row), text: text.map(|text| visible(text, CHARACTERS)) }
     }
 
     /// A figure of the run, 0 when it has none of that name.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
+use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
 use crate::device::is_plain_cpu;
@@ -157,7 +158,7 @@ fn unordered(lists: &[Vec<Neighbour>]) -> Vec<Candidate> {
             list.iter().map(move |n| Candidate { a: row.min(n.row), b: row.max(n.row), cosine: n.cosine })
         })
         .collect();
-    pairs.sort_unstable_by_key(|pair| (pair.a, pair.b));
+    pairs.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
     pairs.dedup_by_key(|pair| (pair.a, pair.b));
     pairs
 }

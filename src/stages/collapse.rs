@@ -19,7 +19,7 @@ pub struct UniqueTexts {
 
 /// Two questions with the same text: not all such pairs, but enough to connect all copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy {
+pub struct CopyPair {
     /// The earlier question.
     pub a: u32,
     pub b: u32,
@@ -50,18 +50,18 @@ pub fn collapse(questions: &Texts) -> UniqueTexts {
 
 /// The pairs that tie every copy to the first of its text: to the first with the same bytes if there is one, else
 /// the text's first question. One pair a copy, so that a thousand copies do not make half a million pairs.
-pub fn copies(questions: &Texts, unique: &UniqueTexts) -> Vec<Copy> {
+pub fn copies(questions: &Texts, unique: &UniqueTexts) -> Vec<CopyPair> {
     let mut first_with_bytes: HashMap<&str, u32> = HashMap::new();
     let mut copies = Vec::new();
     for (question, &text) in unique.text_of.iter().enumerate() {
         let (question, first) = (question as u32, unique.first_question[text as usize]);
         let bytes = questions.get(question as usize);
         match first_with_bytes.get(bytes) {
-            Some(&twin) => copies.push(Copy { a: twin, b: question, same_bytes: true }),
+            Some(&twin) => copies.push(CopyPair { a: twin, b: question, same_bytes: true }),
             None => {
                 first_with_bytes.insert(bytes, question);
                 if first != question {
-                    copies.push(Copy { a: first, b: question, same_bytes: false });
+                    copies.push(CopyPair { a: first, b: question, same_bytes: false });
                 }
             }
         }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(unique.text_of, [0, 0, 1, 0, 0]);
         assert_eq!(unique.first_question, [0, 2]);
         assert_eq!(unique.texts.iter().collect::<Vec<_>>(), ["a b", "c"]);
-        let copy = |a, b, same_bytes| Copy { a, b, same_bytes };
+        let copy = |a, b, same_bytes| CopyPair { a, b, same_bytes };
         assert_eq!(copies(&questions, &unique), [copy(0, 1, false), copy(0, 3, true), copy(1, 4, true)]);
     }
 }

@@ -5,6 +5,7 @@
 //! most promising down, so that a budget is spent where the duplicates are.
 
 use anyhow::Result;
+use rayon::slice::ParallelSliceMut;
 
 use crate::calibration::decision::Decision;
 use crate::models::cross_encoder::{self, CrossEncoder};
@@ -46,7 +47,9 @@ impl Scores {
 /// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
 pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
-    order.sort_by(|&x, &y| candidates[y as usize].cosine.total_cmp(&candidates[x as usize].cosine).then(x.cmp(&y)));
+    order.par_sort_unstable_by(|&x, &y| {
+        candidates[y as usize].cosine.total_cmp(&candidates[x as usize].cosine).then(x.cmp(&y))
+    });
     order
 }
 

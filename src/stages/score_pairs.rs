@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::clustering::union_find::UnionFind;
 use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::dense;
 use crate::models::replicas::Replicas;
 use crate::models::token_batch::TokenBatch;
-use crate::progress::Task;
+use crate::progress::{Progress, Task};
 use crate::stages::candidates::Candidate;
 use crate::stages::rerank::{self, Order};
+use crate::tables::pairs::LabelledPair;
 use crate::tables::questions::Texts;
 use crate::text::batch;
 use crate::text::normalise::normalise;
@@ -78,30 +80,64 @@ impl QuestionPairs {
         Self { texts, pairs }
     }
 
+    /// Pairs as they are labelled.
+    pub fn of(pairs: &[LabelledPair]) -> Self {
+        Self::new(pairs.iter().map(|pair| (pair.question1.as_str(), pair.question2.as_str())))
+    }
+
+    /// Of each text the component that duplicates connect it to. `are_duplicates` tells of the first pairs, in order.
+    pub fn components(&self, are_duplicates: impl Iterator<Item = bool>) -> Vec<u32> {
+        let mut components = UnionFind::new(self.texts.len());
+        for (&(a, b), _) in self.pairs.iter().zip(are_duplicates).filter(|(_, is_duplicate)| *is_duplicate) {
+            components.join(a, b);
+        }
+        (0..self.texts.len() as u32).map(|text| components.find(text)).collect()
+    }
+
     /// Pairs that share questions, directly or through others, form a cluster.
     pub fn clusters(&self) -> Clusters {
         Clusters::new(self.texts.len(), &self.pairs)
     }
 }
 
+/// Cosine of every pair.
+pub fn cosines(models: &Replicas<BiEncoder>, questions: &QuestionPairs, progress: &Progress) -> Result<Vec<f64>> {
+    Ok(Vectors::new(models, questions, progress)?.scores(cosine))
+}
+
 /// Cosine, dot product, L1 and L2 distance of every pair, in that order.
 pub fn similarities(
     models: &Replicas<BiEncoder>,
     questions: &QuestionPairs,
-    task: &Task,
+    progress: &Progress,
 ) -> Result<Vec<(Scorer, Vec<f64>)>> {
-    let width = models.first().dimensions();
-    let vectors = vectors(models, &questions.texts, task)?;
-    let vector = |text: u32| &vectors[text as usize * width..(text as usize + 1) * width];
-    let scores = |score: fn(&[f32], &[f32]) -> f64| -> Vec<f64> {
-        questions.pairs.iter().map(|&(a, b)| score(vector(a), vector(b))).collect()
-    };
+    let vectors = Vectors::new(models, questions, progress)?;
     Ok(vec![
-        (Scorer::Cosine, scores(cosine)),
-        (Scorer::Dot, scores(dot)),
-        (Scorer::Manhattan, scores(|a, b| sum(a, b, |x, y| (x - y).abs()))),
-        (Scorer::Euclidean, scores(|a, b| sum(a, b, |x, y| (x - y).powi(2)).sqrt())),
+        (Scorer::Cosine, vectors.scores(cosine)),
+        (Scorer::Dot, vectors.scores(dot)),
+        (Scorer::Manhattan, vectors.scores(|a, b| sum(a, b, |x, y| (x - y).abs()))),
+        (Scorer::Euclidean, vectors.scores(|a, b| sum(a, b, |x, y| (x - y).powi(2)).sqrt())),
     ])
+}
+
+/// Vectors of the texts of pairs, row-major `[texts, width]`.
+struct Vectors<'a> {
+    pairs: &'a [(u32, u32)],
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl<'a> Vectors<'a> {
+    fn new(models: &Replicas<BiEncoder>, questions: &'a QuestionPairs, progress: &Progress) -> Result<Self> {
+        let task = progress.task("embed", "questions", questions.texts.len());
+        let values = vectors(models, &questions.texts, &task)?;
+        Ok(Self { pairs: &questions.pairs, values, width: models.first().dimensions() })
+    }
+
+    fn scores(&self, score: fn(&[f32], &[f32]) -> f64) -> Vec<f64> {
+        let vector = |text: u32| &self.values[text as usize * self.width..(text as usize + 1) * self.width];
+        self.pairs.iter().map(|&(a, b)| score(vector(a), vector(b))).collect()
+    }
 }
 
 /// Vectors as the model makes them, row-major `[texts, D]`: unit vectors only where it normalises, as mining always
@@ -150,19 +186,20 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }
 
-/// Log-odds of every pair: the mean of both orders, as in mining, or of (first, second) alone.
+/// Log-odds of every pair of `texts`: the mean of both orders, as in mining, or of (first, second) alone.
 pub fn log_odds(
     models: &Replicas<CrossEncoder>,
-    questions: &QuestionPairs,
+    texts: &Texts,
+    pairs: &[(u32, u32)],
     both_orders: bool,
-    task: &Task,
+    progress: &Progress,
 ) -> Result<Vec<f64>> {
-    let candidates: Vec<Candidate> = questions.pairs.iter().map(|&(a, b)| Candidate { a, b, cosine: 0.0 }).collect();
+    let task = progress.task("rerank", "pairs", pairs.len());
+    let candidates: Vec<Candidate> = pairs.iter().map(|&(a, b)| Candidate { a, b, cosine: 0.0 }).collect();
     let mut logits = Vec::with_capacity(candidates.len());
     for chunk in candidates.chunks(rerank::SHARD_PAIRS) {
-        let (ab, _) = rerank::score(models, &questions.texts, chunk, Order::Ab, task)?;
-        let ba =
-            if both_orders { rerank::score(models, &questions.texts, chunk, Order::Ba, task)?.0 } else { ab.clone() };
+        let (ab, _) = rerank::score(models, texts, chunk, Order::Ab, &task)?;
+        let ba = if both_orders { rerank::score(models, texts, chunk, Order::Ba, &task)?.0 } else { ab.clone() };
         logits.extend(ab.into_iter().zip(ba).map(|(ab, ba)| (f64::from(ab) + f64::from(ba)) / 2.0));
         task.advance(chunk.len())?;
     }

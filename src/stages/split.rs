@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clustering::union_find::UnionFind;
 use crate::hash::hash64;
+use crate::stages::score_pairs::QuestionPairs;
 use crate::tables::pairs::LabelledPair;
 use crate::text::normalise::normalise;
 
@@ -180,33 +181,17 @@ pub struct Augmented {
 /// Adds what follows from the labels: a ~ b and b ~ c give a ~ c; a ~ b and b ≁ c give a ≁ c. Implied pairs are marked
 /// as not natural. Pairs of `held_out` are not implied: they measure, and are not to be learnt.
 pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
-    let mut texts: Vec<String> = Vec::new();
-    let mut known: HashMap<String, u32> = HashMap::new();
-    let mut number = |text: &str| {
-        *known.entry(normalise(text).into_owned()).or_insert_with_key(|text| {
-            texts.push(text.clone());
-            texts.len() as u32 - 1
-        })
-    };
-    let mut numbered = |pairs: &[LabelledPair]| -> Vec<(u32, u32)> {
-        pairs.iter().map(|pair| (number(&pair.question1), number(&pair.question2))).collect()
-    };
-    let (numbered, held_out) = (numbered(pairs), numbered(held_out));
-    let mut components = UnionFind::new(texts.len());
-    for (pair, &(a, b)) in pairs.iter().zip(&numbered) {
-        if pair.is_duplicate {
-            components.join(a, b);
-        }
-    }
-    let component: Vec<u32> = (0..texts.len() as u32).map(|text| components.find(text)).collect();
+    let questions = QuestionPairs::of(&[pairs, held_out].concat());
+    let (numbered, held_out) = questions.pairs.split_at(pairs.len());
+    let component = questions.components(pairs.iter().map(|pair| pair.is_duplicate));
     let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
     component.iter().zip(0..).for_each(|(&component, text)| members.entry(component).or_default().push(text));
 
     let mut augmented = Augmented::default();
     let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
-    let mut seen: HashSet<(u32, u32)> = held_out.into_iter().map(|(a, b)| unordered(a, b)).collect();
+    let mut seen: HashSet<(u32, u32)> = held_out.iter().map(|&(a, b)| unordered(a, b)).collect();
     let mut apart: Vec<(u32, u32)> = Vec::new();
-    for (pair, &(a, b)) in pairs.iter().zip(&numbered) {
+    for (pair, &(a, b)) in pairs.iter().zip(numbered) {
         let (one, other) = (component[a as usize], component[b as usize]);
         if !pair.is_duplicate && one == other {
             augmented.contradictions.push(pair.clone());
@@ -221,7 +206,7 @@ pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
     let mut add = |a: u32, b: u32, is_duplicate: bool| -> bool {
         let fresh = a != b && seen.insert(unordered(a, b));
         if fresh {
-            let (question1, question2) = (texts[a as usize].clone(), texts[b as usize].clone());
+            let [question1, question2] = [a, b].map(|text| questions.texts.get(text as usize).to_string());
             augmented.pairs.push(LabelledPair { question1, question2, is_duplicate, ids: None, natural: false });
         }
         fresh

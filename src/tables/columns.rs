@@ -13,18 +13,17 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Builder, LargeStringBuilder,
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Float64Type};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use crate::error::hint;
-use crate::tables::questions::Format;
+use crate::tables::format::{Format, open_parquet};
 use crate::tables::read_lines::{check_closed, describe_csv_error};
 
 const BATCH_ROWS: usize = 65_536;
 
 /// What a column's values are read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CellKind {
     /// Strings; numbers and truth values as they are written.
     Text,
     /// 64-bit floats; truth values are 0 and 1. Text that is no number reads as null.
@@ -35,7 +34,7 @@ pub enum Kind {
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     pub name: &'a str,
-    pub kind: Kind,
+    pub kind: CellKind,
     /// The flag that names this column; `None` for a column that a file may lack.
     pub flag: Option<&'static str>,
 }
@@ -129,13 +128,15 @@ fn find(path: &Path, present: &[String], wanted: &[Wanted]) -> Result<Vec<Option
 }
 
 fn read_parquet(path: &Path, wanted: &[Wanted]) -> Result<Table> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let not_parquet = || format!("{}: not a readable Parquet file", path.display());
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(not_parquet)?;
+    let builder = open_parquet(path)?;
     let present: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     let positions = find(path, &present, wanted)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), positions.iter().flatten().copied());
-    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().with_context(not_parquet)?;
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let schema = reader.schema();
     let mut chunks: Vec<Vec<ArrayRef>> = vec![Vec::new(); wanted.len()];
     let mut rows = 0;
@@ -164,8 +165,8 @@ fn empty() -> ArrayRef {
 
 fn converted(values: &ArrayRef, column: &Wanted, path: &Path) -> Result<ArrayRef> {
     let (to, expected) = match column.kind {
-        Kind::Text => (DataType::LargeUtf8, "strings"),
-        Kind::Number => (DataType::Float64, "numbers"),
+        CellKind::Text => (DataType::LargeUtf8, "strings"),
+        CellKind::Number => (DataType::Float64, "numbers"),
     };
     let kind = values.data_type();
     cast(values, &to)
@@ -179,10 +180,10 @@ enum Builder {
 }
 
 impl Builder {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: CellKind) -> Self {
         match kind {
-            Kind::Text => Self::Text(LargeStringBuilder::new()),
-            Kind::Number => Self::Number(Float64Builder::new()),
+            CellKind::Text => Self::Text(LargeStringBuilder::new()),
+            CellKind::Number => Self::Number(Float64Builder::new()),
         }
     }
 

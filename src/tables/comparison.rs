@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float64Array, StringArray};
 
 use crate::error::usage;
 use crate::tables::write::{Column, publish, temporary_in};
-use crate::tables::{questions::Format, write};
+use crate::tables::{format::Format, write};
 
 /// A model on a validation file and a test file.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 
 use crate::error::hint;
-use crate::tables::columns::{self, Kind, Wanted};
+use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::pairs::{self, PairColumns, parse_label};
 
 /// Two questions, and whether they are duplicates.
@@ -33,12 +33,12 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
     let table = columns::read(
         path,
         &[
-            optional("id_a", Kind::Text),
-            optional("id_b", Kind::Text),
-            optional(&columns.label_column, Kind::Text),
-            optional("id", Kind::Text),
-            optional("group", Kind::Text),
-            optional(&columns.question1_column, Kind::Text),
+            optional("id_a", CellKind::Text),
+            optional("id_b", CellKind::Text),
+            optional(&columns.label_column, CellKind::Text),
+            optional("id", CellKind::Text),
+            optional("group", CellKind::Text),
+            optional(&columns.question1_column, CellKind::Text),
         ],
     )?;
     let cell = |column: usize, row: usize| table.text(column, row).map(String::from);

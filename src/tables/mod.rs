@@ -5,6 +5,7 @@
 
 pub mod columns;
 pub mod comparison;
+pub mod format;
 pub mod gold;
 pub mod id_index;
 pub mod ids;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::tables::columns::{self, BrokenLine, Kind, Table, Wanted};
+use crate::tables::columns::{self, BrokenLine, CellKind, Table, Wanted};
 
 /// Which columns of a pairs file hold what.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -90,12 +90,12 @@ pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
     let table = columns::read_rows(
         file,
         &[
-            required(&names.question1_column, "--question1-column", Kind::Text),
-            required(&names.question2_column, "--question2-column", Kind::Text),
-            required(&names.label_column, "--label-column", Kind::Text),
-            optional("qid1", Kind::Text),
-            optional("qid2", Kind::Text),
-            optional("natural", Kind::Number),
+            required(&names.question1_column, "--question1-column", CellKind::Text),
+            required(&names.question2_column, "--question2-column", CellKind::Text),
+            required(&names.label_column, "--label-column", CellKind::Text),
+            optional("qid1", CellKind::Text),
+            optional("qid2", CellKind::Text),
+            optional("natural", CellKind::Number),
         ],
     )?;
     let no_row = |BrokenLine { line, reason }: &BrokenLine| {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::error::hint;
+use crate::tables::format::Format;
 use crate::tables::ids::Ids;
 use crate::tables::{read_lines, read_parquet};
 
@@ -132,28 +133,6 @@ impl Rows {
             }
         }
         Ok(())
-    }
-}
-
-/// How a file is read, told by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Parquet,
-    Csv,
-    Tsv,
-    JsonLines,
-}
-
-impl Format {
-    /// By extension; `None` for one that is not read.
-    pub fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "parquet" | "pq" => Some(Self::Parquet),
-            "csv" => Some(Self::Csv),
-            "tsv" => Some(Self::Tsv),
-            "jsonl" | "ndjson" => Some(Self::JsonLines),
-            _ => None,
-        }
     }
 }
 

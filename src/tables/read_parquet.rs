@@ -9,10 +9,11 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::column::reader::ColumnReader;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use crate::tables::format::open_parquet;
 use crate::tables::ids::{Ids, check_type};
 use crate::tables::questions::{Columns, Rows};
 
@@ -54,9 +55,7 @@ pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
 }
 
 fn open(path: &Path, columns: &Columns) -> Result<(Projection, ParquetRecordBatchReader)> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let not_parquet = || format!("{}: not a readable Parquet file", path.display());
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(not_parquet)?;
+    let mut builder = open_parquet(path)?;
     let schema = builder.schema().clone();
     let present: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let (text, id) = columns.find(path, &present)?;
@@ -73,7 +72,7 @@ fn open(path: &Path, columns: &Columns) -> Result<(Projection, ParquetRecordBatc
     // a projection keeps the file's column order, whatever order it was asked for in
     let projection =
         Projection { text: usize::from(id.is_some_and(|id| id < text)), id: id.map(|id| usize::from(id > text)) };
-    Ok((projection, builder.build().with_context(not_parquet)?))
+    Ok((projection, builder.build().with_context(|| format!("cannot read {}", path.display()))?))
 }
 
 /// The reader's errors name no row. When bytes that are not UTF-8 are to blame, reading the column again as bare

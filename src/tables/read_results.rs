@@ -4,7 +4,6 @@
 //! ten million of them need no memory unless the caller keeps them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,8 +11,9 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, LargeSt
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type, UInt64Type};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
+use crate::tables::format::open_parquet;
 use crate::tables::id_index::IdIndex;
 use crate::tables::ids::{Ids, check_type};
 use crate::tables::results::{ClusterRow, ClusterStatsRow, PairKind, PairRow};
@@ -232,9 +232,7 @@ struct Table {
 
 impl Table {
     fn open(path: &Path, columns: &[(&str, Kind)]) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let not_parquet = || format!("{}: not a readable Parquet file", path.display());
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(not_parquet)?;
+        let builder = open_parquet(path)?;
         let schema = builder.schema().clone();
         let mut chosen = Vec::new();
         for (name, kind) in columns {
@@ -248,7 +246,11 @@ impl Table {
         let required = columns.iter().filter(|(_, kind)| !matches!(kind, Kind::OptionalF32 | Kind::OptionalBool));
         let required = required.map(|(name, _)| name.to_string()).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), chosen);
-        let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().with_context(not_parquet)?;
+        let reader = builder
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { path: path.to_path_buf(), required, reader })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array};
 
-use crate::tables::columns::{self, Kind, Wanted};
+use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::ids::Ids;
 use crate::tables::pairs::parse_label;
 use crate::tables::write::{self, Column, publish, temporary_in};
@@ -132,8 +132,8 @@ fn write_parquet(path: &Path, ids: &Ids, rows: &[SampledPair]) -> Result<()> {
 
 /// Reads a labelled sample. Rows without a label are kept as such; a label that is neither 0 nor 1 is refused.
 pub fn read(path: &Path) -> Result<Vec<LabelledSample>> {
-    let number = |name| Wanted { name, kind: Kind::Number, flag: None };
-    let label = Wanted { name: "is_duplicate", kind: Kind::Text, flag: None };
+    let number = |name| Wanted { name, kind: CellKind::Number, flag: None };
+    let label = Wanted { name: "is_duplicate", kind: CellKind::Text, flag: None };
     let wanted = [label, number("predicted"), number("stratum"), number("stratum_pairs")];
     let table = columns::read(path, &wanted)?;
     if let Some(at) = (0..wanted.len()).find(|&at| !table.has(at)) {

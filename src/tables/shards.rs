@@ -3,7 +3,7 @@
 //! A shard's file name holds the hash of its bytes: a file that was cut short or damaged does not match its name, is
 //! treated as absent and made again. Any Arrow reader opens the files.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, R
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
 use arrow::ipc::{reader::FileReader, writer::FileWriter};
 
-use crate::tables::write::{publish, temporary_in};
+use crate::tables::write::write_bytes;
 
 /// One column of a shard.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,11 +27,11 @@ pub enum ShardColumn {
 }
 
 impl ShardColumn {
-    fn array(&self) -> Result<ArrayRef> {
+    fn array(self) -> Result<ArrayRef> {
         Ok(match self {
-            Self::U32(values) => Arc::new(UInt32Array::from(values.clone())),
-            Self::F32(values) => Arc::new(Float32Array::from(values.clone())),
-            Self::Vectors { width, values } => vectors_array(*width, values.clone())?,
+            Self::U32(values) => Arc::new(UInt32Array::from(values)),
+            Self::F32(values) => Arc::new(Float32Array::from(values)),
+            Self::Vectors { width, values } => vectors_array(width, values)?,
         })
     }
 }
@@ -48,13 +48,65 @@ pub type Shard = Vec<(&'static str, ShardColumn)>;
 
 const HASH_CHARACTERS: usize = 32;
 
-/// Writes shard `index` into `folder`, complete or not at all.
-pub fn write(folder: &Path, index: usize, shard: &Shard) -> Result<()> {
+/// A folder of shards, its names read once: there may be thousands.
+pub struct ShardFolder {
+    path: PathBuf,
+    files: BTreeMap<usize, PathBuf>,
+}
+
+impl ShardFolder {
+    /// The shards of a folder, which need not exist.
+    pub fn open(path: PathBuf) -> Self {
+        let mut files = BTreeMap::new();
+        for file in std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = name.strip_suffix(".arrow").and_then(|name| name.split_once('-')?.0.parse().ok());
+            files.extend(number.map(|number| (number, file)));
+        }
+        Self { path, files }
+    }
+
+    /// Writes shard `index`, complete or not at all, in place of the one that was.
+    pub fn write(&mut self, index: usize, shard: Shard) -> Result<()> {
+        let bytes = encode(shard)?;
+        let path = self.path.join(format!("{index:06}-{}.arrow", content_hash(&bytes)));
+        write_bytes(&path, &bytes)?;
+        match self.files.insert(index, path.clone()) {
+            Some(older) if older != path => remove(&older),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads shard `index`; `None` when it is absent. A damaged file is removed, reported through `warn`, and absent.
+    pub fn read(&mut self, index: usize, warn: &dyn Fn(String)) -> Result<Option<Shard>> {
+        let Some(path) = self.files.get(&index) else { return Ok(None) };
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // the decoder trusts the lengths it reads, so only bytes that are what was written reach it
+        if name.contains(&content_hash(&bytes)) {
+            return decode(&bytes).with_context(|| path.display().to_string()).map(Some);
+        }
+        warn(format!("{} is damaged: it is made again", path.display()));
+        remove(path)?;
+        self.files.remove(&index);
+        Ok(None)
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+fn content_hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..HASH_CHARACTERS].to_string()
+}
+
+fn encode(shard: Shard) -> Result<Vec<u8>> {
     let mut fields = Vec::new();
     let mut arrays = Vec::new();
     for (name, column) in shard {
         let array = column.array()?;
-        fields.push(Field::new(*name, array.data_type().clone(), false));
+        fields.push(Field::new(name, array.data_type().clone(), false));
         arrays.push(array);
     }
     let schema = Arc::new(Schema::new(fields));
@@ -63,43 +115,7 @@ pub fn write(folder: &Path, index: usize, shard: &Shard) -> Result<()> {
     writer.write(&RecordBatch::try_new(schema.clone(), arrays)?)?;
     writer.finish()?;
     drop(writer);
-    let failed = || format!("cannot write into {}", folder.display());
-    std::fs::create_dir_all(folder).with_context(failed)?;
-    if let Some(older) = find(folder, index) {
-        std::fs::remove_file(&older).with_context(failed)?;
-    }
-    let mut file = temporary_in(folder).with_context(failed)?;
-    file.write_all(&bytes).with_context(failed)?;
-    publish(file, &folder.join(format!("{index:06}-{}.arrow", content_hash(&bytes))))
-}
-
-fn content_hash(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..HASH_CHARACTERS].to_string()
-}
-
-fn find(folder: &Path, index: usize) -> Option<PathBuf> {
-    let prefix = format!("{index:06}-");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with(&prefix) && name.ends_with(".arrow")
-    });
-    files.sort();
-    files.into_iter().next()
-}
-
-/// Reads shard `index`; `None` when it is absent. A damaged file is removed, reported through `warn`, and absent.
-pub fn read(folder: &Path, index: usize, warn: &dyn Fn(String)) -> Result<Option<Shard>> {
-    let Some(path) = find(folder, index) else { return Ok(None) };
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // the decoder trusts the lengths it reads, so only bytes that are what was written reach it
-    if name.contains(&content_hash(&bytes)) {
-        return decode(&bytes).with_context(|| path.display().to_string()).map(Some);
-    }
-    warn(format!("{} is damaged: it is made again", path.display()));
-    std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    Ok(None)
+    Ok(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Result<Shard> {
@@ -136,17 +152,23 @@ mod tests {
             ("text", ShardColumn::U32(vec![3, 1])),
             ("vector", ShardColumn::Vectors { width: 2, values: vec![0.5, 1.0, -1.0, 0.25] }),
         ];
-        write(folder.path(), 7, &shard).unwrap();
-        assert_eq!(read(folder.path(), 7, &|_| panic!("no warning")).unwrap(), Some(shard));
-        assert_eq!(read(folder.path(), 8, &|_| ()).unwrap(), None);
+        let mut shards = ShardFolder::open(folder.path().join("new"));
+        shards.write(7, shard.clone()).unwrap();
+        assert_eq!(shards.read(7, &|_| panic!("no warning")).unwrap(), Some(shard.clone()));
+        assert_eq!(shards.read(8, &|_| ()).unwrap(), None);
+        shards.write(7, vec![("text", ShardColumn::U32(vec![5]))]).unwrap();
+        shards.write(7, shard.clone()).unwrap();
 
-        let path = find(folder.path(), 7).unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
+        let mut shards = ShardFolder::open(folder.path().join("new"));
+        assert_eq!(shards.read(7, &|_| panic!("no warning")).unwrap(), Some(shard));
+        let files: Vec<PathBuf> = shards.files.values().cloned().collect();
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
+        let mut bytes = std::fs::read(&files[0]).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(&files[0], bytes).unwrap();
         let warned = std::cell::Cell::new(false);
-        assert_eq!(read(folder.path(), 7, &|_| warned.set(true)).unwrap(), None);
-        assert!(warned.get() && !path.exists());
+        assert_eq!(shards.read(7, &|_| warned.set(true)).unwrap(), None);
+        assert!(warned.get() && !files[0].exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Parquet and JSON files that are complete or absent.
+//! Files that are complete or absent: Parquet, JSON and any bytes.
 
 use std::io::Write;
 use std::path::Path;
@@ -110,14 +110,20 @@ pub fn publish(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a JSON file.
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+/// Writes a file, and the folders above it.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder_of(path)).with_context(failed)?;
     let mut file = temporary_in(folder_of(path)).with_context(failed)?;
-    serde_json::to_writer_pretty(&mut file, value).with_context(failed)?;
-    file.write_all(b"\n").with_context(failed)?;
+    file.write_all(bytes).with_context(failed)?;
     publish(file, path)
+}
+
+/// Writes a JSON file, and the folders above it.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value).with_context(|| format!("cannot write {}", path.display()))?;
+    bytes.push(b'\n');
+    write_bytes(path, &bytes)
 }
 
 /// Removes the unfinished files that a killed run left in a folder.

@@ -12,6 +12,7 @@ use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
 use crate::models::folder::ModelFolder;
 use crate::models::kind::Kind;
 use crate::models::precision::Precision;
+use crate::option_file::{at_least, within};
 use crate::tables::pairs::PairColumns;
 use crate::training::batches::Grouping;
 use crate::training::evaluation::Metric;
@@ -54,14 +55,6 @@ pub struct TrainOptions {
     pub threads: usize,
     /// Everything that the weights depend on and that is written in no file, as text.
     pub identity: String,
-}
-
-fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T, most: T) -> Result<T> {
-    if value >= least && value <= most {
-        Ok(value)
-    } else {
-        Err(usage(format!("--{key} is {value}, expected {least} to {most}")))
-    }
 }
 
 fn required<T: Clone>(value: &Option<T>, flag: &str, what: &str) -> Result<T> {
@@ -144,7 +137,7 @@ impl RawTrainOptions {
             learning_rate: within("learning-rate", self.learning_rate.unwrap_or(2e-5), 0.0, 1.0)?,
             warmup_steps: self.warmup_steps,
             decay: self.decay.unwrap_or(Decay::Linear),
-            max_norm: within("max-norm", self.max_norm.unwrap_or(1.0), 1e-12, f64::MAX)?,
+            max_norm: at_least("max-norm", self.max_norm.unwrap_or(1.0), 1e-12)?,
             dropout: self.dropout.map(|p| within("dropout", p, 0.0, 0.9)).transpose()?,
             swap_orders: self.swap_orders.unwrap_or(false),
             freeze_encoder: self.freeze_encoder.unwrap_or(false),
@@ -165,12 +158,12 @@ impl RawTrainOptions {
                 )?,
                 accumulate: within("accumulate", self.accumulate.unwrap_or(1), 1, 1 << 20)?,
                 grouping,
-                max_steps: self.max_steps.map(|steps| within("max-steps", steps, 1, usize::MAX)).transpose()?,
+                max_steps: self.max_steps.map(|steps| at_least("max-steps", steps, 1)).transpose()?,
                 max_time: self.max_minutes.map(minutes).transpose()?,
-                evaluate_every: within("evaluate-every", self.evaluate_every.unwrap_or(200), 1, usize::MAX)?,
+                evaluate_every: at_least("evaluate-every", self.evaluate_every.unwrap_or(200), 1)?,
                 metric: self.metric.unwrap_or(Metric::AveragePrecision),
-                patience: self.patience.map(|patience| within("patience", patience, 1, usize::MAX)).transpose()?,
-                checkpoint_every: within("checkpoint-every", self.checkpoint_every.unwrap_or(100), 1, usize::MAX)?,
+                patience: self.patience.map(|patience| at_least("patience", patience, 1)).transpose()?,
+                checkpoint_every: at_least("checkpoint-every", self.checkpoint_every.unwrap_or(100), 1)?,
                 keep_checkpoints: 2,
                 adamw: AdamWConfig {
                     weight_decay: within("weight-decay", self.weight_decay.unwrap_or(0.01), 0.0, 1.0)?,
@@ -203,8 +196,16 @@ impl RawTrainOptions {
 
     /// The options without those that change no weight, and without paths, whose contents count instead.
     fn identity(&self, kind: Kind) -> Result<String> {
-        let paths = Self { from: None, pairs: None, dev: None, output: None, run: None, teacher: None, ..self.clone() };
-        // what is the default is not written, whether it was typed or not
+        let paths = Self {
+            from: None,
+            pairs: None,
+            dev: None,
+            output: None,
+            run: None,
+            negatives_from: None,
+            teacher: None,
+            ..self.clone()
+        };
         let precision = self.precision.filter(|precision| *precision != Precision::F32);
         let kept = Self {
             kind: Some(kind),

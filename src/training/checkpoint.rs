@@ -12,7 +12,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::tables::write::{publish, temporary_in};
+use crate::tables::write::write_bytes;
 use crate::training::gradients::names;
 use crate::training::history::History;
 use crate::training::optimizer::Moments;
@@ -40,15 +40,11 @@ fn entry_f64(name: &str, width: usize, values: &[f64]) -> Entry {
 }
 
 fn write(path: &Path, entries: &[Entry]) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
     let mut views = Vec::with_capacity(entries.len());
     for entry in entries {
         views.push((entry.name.as_str(), TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes)?));
     }
-    let bytes = safetensors::serialize(views, None)?;
-    let file = temporary_in(path.parent().context("a checkpoint has a folder")?).with_context(failed)?;
-    std::io::Write::write_all(&mut file.as_file(), &bytes).with_context(failed)?;
-    publish(file, path)
+    write_bytes(path, &safetensors::serialize(views, None)?)
 }
 
 /// Writes a checkpoint into `folder` and removes all but the latest `keep`.

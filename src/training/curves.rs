@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::tables::write::{publish, temporary_in};
+use crate::tables::write::write_bytes;
 use crate::training::history::History;
 
 const SIZE: (u32, u32) = (900, 700);
@@ -17,9 +17,7 @@ const ORANGE: RGBColor = RGBColor(210, 110, 20);
 pub fn draw(path: &Path, history: &History) -> Result<()> {
     let mut svg = String::new();
     panels(&mut svg, history).map_err(|e| anyhow!("cannot draw {}: {e}", path.display()))?;
-    let file = temporary_in(path.parent().unwrap_or(Path::new(".")))?;
-    std::io::Write::write_all(&mut file.as_file(), svg.as_bytes())?;
-    publish(file, path)
+    write_bytes(path, svg.as_bytes())
 }
 
 fn panels(svg: &mut String, history: &History) -> Result<(), Box<dyn std::error::Error>> {

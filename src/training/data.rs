@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use burn::tensor::Device;
 
+use crate::device::Devices;
 use crate::error::hint;
 use crate::losses::mix::Loss;
-use crate::models::bi_encoder::BiEncoder;
-use crate::models::cross_encoder::CrossEncoder;
+use crate::models::bi_encoder::{self, BiEncoder};
+use crate::models::cross_encoder::{self, CrossEncoder};
+use crate::models::precision::Precision;
+use crate::models::replicas::Replicas;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
 use crate::stages::split;
@@ -29,7 +31,7 @@ pub struct Data {
 }
 
 /// Reads, checks and mines.
-pub fn prepare(options: &TrainOptions, device: &Device, progress: &Progress) -> Result<Data> {
+pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -> Result<Data> {
     let (train, dev) = read(options, progress)?;
     let duplicates = train.iter().filter(|pair| pair.is_duplicate).count();
     check_labels(options, duplicates, train.len() - duplicates)?;
@@ -37,23 +39,26 @@ pub fn prepare(options: &TrainOptions, device: &Device, progress: &Progress) -> 
     let only_duplicates = !options.loss.any(Loss::uses_others);
     let kept: Vec<LabelledPair> = train.into_iter().filter(|pair| pair.is_duplicate || !only_duplicates).collect();
     let mut dataset = Dataset::new(&kept);
-    let bi_encoder = |written: Option<&Path>| hub::open_path_or(written, built_in::BI_ENCODER, progress);
+    let bi_encoder = |written: Option<&Path>| -> Result<Replicas<BiEncoder>> {
+        let folder = hub::open_path_or(written, built_in::BI_ENCODER, progress)?;
+        bi_encoder::replicas(&folder, devices, Precision::F32)
+    };
     let cross_teacher = match &options.teacher {
         Some(path) if !options.loss.any(|loss| loss == Loss::CosineDistillation) => {
-            Some(CrossEncoder::load(&hub::open_path_or(Some(path), built_in::CROSS_ENCODER, progress)?, device)?)
+            let folder = hub::open_path_or(Some(path), built_in::CROSS_ENCODER, progress)?;
+            Some(cross_encoder::replicas(&folder, devices, Precision::F32)?)
         }
         _ => None,
     };
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        let miner = BiEncoder::load(&bi_encoder(options.negatives_from.as_deref())?, device)?;
+        let miner = bi_encoder(options.negatives_from.as_deref())?;
         mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
     }
     if let Some(model) = &cross_teacher {
         teacher::score(&mut dataset, &options.loss, model, progress)?;
     }
     if let (Some(path), None) = (&options.teacher, &cross_teacher) {
-        let model = BiEncoder::load(&bi_encoder(Some(path))?, device)?;
-        teacher::vectors(&mut dataset, &model, progress)?;
+        teacher::vectors(&mut dataset, &bi_encoder(Some(path))?, progress)?;
     }
     Ok(Data { dataset, dev })
 }
@@ -157,8 +162,8 @@ fn negatives_are_pairs(options: &TrainOptions) -> bool {
 fn mine(
     dataset: &mut Dataset,
     options: &TrainOptions,
-    miner: &BiEncoder,
-    cross_teacher: Option<&CrossEncoder>,
+    miner: &Replicas<BiEncoder>,
+    cross_teacher: Option<&Replicas<CrossEncoder>>,
     progress: &Progress,
 ) -> Result<()> {
     if let Some(config) = &options.hard_negatives {

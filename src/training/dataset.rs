@@ -1,14 +1,12 @@
 //! Training examples as tokens, ready to be put into batches.
 
-use std::collections::HashMap;
-
 use anyhow::Result;
 
-use crate::clustering::union_find::UnionFind;
 use crate::losses::Targets;
 use crate::models::kind::Kind;
+use crate::stages::score_pairs::QuestionPairs;
 use crate::tables::pairs::LabelledPair;
-use crate::text::normalise::normalise;
+use crate::tables::questions::Texts;
 use crate::text::tokenizer::{TokenizedPair, TokenizedTexts, Tokenizer};
 use crate::training::network::Item;
 
@@ -31,7 +29,7 @@ pub struct Example {
 /// Unique normalised texts and the examples over them.
 #[derive(Debug, Default)]
 pub struct Dataset {
-    pub texts: Vec<String>,
+    pub texts: Texts,
     pub examples: Vec<Example>,
     /// Text → its component of known duplicates.
     pub clusters: Vec<u32>,
@@ -42,23 +40,8 @@ pub struct Dataset {
 impl Dataset {
     /// Examples in the order of the pairs, with labels as targets.
     pub fn new(pairs: &[LabelledPair]) -> Self {
-        let (mut texts, mut known) = (Vec::new(), HashMap::<String, u32>::new());
-        let mut number = |text: &str| {
-            let text = normalise(text);
-            *known.entry(text.into_owned()).or_insert_with_key(|text| {
-                texts.push(text.clone());
-                texts.len() as u32 - 1
-            })
-        };
-        let numbered: Vec<(u32, u32)> =
-            pairs.iter().map(|pair| (number(&pair.question1), number(&pair.question2))).collect();
-        let mut components = UnionFind::new(texts.len());
-        for (pair, &(a, b)) in pairs.iter().zip(&numbered) {
-            if pair.is_duplicate {
-                components.join(a, b);
-            }
-        }
-        let clusters: Vec<u32> = (0..texts.len() as u32).map(|text| components.find(text)).collect();
+        let numbered = QuestionPairs::of(pairs);
+        let clusters = numbered.components(pairs.iter().map(|pair| pair.is_duplicate));
         let example = |(pair, &(question, other)): (&LabelledPair, &(u32, u32))| Example {
             question,
             other,
@@ -66,13 +49,13 @@ impl Dataset {
             cluster: clusters[question as usize],
             ..Example::default()
         };
-        let examples = pairs.iter().zip(&numbered).map(example).collect();
-        Self { texts, examples, clusters, teacher: None }
+        let examples = pairs.iter().zip(&numbered.pairs).map(example).collect();
+        Self { texts: numbered.texts, examples, clusters, teacher: None }
     }
 
     /// The pairs' texts in order, for tokenizers and teachers.
     pub fn pair(&self, example: &Example) -> (&str, &str) {
-        (&self.texts[example.question as usize], &self.texts[example.other as usize])
+        (self.texts.get(example.question as usize), self.texts.get(example.other as usize))
     }
 }
 
@@ -104,7 +87,7 @@ impl<'a> Inputs<'a> {
                 pairs[1] = tokenizer.tokenize_pairs(&swapped)?;
             }
         } else {
-            let all: Vec<&str> = dataset.texts.iter().map(String::as_str).collect();
+            let all: Vec<&str> = dataset.texts.iter().collect();
             texts = tokenizer.tokenize(&all)?;
         }
         Ok(Self { dataset, kind, texts, pairs })

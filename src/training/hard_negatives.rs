@@ -12,18 +12,19 @@ use anyhow::Result;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::sigmoid;
 use crate::device::plain_cpu;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::replicas::Replicas;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Query, Vectors, exact};
-use crate::text::batch::{self, Cut};
+use crate::stages::embed;
+use crate::stages::score_pairs::log_odds;
+use crate::tables::questions::Texts;
 use crate::training::dataset::{Dataset, Example};
-use crate::training::teacher;
 
 /// Which of the neighbours that qualify are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -36,7 +37,7 @@ pub enum NegativesChoice {
 }
 
 /// How negatives are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MiningConfig {
     /// Negatives of an example.
     pub count: usize,
@@ -63,24 +64,16 @@ pub struct Mined {
 }
 
 /// Unit vectors of all texts, row-major, and their width.
-pub fn embed_texts(model: &BiEncoder, texts: &[String], progress: &Progress) -> Result<(Vec<f32>, usize)> {
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let tokens = model.tokenizer.tokenize(&texts)?;
-    let plan = batch::plan(&tokens.lengths(), Cut::CPU);
+pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progress) -> Result<(Vec<f32>, usize)> {
+    let tokens = models.first().tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let task = progress.task("embed", "texts", texts.len());
-    let embed = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
-        let rows: Vec<&[u32]> = plan.order[range.clone()].iter().map(|&text| tokens.ids(text as usize)).collect();
-        let vectors = model.embed(&rows)?;
-        task.advance(rows.len())?;
-        Ok(vectors)
-    };
-    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(embed).collect::<Result<_>>()?;
-    let width = model.dimensions();
-    let mut vectors = vec![0.0; texts.len() * width];
-    for (&text, vector) in plan.order.iter().zip(batches.iter().flat_map(|batch| batch.chunks_exact(width))) {
-        vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
-    }
-    Ok((vectors, width))
+    let all = [(0, (0..texts.len() as u32).collect())];
+    let mut vectors = Vec::new();
+    embed::embed(models, &tokens, &all, &task, |_, _, rows| {
+        vectors = rows.to_vec();
+        Ok(())
+    })?;
+    Ok((vectors, models.first().dimensions()))
 }
 
 /// Nearest texts of every text, the nearest first.
@@ -95,8 +88,8 @@ pub fn neighbours((vectors, width): (&[f32], usize), depth: usize, progress: &Pr
 /// Gives every duplicate example its negatives.
 pub fn mine(
     dataset: &mut Dataset,
-    bi_encoder: &BiEncoder,
-    cross_encoder: Option<&CrossEncoder>,
+    bi_encoder: &Replicas<BiEncoder>,
+    cross_encoder: Option<&Replicas<CrossEncoder>>,
     config: &MiningConfig,
     progress: &Progress,
 ) -> Result<Mined> {
@@ -124,8 +117,8 @@ pub fn mine(
         let probabilities = |asked: &[(usize, u32)]| -> Result<Vec<f64>> {
             let question = |list: usize| dataset.examples[duplicates[list]].question;
             let pairs: Vec<(u32, u32)> = asked.iter().map(|&(list, text)| (question(list), text)).collect();
-            let logits = teacher::logits(teacher, dataset, &pairs, progress)?;
-            Ok(logits.into_iter().map(|logit| sigmoid(f64::from(logit))).collect())
+            let logits = log_odds(teacher, &dataset.texts, &pairs, false, progress)?;
+            Ok(logits.into_iter().map(sigmoid).collect())
         };
         mined.dropped = drop_duplicates(&mut chosen, config, probabilities)?;
     }

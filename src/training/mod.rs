@@ -4,7 +4,7 @@
 //! pairs ──dataset──► examples ──batches──► items, targets ──step──► gradients ──optimizer──► weights
 //! ```
 //!
-//! [`trainer`] is the loop: start there. [`step`] is one update, [`network`] what is updated.
+//! [`session`] is one training from its options to the model's folder, [`trainer`] its loop: start there. [`step`] is one update, [`network`] what is updated.
 
 pub mod batches;
 pub mod checked;
@@ -22,6 +22,7 @@ pub mod options;
 pub mod pass;
 pub mod run_folder;
 pub mod schedule;
+pub mod session;
 pub mod step;
 pub mod teacher;
 pub mod trainer;

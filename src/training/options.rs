@@ -12,6 +12,7 @@ use crate::losses::mix::Mix;
 use crate::losses::multiple_negatives_ranking::Hardness;
 use crate::models::kind::Kind;
 use crate::models::precision::Precision;
+use crate::option_file;
 use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::NegativesChoice;
 use crate::training::schedule::Decay;
@@ -186,72 +187,33 @@ pub struct RawTrainOptions {
 
 /// Parses the `[[train]]` tables of a pipeline file; `sets` are laid over each.
 pub fn parse(text: &str, origin: &Path, sets: &[String]) -> Result<Vec<RawTrainOptions>> {
-    let at = |e: &toml::de::Error| {
-        let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        line.map_or(origin.display().to_string(), |line| format!("{}: line {line}", origin.display()))
-    };
-    let file: toml::Table = toml::from_str(text).map_err(|e| usage(format!("{}: {}", at(&e), e.message())))?;
+    let file = option_file::parse(text, origin)?;
     if let Some(other) = file.keys().find(|key| *key != "train") {
         return Err(usage(format!(
             "{}: unknown key `{other}`; a training file has [[train]] tables",
             origin.display()
         )));
     }
-    let Some(toml::Value::Array(tables)) = file.get("train") else {
-        return Err(usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display())));
-    };
+    let no_list = || usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display()));
+    let Some(toml::Value::Array(tables)) = file.get("train") else { return Err(no_list()) };
     let mut all = Vec::new();
     for (number, table) in tables.iter().enumerate() {
-        let toml::Value::Table(table) = table else {
-            return Err(usage(format!("{}: `train` is no list of tables: write [[train]]", origin.display())));
-        };
-        let line = |key: &str| format!("{}: line {}", origin.display(), line_of(text, number, key));
-        check(table, line)?;
+        let toml::Value::Table(table) = table else { return Err(no_list()) };
+        option_file::check::<RawTrainOptions>(table, |key| place(text, origin, number, key))?;
         let mut merged = table.clone();
         for set in sets {
-            let (key, value) = parse_set(set)?;
-            check(&toml::Table::from_iter([(key.clone(), value.clone())]), |key| format!("--set {key}"))?;
-            merged.insert(key, value);
+            merged.extend(option_file::parse_set::<RawTrainOptions>(set)?);
         }
         all.push(merged.try_into()?);
     }
     Ok(all)
 }
 
-fn parse_set(argument: &str) -> Result<(String, toml::Value)> {
-    let Some((key, value)) = argument.split_once('=') else {
-        return Err(usage(format!("--set {argument}: expected key=value")));
-    };
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {}", value.trim()));
-    let value = parsed.ok().and_then(|table| table.get("value").cloned());
-    Ok((key.trim().into(), value.unwrap_or_else(|| toml::Value::String(argument[key.len() + 1..].trim().into()))))
-}
-
-/// Line of a key in the `number`-th `[[train]]` table, from 1; of the table where the key is written in another way.
-fn line_of(text: &str, number: usize, key: &str) -> usize {
-    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
-    let headers = lines.iter().enumerate().filter(|(_, line)| line.starts_with("[[train]]"));
+/// Place of a key in the `number`-th `[[train]]` table, from 0.
+fn place(text: &str, origin: &Path, number: usize, key: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let headers = lines.iter().enumerate().filter(|(_, line)| line.trim_start().starts_with("[[train]]"));
     let mut starts = headers.map(|(at, _)| at).skip(number);
     let (start, end) = (starts.next().unwrap_or(0), starts.next().unwrap_or(lines.len()));
-    let is_key = |line: &&str| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
-    start + 1 + lines[start..end].iter().position(is_key).unwrap_or(0)
-}
-
-/// Refuses keys that are not known and values that are none for them.
-fn check(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
-    check_keys(table, &place)?;
-    for (key, value) in table {
-        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
-        let parsed: Result<RawTrainOptions, _> = alone.try_into();
-        parsed.map_err(|e| usage(format!("{}: key `{key}`: {}", place(key), e.message())))?;
-    }
-    Ok(())
-}
-
-fn check_keys(table: &toml::Table, place: impl Fn(&str) -> String) -> Result<()> {
-    let command = RawTrainOptions::augment_args(clap::Command::new("keys"));
-    let known: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
-    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
-    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or(&"");
-    Err(usage(format!("{}: unknown key `{key}`; the nearest known key is `{nearest}`", place(key))))
+    option_file::place(origin, start + 1, lines[start..end].iter().copied(), key)
 }

@@ -15,7 +15,7 @@ use anyhow::{Result, bail, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::device;
+use crate::device::DeviceKind;
 use crate::hash::hash64;
 use crate::losses::cached_ranking::output_gradient;
 use crate::losses::mix::{LossNumbers, Mix};
@@ -43,10 +43,10 @@ impl MicroBatches {
     /// Large products; all micro-batches of a batch are in memory at once, but for cached losses. Not measured on a card yet.
     const CARD: Self = Self { tokens: 8192, least: 1 };
 
-    pub fn of(kind: device::Kind) -> Self {
+    pub fn of(kind: DeviceKind) -> Self {
         match kind {
-            device::Kind::Cpu | device::Kind::Tch => Self::PROCESSOR,
-            device::Kind::Gpu => Self::CARD,
+            DeviceKind::Cpu | DeviceKind::Tch => Self::PROCESSOR,
+            DeviceKind::Gpu => Self::CARD,
         }
     }
 }

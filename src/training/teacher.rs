@@ -3,40 +3,17 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use rayon::prelude::*;
 
 use crate::calibration::sigmoid;
 use crate::losses::mix::{Loss, Mix};
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::replicas::Replicas;
 use crate::progress::Progress;
 use crate::search::Neighbour;
-use crate::text::batch::{self, Cut};
-use crate::text::tokenizer::TokenizedPair;
+use crate::stages::score_pairs::log_odds;
 use crate::training::dataset::{Dataset, Example};
 use crate::training::hard_negatives;
-
-/// The cross-encoder's logits of pairs of texts, in their order.
-pub fn logits(model: &CrossEncoder, dataset: &Dataset, pairs: &[(u32, u32)], progress: &Progress) -> Result<Vec<f32>> {
-    let text = |text: u32| dataset.texts[text as usize].as_str();
-    let texts: Vec<(&str, &str)> = pairs.iter().map(|&(a, b)| (text(a), text(b))).collect();
-    let tokenized = model.tokenizer.tokenize_pairs(&texts)?;
-    let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, Cut::CPU);
-    let task = progress.task("teacher", "pairs", pairs.len());
-    let score = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
-        let rows: Vec<&TokenizedPair> = plan.order[range.clone()].iter().map(|&at| &tokenized[at as usize]).collect();
-        let logits = model.logits(&rows)?;
-        task.advance(rows.len())?;
-        Ok(logits)
-    };
-    let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(score).collect::<Result<_>>()?;
-    let mut logits = vec![0.0; pairs.len()];
-    for (&at, logit) in plan.order.iter().zip(batches.concat()) {
-        logits[at as usize] = logit;
-    }
-    Ok(logits)
-}
 
 /// Adds mined pairs of unlabelled nearness with the cross-encoder's probability as their target (augmented SBERT, Thakur
 /// et al. 2021, arXiv:2010.08240): up to `count`, the nearest first, each unordered pair once.
@@ -44,7 +21,7 @@ pub fn add_mined_pairs(
     dataset: &mut Dataset,
     neighbours: &[Vec<Neighbour>],
     count: usize,
-    teacher: &CrossEncoder,
+    teacher: &Replicas<CrossEncoder>,
     progress: &Progress,
 ) -> Result<usize> {
     let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
@@ -61,7 +38,7 @@ pub fn add_mined_pairs(
     found.sort_by(|x, y| y.2.total_cmp(&x.2).then((x.0, x.1).cmp(&(y.0, y.1))));
     found.truncate(count);
     let pairs: Vec<(u32, u32)> = found.iter().map(|&(a, b, _)| (a, b)).collect();
-    let logits = logits(teacher, dataset, &pairs, progress)?;
+    let logits = log_odds(teacher, &dataset.texts, &pairs, false, progress)?;
     for (&(question, other), logit) in pairs.iter().zip(logits) {
         let cluster = dataset.clusters[question as usize];
         dataset.examples.push(Example { question, other, target: probability(logit), cluster, ..Example::default() });
@@ -71,34 +48,34 @@ pub fn add_mined_pairs(
 
 /// Replaces targets by a cross-encoder's scores where the loss distils them: logits for score distillation, margins of
 /// probabilities for MarginMSE.
-pub fn score(dataset: &mut Dataset, loss: &Mix, teacher: &CrossEncoder, progress: &Progress) -> Result<()> {
+pub fn score(dataset: &mut Dataset, loss: &Mix, teacher: &Replicas<CrossEncoder>, progress: &Progress) -> Result<()> {
     if !loss.any(|loss| matches!(loss, Loss::MarginMse | Loss::ScoreDistillation)) {
         return Ok(());
     }
     let pairs: Vec<(u32, u32)> = dataset.examples.iter().map(|example| (example.question, example.other)).collect();
-    let of_pairs = logits(teacher, dataset, &pairs, progress)?;
+    let of_pairs = log_odds(teacher, &dataset.texts, &pairs, false, progress)?;
     if loss.any(|loss| loss == Loss::MarginMse) {
         let with_negatives =
             |example: &Example| example.negatives.iter().map(|&n| (example.question, n)).collect::<Vec<_>>();
         let asked: Vec<(u32, u32)> = dataset.examples.iter().flat_map(with_negatives).collect();
-        let mut of_negatives = logits(teacher, dataset, &asked, progress)?.into_iter();
+        let mut of_negatives = log_odds(teacher, &dataset.texts, &asked, false, progress)?.into_iter();
         for (example, &logit) in dataset.examples.iter_mut().zip(&of_pairs) {
             let own = of_negatives.by_ref().take(example.negatives.len());
             example.margins = own.map(|negative| probability(logit) - probability(negative)).collect();
         }
     }
     if loss.any(|loss| loss == Loss::ScoreDistillation) {
-        dataset.examples.iter_mut().zip(of_pairs).for_each(|(example, logit)| example.target = logit);
+        dataset.examples.iter_mut().zip(of_pairs).for_each(|(example, logit)| example.target = logit as f32);
     }
     Ok(())
 }
 
 /// Gives the dataset a bi-encoder's vectors to be imitated.
-pub fn vectors(dataset: &mut Dataset, teacher: &BiEncoder, progress: &Progress) -> Result<()> {
+pub fn vectors(dataset: &mut Dataset, teacher: &Replicas<BiEncoder>, progress: &Progress) -> Result<()> {
     dataset.teacher = Some(hard_negatives::embed_texts(teacher, &dataset.texts, progress)?);
     Ok(())
 }
 
-fn probability(logit: f32) -> f32 {
-    sigmoid(f64::from(logit)) as f32
+fn probability(logit: f64) -> f32 {
+    sigmoid(logit) as f32
 }

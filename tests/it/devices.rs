@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dupmine::device::{Devices, Kind, plain_cpu};
+use dupmine::device::{DeviceKind, Devices, plain_cpu};
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::folder::ModelFolder;
@@ -18,7 +18,7 @@ use crate::support::*;
 
 const TEXTS: u32 = 300;
 
-fn devices(count: usize, kind: Kind) -> Devices {
+fn devices(count: usize, kind: DeviceKind) -> Devices {
     Devices::new(vec![plain_cpu(); count], kind, "test")
 }
 
@@ -73,7 +73,7 @@ fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
 
 #[test]
 fn several_devices_give_the_bytes_of_one() {
-    for kind in [Kind::Cpu, Kind::Tch, Kind::Gpu] {
+    for kind in [DeviceKind::Cpu, DeviceKind::Tch, DeviceKind::Gpu] {
         let (one, three) = (devices(1, kind), devices(3, kind));
         assert_eq!(embedded(&one, Precision::F32), embedded(&three, Precision::F32), "{kind:?}");
         assert_eq!(scored(&one, Precision::F32), scored(&three, Precision::F32), "{kind:?}");
@@ -82,7 +82,7 @@ fn several_devices_give_the_bytes_of_one() {
 
 #[test]
 fn the_shapes_of_a_gpu_change_no_result() {
-    let (cpu, gpu) = (devices(1, Kind::Cpu), devices(1, Kind::Gpu));
+    let (cpu, gpu) = (devices(1, DeviceKind::Cpu), devices(1, DeviceKind::Gpu));
     let most = largest_difference(&embedded(&cpu, Precision::F32), &embedded(&gpu, Precision::F32));
     assert!(most < 2e-6, "{most}");
     let most = largest_difference(&scored(&cpu, Precision::F32), &scored(&gpu, Precision::F32));
@@ -91,7 +91,7 @@ fn the_shapes_of_a_gpu_change_no_result() {
 
 #[test]
 fn half_precisions_stay_close_and_are_really_used() {
-    let cpu = devices(1, Kind::Cpu);
+    let cpu = devices(1, DeviceKind::Cpu);
     let (exact, logits) = (embedded(&cpu, Precision::F32), scored(&cpu, Precision::F32));
     // components of unit vectors, and logits, which are larger
     for (precision, of_vectors, of_logits) in [(Precision::F16, 5e-3, 5e-2), (Precision::Bf16, 4e-2, 4e-1)] {

@@ -77,6 +77,11 @@ fn files_that_are_not_what_they_say() {
         std::fs::write(path, &bytes[..bytes.len() * 2 / 3]).unwrap();
     });
     assert!(error.contains("q.parquet: not a readable Parquet file"), "{error}");
+    let error = refuses("q.txt", |path| std::fs::write(path, "id,text\n1,a\n").unwrap());
+    assert!(
+        error.contains("q.txt: not a readable Parquet file") && error.contains("hint: files are read by"),
+        "{error}"
+    );
     for name in ["q.parquet", "q.csv", "q.jsonl"] {
         let error = refuses(name, |path| std::fs::write(path, "").unwrap());
         assert!(error.contains("the file is empty (0 bytes)"), "{error}");

@@ -101,6 +101,9 @@ fn senseless_questions_are_usage_errors() {
     refused(&["evaluate", "--pairs", PAIRS, "--grid", "0"]);
     refused(&["evaluate", "--pairs", PAIRS, "--score-column", "x", "--bi-encoder", BI]);
     refused(&["evaluate", "--compare", BI, "--valid", PAIRS]);
+    refused(&["evaluate", "--pairs", PAIRS, "--one-order"]);
+    refused(&["evaluate", "--sample", PAIRS, "--include-added"]);
+    refused(&["evaluate", "--sample", PAIRS, "--bootstrap", "18446744073709551615"]);
     refused(&["calibrate", "--pairs", PAIRS]);
     refused(&["calibrate", "--pairs", PAIRS, "--bi-encoder", BI, "--target-precision", "1.5"]);
     let stderr = mine_fails(&["evaluate", "--run", text(folder().path()), "--gold", GOLD], 1);

@@ -110,12 +110,14 @@ fn a_compressed_model_mines_the_same_fixture_pairs() {
 fn show_prints_what_a_folder_holds() {
     let show = |folder: &str| String::from_utf8(mine(&["models", "show", folder]).stdout).unwrap();
     let tiny = show(text(&repo("fixtures/models/tiny-bert-cross")));
+    assert!(tiny.contains("calibration  none (no dupmine.json)"), "{tiny}");
     assert!(tiny.contains("cross-encoder") && tiny.contains("2 layers, hidden 32, 4 heads"), "{tiny}");
     for (name, kind, parameters) in
         [("built-in", "bi-encoder", "22565376"), ("built-in-cross-encoder", "cross-encoder", "22713601")]
     {
         let shown = show(name);
         assert!(shown.contains(kind) && shown.contains("4 bits") && shown.contains(parameters), "{shown}");
+        assert!(!shown.contains("no dupmine.json"), "{shown}");
     }
 }
 

@@ -108,6 +108,10 @@ fn another_run_in_the_output_is_refused_without_force() {
     mine_ok(&tiny(&input, text(&output), &["--top-k", "2", "--force"]));
     assert_ne!(before, std::fs::read(output.join("pairs.parquet")).unwrap());
 
+    std::fs::write(output.join("manifest.json"), "{\"run_id\": 3}").unwrap();
+    let error = mine_fails(&tiny(&input, text(&output), &[]), 1);
+    assert!(error.contains("manifest.json: not a manifest of mine") && error.contains("--force"), "{error}");
+
     let foreign = work.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("pairs.parquet"), "somebody's own").unwrap();

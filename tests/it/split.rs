@@ -24,6 +24,10 @@ fn splits_keep_questions_apart_and_say_how_they_were_drawn() {
     let bytes = std::fs::read(output.join("dev.parquet")).unwrap();
     mine_ok(&[&split[..], &["--force"]].concat());
     assert!(bytes == std::fs::read(output.join("dev.parquet")).unwrap());
+    let train = output.join("train.parquet");
+    let again = ["split", "--input", text(&train), "--output", text(&output), "--force"];
+    assert!(mine_fails(&again, 1).contains("train.parquet is the input and would be replaced"));
+    assert!(bytes == std::fs::read(output.join("dev.parquet")).unwrap());
     assert!(mine_fails(&[&split[..], &["--force", "--ratios", "1,2"]].concat(), 2).contains("--ratios"));
 }
 

@@ -52,6 +52,12 @@ fn negatives_and_teachers_work_end_to_end() {
     let few = ["--kind", "cross", "--from", TINY_CROSS, "--max-steps", "1", "--quiet"];
     let negatives = ["--hard-negatives", "1", "--negatives-from", TINY];
     mine_ok(&[&["train"], &files[..], &few, &negatives].concat());
+    // the miner is known by what it holds, not by where it lies
+    let moved = work.path().join("moved");
+    copy_model(TINY, &moved);
+    let same = ["--hard-negatives", "1", "--negatives-from", text(&moved)];
+    let said = mine_ok(&[&["train"], &files[..], &few[..few.len() - 1], &same].concat());
+    assert!(said.contains("trained already"), "{said}");
     let said = mine_fails(&[&["train"], &files[..], &few, &["--force"]].concat(), 1);
     assert!(said.contains("3 duplicates and 0 others"), "{said}");
     let mix = ["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"];

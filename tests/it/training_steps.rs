@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use dupmine::device::Kind as DeviceKind;
+use dupmine::device::DeviceKind;
 use dupmine::losses::mix::LossNumbers;
 use dupmine::models::folder::ModelFolder;
 use dupmine::models::kind::Kind;

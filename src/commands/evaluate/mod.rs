@@ -26,8 +26,10 @@ use crate::error::usage;
 use crate::progress::Progress;
 use crate::tables::pairs::PairColumns;
 
-/// Draws of a bootstrap where nobody asked for a number, and the pairs from which fewer do.
+/// Draws of a bootstrap where nobody asked for a number: the pairs from which fewer do, and of a sample, whose strata cost
+/// nothing, more.
 const DRAWS: u64 = 1000;
+const DRAWS_OF_SAMPLE: u64 = 10_000;
 const DRAWS_OF_MANY: u64 = 100;
 const MANY_PAIRS: usize = 200_000;
 
@@ -55,16 +57,16 @@ pub struct EvaluateArgs {
     #[arg(long = "score-column", value_name = "COLUMN", requires = "pairs")]
     score_columns: Vec<String>,
     /// Ask the cross-encoder for (question1, question2) alone, as Python does, not for both orders
-    #[arg(long)]
+    #[arg(long, requires = "cross_encoder")]
     one_order: bool,
     /// Keep pairs whose column `natural` is false: added ones, which shift the share of duplicates
-    #[arg(long)]
+    #[arg(long, requires = "pairs")]
     include_added: bool,
     /// Where to count decisions; without it the models' calibrated thresholds, else those of the best F1
-    #[arg(long, value_name = "SCORE", requires = "pairs")]
+    #[arg(long, value_name = "SCORE", requires = "pairs", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Also sweep thresholds from 0 to 1 in steps, as the reference notebooks do: 0.01
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["run", "sample"])]
     grid: Option<f64>,
 
     /// Folder of a finished run
@@ -75,14 +77,14 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "FILE", requires = "run")]
     gold: Vec<PathBuf>,
     /// Do not conclude a ~ c from a ~ b and b ~ c
-    #[arg(long)]
+    #[arg(long, requires = "run")]
     no_closure: bool,
 
     /// A file of `mine sample` with its column is_duplicate filled in
     #[arg(long, value_name = "FILE")]
     sample: Option<PathBuf>,
 
-    /// Models to compare, bi- or cross-encoders: folders or `built-in`
+    /// Models to compare, bi- or cross-encoders: folders, hub names, `built-in` or `built-in-cross-encoder`
     #[arg(long, value_name = "MODEL", num_args = 1.., requires_all = ["valid", "test"])]
     compare: Vec<String>,
     /// Labelled pairs that thresholds are chosen on
@@ -95,8 +97,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "FILE", requires = "compare")]
     output: Option<PathBuf>,
 
-    /// Bootstrap draws for the 95 % intervals; 0 for none [default: 1000, 100 for more than 200,000 pairs]
-    #[arg(long, value_name = "DRAWS")]
+    /// Bootstrap draws for the 95 % intervals; 0 for none [default: 1000, 100 for more than 200,000 pairs, 10000 of a sample]
+    #[arg(long, value_name = "DRAWS", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     bootstrap: Option<u64>,
     /// Of the bootstrap
     #[arg(long, default_value_t = 42)]

@@ -9,15 +9,14 @@ use serde_json::{Map, Value};
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs_answer::{Answer, lines};
 use crate::metrics::bootstrap::Clusters;
-use crate::models::bi_encoder::BiEncoder;
+use crate::models::bi_encoder;
 use crate::models::calibration::{self, Calibration};
-use crate::models::cross_encoder::CrossEncoder;
+use crate::models::cross_encoder;
 use crate::models::folder::ModelFolder;
-use crate::models::replicas::Replicas;
 use crate::models::{built_in, hub};
 use crate::progress::Progress;
 use crate::stages::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
-use crate::tables::columns::{self, Kind, Wanted};
+use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::pairs;
 
 /// A cluster with more of the pairs than this makes intervals doubtful.
@@ -101,10 +100,10 @@ fn read_scores(
     args: &EvaluateArgs,
     progress: &Progress,
 ) -> Result<(Vec<bool>, Option<Clusters>, Vec<Scored>)> {
-    let required = |name, flag| Wanted { name, kind: Kind::Number, flag: Some(flag) };
+    let required = |name, flag| Wanted { name, kind: CellKind::Number, flag: Some(flag) };
     let mut wanted = vec![
         required(args.columns.label_column.as_str(), "--label-column"),
-        Wanted { name: "natural", kind: Kind::Number, flag: None },
+        Wanted { name: "natural", kind: CellKind::Number, flag: None },
     ];
     wanted.extend(args.score_columns.iter().map(|name| required(name.as_str(), "--score-column")));
     let table = columns::read(file, &wanted)?;
@@ -146,7 +145,7 @@ fn read_scores(
 
 /// Clusters of the pairs in `rows` by their ids, else by their texts; without either every pair is one of its own.
 fn clusters_of(file: &Path, args: &EvaluateArgs, rows: &[usize], progress: &Progress) -> Result<Clusters> {
-    let text = |name| Wanted { name, kind: Kind::Text, flag: None };
+    let text = |name| Wanted { name, kind: CellKind::Text, flag: None };
     let (question1, question2) = (args.columns.question1_column.as_str(), args.columns.question2_column.as_str());
     for names in [["qid1", "qid2"], ["id_a", "id_b"], [question1, question2]] {
         let table = columns::read(file, &names.map(text))?;
@@ -199,11 +198,9 @@ pub(super) fn score_bi_encoder(
     progress: &Progress,
 ) -> Result<Vec<Scored>> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
-    let load = |device: &_| Ok(BiEncoder::load(&folder, device)?.in_precision(args.computing.precision));
-    let models = Replicas::load(&args.computing.open(progress)?, load)?;
+    let models = bi_encoder::replicas(&folder, &args.computing.open(progress)?, args.computing.precision)?;
     let threshold = calibration::read(&folder)?.cosine.map(|cosine| f64::from(cosine.threshold));
-    let task = progress.task("embed", "questions", questions.texts.len());
-    let scores = similarities(&models, questions, &task)?;
+    let scores = similarities(&models, questions, progress)?;
     let scored = scores.into_iter().map(|(scorer, scores)| {
         let calibrated = threshold.filter(|_| scorer == Scorer::Cosine);
         Scored { scorer, scores, calibrated }
@@ -228,10 +225,8 @@ fn logits(
     questions: &QuestionPairs,
     progress: &Progress,
 ) -> Result<Vec<f64>> {
-    let load = |device: &_| Ok(CrossEncoder::load(cross_encoder, device)?.in_precision(args.computing.precision));
-    let models = Replicas::load(&args.computing.open(progress)?, load)?;
-    let task = progress.task("rerank", "pairs", questions.pairs.len());
-    log_odds(&models, questions, !args.one_order, &task)
+    let models = cross_encoder::replicas(cross_encoder, &args.computing.open(progress)?, args.computing.precision)?;
+    log_odds(&models, &questions.texts, &questions.pairs, !args.one_order, progress)
 }
 
 /// Probabilities by the cross-encoder alone.

@@ -5,15 +5,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::commands::evaluate::{DRAWS, EvaluateArgs};
+use crate::commands::evaluate::{DRAWS_OF_SAMPLE, EvaluateArgs};
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::hint;
 use crate::metrics::stratified::{Estimate, Stratum, estimate};
 use crate::progress::{Progress, readable};
 use crate::tables::sample::{self, LabelledSample};
-
-/// Draws for the intervals: a stratum costs nothing, so there are more than of a bootstrap.
-const FACTOR: u64 = 10;
 
 /// Answers `mine evaluate --sample`.
 pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Result<Vec<String>> {
@@ -26,7 +23,7 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
         ));
     }
     let strata = strata(file, &rows, progress)?;
-    let draws = args.bootstrap.unwrap_or(DRAWS) * FACTOR;
+    let draws = args.bootstrap.unwrap_or(DRAWS_OF_SAMPLE);
     let figures = estimate(&strata, draws, args.seed);
     if args.json {
         return Ok(vec![serde_json::to_string_pretty(&figures)?]);

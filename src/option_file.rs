@@ -1,0 +1,73 @@
+//! Options as they are written: TOML files and `--set key=value`, whose keys are the flags of the same name.
+//!
+//! Errors name the file, the line and the key, or the `--set` that was typed.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{Args, Command};
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::error::usage;
+
+/// A file's text as a table.
+pub fn parse(text: &str, origin: &Path) -> Result<Table> {
+    toml::from_str(text).map_err(|e: toml::de::Error| {
+        let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line = line.map_or(String::new(), |line| format!(" line {line}:"));
+        usage(format!("{}:{line} {}", origin.display(), e.message()))
+    })
+}
+
+/// Place of a key in a file; `lines` are those of its table, the first of them the `first`-th of the file, from 1.
+pub fn place<'a>(origin: &Path, first: usize, lines: impl IntoIterator<Item = &'a str>, key: &str) -> String {
+    let is_key =
+        |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+    // a key that is written in another way: the table's first line
+    let line = first + lines.into_iter().position(is_key).unwrap_or(0);
+    format!("{}: line {line}", origin.display())
+}
+
+/// Refuses keys that `Options` has no flag for, naming the nearest that it has, and values that are none for their key.
+pub fn check<Options: Args + DeserializeOwned>(table: &Table, place: impl Fn(&str) -> String) -> Result<()> {
+    let command = Options::augment_args(Command::new("keys"));
+    let known: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    for (key, value) in table {
+        if !known.contains(&key.as_str()) {
+            let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or(&"");
+            return Err(usage(format!("{}: unknown key `{key}`; the nearest known key is `{nearest}`", place(key))));
+        }
+        let alone = Table::from_iter([(key.clone(), value.clone())]);
+        let parsed: Result<Options, _> = alone.try_into();
+        parsed.map_err(|e| usage(format!("{}: key `{key}`: {}", place(key), e.message())))?;
+    }
+    Ok(())
+}
+
+/// One `--set key=value`, checked; a value that is not TOML is taken as a string.
+pub fn parse_set<Options: Args + DeserializeOwned>(argument: &str) -> Result<Table> {
+    let Some((key, value)) = argument.split_once('=') else {
+        return Err(usage(format!("--set {argument}: expected key=value")));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok();
+    let value = parsed.and_then(|table| table.get("value").cloned()).unwrap_or_else(|| Value::String(value.into()));
+    let table = Table::from_iter([(key.to_string(), value)]);
+    check::<Options>(&table, |_| format!("--set {argument}"))?;
+    Ok(table)
+}
+
+/// `value`, if it is in the closed range.
+pub fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T, most: T) -> Result<T> {
+    if value >= least && value <= most {
+        Ok(value)
+    } else {
+        Err(usage(format!("--{key} is {value}, expected {least} to {most}")))
+    }
+}
+
+/// `value`, if it is not below `least`.
+pub fn at_least<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T) -> Result<T> {
+    if value >= least { Ok(value) } else { Err(usage(format!("--{key} is {value}, expected {least} or more"))) }
+}

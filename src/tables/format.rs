@@ -1,0 +1,43 @@
+//! Which format a file is read as, and Parquet files opened.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::error::hint;
+
+/// How a file is read, told by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Parquet,
+    Csv,
+    Tsv,
+    JsonLines,
+}
+
+impl Format {
+    /// By extension; `None` for one that is not read.
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" | "pq" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "jsonl" | "ndjson" => Some(Self::JsonLines),
+            _ => None,
+        }
+    }
+}
+
+/// Opens a Parquet file; one whose name says nothing of its format may be another's.
+pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| {
+        let message = format!("{}: not a readable Parquet file: {e}", path.display());
+        match Format::of(path) {
+            Some(_) => anyhow::Error::msg(message),
+            None => hint(message, "files are read by their names: .parquet, .csv, .tsv, .jsonl; others as Parquet"),
+        }
+    })
+}
