@@ -79,9 +79,14 @@ impl RunFolder {
         let is_same = known.as_ref().is_some_and(|known| known.fingerprint == fingerprint);
         // a run that failed before its first checkpoint holds nothing worth keeping
         if !is_same && !replace.allows(known.as_ref()) && checkpoint::exists(path)? {
+            // --force would also let a refresh put a worse model in the place of the old one
+            let advice = match replace {
+                Replace::Finished => "choose another --run, or remove that folder",
+                _ => "choose another --run, or add --force to begin anew there",
+            };
             return Err(hint(
                 format!("{} holds a training with other options, pairs or models", path.display()),
-                "choose another --run, or add --force to begin anew there",
+                advice,
             ));
         }
         Ok(Self { path: path.to_path_buf(), fingerprint: fingerprint.into(), is_same, _lock: lock })

@@ -60,7 +60,7 @@ pub struct EvaluateArgs {
     #[arg(long, requires = "cross_encoder")]
     one_order: bool,
     /// Keep pairs whose column `natural` is false: added ones, which shift the share of duplicates
-    #[arg(long, requires = "pairs")]
+    #[arg(long, conflicts_with_all = ["run", "sample"])]
     include_added: bool,
     /// Where to count decisions; without it the models' calibrated thresholds, else those of the best F1
     #[arg(long, value_name = "SCORE", requires = "pairs", allow_negative_numbers = true)]
@@ -77,7 +77,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "FILE", requires = "run")]
     gold: Vec<PathBuf>,
     /// Do not conclude a ~ c from a ~ b and b ~ c
-    #[arg(long, requires = "run")]
+    #[arg(long, conflicts_with_all = ["pairs", "sample", "compare"])]
     no_closure: bool,
 
     /// A file of `mine sample` with its column is_duplicate filled in
