@@ -1,7 +1,6 @@
 //! The loops that a run spends its time in, one at a time: `cargo bench`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
@@ -45,7 +44,7 @@ fn exact_search_of_8192_vectors(bencher: divan::Bencher) {
     let device = plain_cpu();
     let values = unit_vectors(8192, 384);
     let (vectors, usable) = (Vectors { values: &values, width: 384 }, vec![true; 8192]);
-    let progress = Progress::new(true, Arc::new(AtomicBool::new(false)));
+    let progress = Progress::new(true, Arc::default());
     let query = Query { top_k: 100, floor: 0.6 };
     bencher.bench(|| {
         exact::search(vectors, &usable, query, &device, &progress.task("search", "texts", 8192)).map(|f| f.1)

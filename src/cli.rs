@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -17,7 +16,7 @@ use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
 use crate::pipeline::config::{self, RawOptions};
 use crate::pipeline::{self, plan::Plan};
-use crate::progress::Progress;
+use crate::progress::{Cancellation, Progress};
 
 /// Finds duplicate questions in a corpus and writes pairs, clusters and metrics to Parquet.
 #[derive(Debug, Parser)]
@@ -80,12 +79,12 @@ enum Command {
     Explain(explain::ExplainArgs),
 }
 
-/// Runs what was typed. `cancelled` is raised when the user asks to stop.
-pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
+/// Runs what was typed. `cancellation` is raised when the user asks to stop.
+pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
     match cli.command {
         None => {
             let base = config::defaults()?;
-            mine(base, cli.run, cancelled)
+            mine(base, cli.run, cancellation)
         }
         Some(Command::Run { pipeline, sets, run }) => {
             let text = std::fs::read_to_string(&pipeline)
@@ -98,28 +97,28 @@ pub fn run(cli: Cli, cancelled: Arc<AtomicBool>) -> Result<()> {
                         pipeline.display()
                     )));
                 }
-                let progress = Progress::new(run.quiet, cancelled);
+                let progress = Progress::new(run.quiet, cancellation);
                 return train::run_file(&text, &pipeline, &sets, run.force, &progress);
             }
             let mut base = config::parse(&text, &pipeline)?;
             for set in &sets {
                 base = config::overlay(&base, &config::parse_set(set)?)?;
             }
-            mine(base, *run, cancelled)
+            mine(base, *run, cancellation)
         }
-        Some(Command::Split(args)) => split::run(&args, &Progress::new(args.quiet, cancelled)),
-        Some(Command::Train(args)) => train::run(&args, &Progress::new(args.quiet, cancelled)),
-        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancelled))?),
-        Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancelled))?),
-        Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancelled)),
-        Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancelled)),
-        Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancelled)),
-        Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancelled)),
-        Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancelled)),
+        Some(Command::Split(args)) => split::run(&args, &Progress::new(args.quiet, cancellation)),
+        Some(Command::Train(args)) => train::run(&args, &Progress::new(args.quiet, cancellation)),
+        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancellation))?),
+        Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancellation))?),
+        Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancellation)),
+        Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancellation)),
+        Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancellation)),
+        Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancellation)),
+        Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancellation)),
     }
 }
 
-fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()> {
+fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Result<()> {
     let options = config::check(&config::overlay(&base, &run.options)?)?;
     if options.threads > 0 {
         rayon::ThreadPoolBuilder::new()
@@ -127,7 +126,7 @@ fn mine(base: RawOptions, run: RunArgs, cancelled: Arc<AtomicBool>) -> Result<()
             .build_global()
             .context("cannot start the worker threads")?;
     }
-    let progress = Progress::new(run.quiet, cancelled);
+    let progress = Progress::new(run.quiet, cancellation);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
         return print_lines(plan.describe());

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use dupmine::progress::Cancellation;
 use dupmine::{cli, error};
 
 /// Hidden states are large short-lived buffers; the system allocator returns them to the kernel after every batch,
@@ -15,10 +15,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| eprintln!("error: internal error, please report it: {info}")));
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let flag = cancelled.clone();
+    let cancellation = Arc::new(Cancellation::default());
+    let asked = cancellation.clone();
     let handler = move || {
-        flag.store(true, Ordering::Relaxed);
+        if let Some(under_way) = asked.ask() {
+            return eprintln!("stopping after {under_way}; Ctrl-C again stops at once");
+        }
         // work looks at the flag many times a second; what does not is cut off, and files are complete or absent anyway
         std::thread::sleep(Duration::from_millis(900));
         eprintln!("{}", error::render(&error::Interrupted.into()));
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(handler) {
         eprintln!("warning: Ctrl-C will not stop cleanly: {error}");
     }
-    match cli::run(cli::Cli::parse(), cancelled) {
+    match cli::run(cli::Cli::parse(), cancellation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error::render(&error));

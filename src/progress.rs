@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -20,20 +20,48 @@ pub fn readable(number: usize) -> String {
     HumanCount(number as u64).to_string()
 }
 
+/// What Ctrl-C asks of the work; the signal handler shares it.
+#[derive(Debug, Default)]
+pub struct Cancellation {
+    asked: AtomicBool,
+    /// What is to be finished first, while there is such a thing.
+    under_way: Mutex<Option<&'static str>>,
+}
+
+impl Cancellation {
+    /// Asks the work to stop. What it finishes first; `None` where it stops at once, or was asked before.
+    pub fn ask(&self) -> Option<&'static str> {
+        if self.asked.swap(true, Ordering::Relaxed) { None } else { *self.under_way() }
+    }
+
+    fn under_way(&self) -> std::sync::MutexGuard<'_, Option<&'static str>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While it lives, the process ends at Ctrl-C only when the work says so.
+pub struct Patience<'a>(&'a Cancellation);
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        *self.0.under_way() = None;
+    }
+}
+
 /// Shared by all stages of a run.
 #[derive(Clone)]
 pub struct Progress {
     quiet: bool,
     bar: ProgressBar,
-    cancelled: Arc<AtomicBool>,
+    cancellation: Arc<Cancellation>,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
 impl Progress {
-    /// `cancelled` is raised by the signal handler; every task then ends with [`Interrupted`].
-    pub fn new(quiet: bool, cancelled: Arc<AtomicBool>) -> Self {
+    /// Every task ends with [`Interrupted`] once the signal handler has asked for it.
+    pub fn new(quiet: bool, cancellation: Arc<Cancellation>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        Self { quiet, bar, cancelled, warnings: Arc::default() }
+        Self { quiet, bar, cancellation, warnings: Arc::default() }
     }
 
     /// A line of information, unless quiet.
@@ -59,7 +87,13 @@ impl Progress {
 
     /// Fails when the user asked to stop.
     pub fn check(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+        if self.cancellation.asked.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+    }
+
+    /// Lets the work finish `what`, however long it takes, before the first Ctrl-C ends it.
+    pub fn finish_before_stopping(&self, what: &'static str) -> Patience<'_> {
+        *self.cancellation.under_way() = Some(what);
+        Patience(&self.cancellation)
     }
 
     /// Starts counting `total` things called `unit`.
@@ -164,5 +198,24 @@ impl Drop for Task {
         if !self.progress.bar.is_hidden() {
             self.progress.bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_finished_at_the_first_ctrl_c_and_cut_off_at_the_second() {
+        let cancellation = Arc::new(Cancellation::default());
+        let progress = Progress::new(true, cancellation.clone());
+        let patience = progress.finish_before_stopping("the step");
+        assert!(progress.check().is_ok());
+        assert_eq!(cancellation.ask(), Some("the step"));
+        assert!(progress.check().is_err_and(|e| e.is::<Interrupted>()));
+        assert_eq!(cancellation.ask(), None);
+        drop(patience);
+        let another = Cancellation::default();
+        assert_eq!(another.ask(), None, "nothing is under way");
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::error::hint;
 use crate::progress::Progress;
 use crate::training::checked::TrainOptions;
 use crate::training::options::{self, RawTrainOptions};
@@ -41,13 +42,17 @@ pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progres
         options::parse(text, origin, sets)?.iter().enumerate().map(checked).collect::<Result<_>>()?;
     for (done, options) in all.iter().enumerate() {
         let is_whole = session::run(options, force, progress)?;
-        if !is_whole && done + 1 < all.len() {
-            progress.warn(format!(
-                "the clock ended {}: what comes after it in {} waits until the same command has trained it to its end",
-                options.output.display(),
-                origin.display()
+        let waiting = all.len() - done - 1;
+        if !is_whole && waiting > 0 {
+            return Err(hint(
+                format!(
+                    "{}: the clock ended {} (table {}), and {waiting} more wait for it",
+                    origin.display(),
+                    options.output.display(),
+                    done + 1
+                ),
+                "the same command goes on where this one stopped",
             ));
-            break;
         }
     }
     Ok(())

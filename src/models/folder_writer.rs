@@ -1,5 +1,7 @@
 //! A model folder under construction: it appears under its name complete, or not at all.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -37,7 +39,8 @@ impl FolderWriter {
         let path = self.staging.path().join(name);
         let failed = || format!("cannot write {}", self.output.join(name).display());
         std::fs::create_dir_all(path.parent().unwrap_or(self.staging.path())).with_context(failed)?;
-        std::fs::write(&path, bytes).with_context(failed)
+        let mut file = File::create(&path).with_context(failed)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).with_context(failed)
     }
 
     /// Writes one JSON file.

@@ -110,6 +110,11 @@ pub fn publish(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes names that were given or taken in a folder durable, where folders can be synced.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
 /// Writes a file, and the folders above it.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());

@@ -54,6 +54,14 @@ impl Figures {
         }
     }
 
+    /// In words.
+    pub fn describe(&self) -> String {
+        format!(
+            "dev average precision {:.4}, F1 {:.4} at {:.3}, accuracy {:.4}",
+            self.average_precision, self.f1, self.threshold, self.accuracy
+        )
+    }
+
     /// Whether the model gives nearly every pair the same score.
     pub fn is_collapsed(&self) -> bool {
         self.band < COLLAPSED_BAND

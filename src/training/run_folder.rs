@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::hint;
 use crate::models::folder_writer::FolderWriter;
-use crate::tables::write::{remove_unfinished, write_json};
+use crate::tables::write::{TEMPORARY_PREFIX, folder_of, remove_unfinished, sync_folder, write_json};
 use crate::training::checkpoint;
 
 const IDENTITY: &str = "run.json";
+const LOCK: &str = "lock";
 
 /// File in a trained model's folder that says what it was trained from.
 pub const RECORD: &str = "training.json";
@@ -67,8 +68,14 @@ impl RunFolder {
     /// Creates and locks the folder. One that holds another training is refused unless `replace` allows it to go.
     pub fn open(path: &Path, fingerprint: &str, replace: Replace) -> Result<Self> {
         let failed = || format!("cannot create {}", path.display());
+        if !is_run(path) {
+            return Err(hint(
+                format!("{} holds files that no training left there", path.display()),
+                "choose another --run: a folder that is empty or not there yet",
+            ));
+        }
         fs::create_dir_all(path).with_context(failed)?;
-        let lock = File::create(path.join("lock")).with_context(failed)?;
+        let lock = File::create(path.join(LOCK)).with_context(failed)?;
         if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
             return Err(hint(
                 format!("{} is in use by another run of mine", path.display()),
@@ -112,6 +119,13 @@ impl RunFolder {
     }
 }
 
+/// Whether a training may use the folder: it is another training's, or holds nothing.
+fn is_run(path: &Path) -> bool {
+    let left = |name: &str| name == LOCK || name.starts_with(TEMPORARY_PREFIX);
+    let names = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    path.join(IDENTITY).exists() || names.into_iter().all(|name| left(&name.to_string_lossy()))
+}
+
 /// Whose training the folder holds, if that can be read.
 fn identity(run: &Path) -> Option<Identity> {
     serde_json::from_slice(&fs::read(run.join(IDENTITY)).ok()?).ok()
@@ -128,17 +142,19 @@ pub fn check_replaceable(output: &Path) -> Result<()> {
     let holds = |name: &str| output.join(name).exists();
     let weights = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
     let is_model = holds(RECORD) || holds("modules.json") || holds("config.json") && weights.into_iter().any(holds);
-    let is_empty = fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_none());
-    match is_model || is_empty || !output.exists() {
-        true => Ok(()),
-        false => Err(hint(
-            format!(
-                "{} is no model's folder: it has no config.json with weights, and is not replaced",
-                output.display()
-            ),
-            "choose another --output",
-        )),
-    }
+    let refused = match () {
+        _ if !is_model && !is_empty(output) => {
+            "no model's folder: it has no config.json with weights, and is not replaced"
+        }
+        _ if holds(".git") => "a git repository, whose history would go with the model that is replaced",
+        _ => return Ok(()),
+    };
+    Err(hint(format!("{} is {refused}", output.display()), "choose another --output"))
+}
+
+/// Whether there is nothing at `output`, or an empty folder.
+pub fn is_empty(output: &Path) -> bool {
+    !output.exists() || fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// A hidden folder beside `output`: on the same file system, wherever the run's folder is, so that a rename is enough.
@@ -166,6 +182,7 @@ pub fn publish(model: &Path, output: &Path) -> Result<()> {
         recover(output)?;
         return Err(e).with_context(failed);
     }
+    sync_folder(folder_of(output)).with_context(failed)?;
     remove(&replaced)
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
 
 use crate::device::Devices;
 use crate::error::{hint, usage};
@@ -12,10 +13,11 @@ use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
+use crate::tables::pairs::LabelledPair;
 use crate::training::checked::TrainOptions;
 use crate::training::data::{self, Data};
 use crate::training::dataset::{Dataset, Inputs};
-use crate::training::evaluation::DevSet;
+use crate::training::evaluation::{DevSet, Figures};
 use crate::training::network::{Network, Trainee};
 use crate::training::run_folder::{self, Record, Replace, RunFolder};
 use crate::training::schedule::Schedule;
@@ -41,36 +43,48 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     };
     let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
     let fingerprint = fingerprint(options, &from, progress)?;
-    let refreshes = options.from.as_deref().is_some_and(|from| same_folder(from, &options.output));
-    if is_done(options, &fingerprint, refreshes, force, progress)? {
-        return Ok(true);
+    let held = held(options, &fingerprint)?;
+    let must_beat = !force && matches!(held, Held::Start | Held::Another);
+    match held {
+        Held::Finished => {
+            let output = options.output.display();
+            progress.say(&format!("{output}: trained already with these options and pairs"));
+            return Ok(true);
+        }
+        Held::Unfinished => progress.say("the clock ended this training: it goes on"),
+        Held::Another if !force => check_kind(options, progress)?,
+        Held::Nothing | Held::Start | Held::Another => {}
     }
     let devices = options.device.open(progress)?;
     options.precision.check(&devices)?;
     let device = devices.list[0].clone();
-    let replace = match (force, refreshes) {
+    let replace = match (force, must_beat) {
         (true, _) => Replace::Anything,
         (false, true) => Replace::Finished,
         (false, false) => Replace::Nothing,
     };
     let run = RunFolder::open(&options.run, &fingerprint, replace)?;
     let trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
-    let Data { dataset, dev } = data::prepare(options, &devices, progress)?;
+    let Data { dataset, dev: dev_pairs } = data::prepare(options, &devices, progress)?;
     check_widths(&dataset, &trainee)?;
     let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
-    let dev = DevSet::new(&dev, options.kind, trainee.tokenizer())?;
+    let dev = DevSet::new(&dev_pairs, options.kind, trainee.tokenizer())?;
     let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
     announce(options, &plan, dataset.examples.len(), dev.len(), progress)?;
     let step_config = step_config(options, plan.steps(), &devices);
     let network = start_network(options, &trainee);
+    let incumbent = match must_beat && held == Held::Another {
+        true => Some(measure(options, &dev_pairs, &device, progress)?),
+        false => None,
+    };
     run.begin()?;
     let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
     summarise(options, &trained, progress);
 
     let metric = options.trainer.metric;
     let before = trained.before();
-    let is_better = trained.best.1.get(metric) > before.get(metric);
-    if refreshes && !force && !is_better {
+    let is_better = trained.best.1.get(metric) > incumbent.unwrap_or(before).get(metric);
+    if must_beat && !is_better {
         if !trained.out_of_time {
             run.finish()?;
         }
@@ -79,7 +93,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
             "more pairs or another loss may help; --force writes what the last step made all the same",
         ));
     }
-    let (network, (best_step, after)) = match refreshes && !is_better {
+    let (network, (best_step, after)) = match held == Held::Start && !is_better {
         true => trained.last,
         false => (trained.network, trained.best),
     };
@@ -103,7 +117,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
     write_model(&options.output, &trainee.with(network), &record, calibration)?;
     // in its own place the next training begins from what was written
-    if refreshes || !record.out_of_time {
+    if held == Held::Start || !record.out_of_time {
         run.finish()?;
     }
     progress.say(&format!("wrote {}", options.output.display()));
@@ -118,30 +132,57 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     Ok(!record.out_of_time)
 }
 
-/// Whether --output holds what these options make; refuses where it holds something else.
-fn is_done(
-    options: &TrainOptions,
-    fingerprint: &str,
-    refreshes: bool,
-    force: bool,
-    progress: &Progress,
-) -> Result<bool> {
+/// What `--output` holds before a training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// The model that the training begins from.
+    Start,
+    /// What this training had made when the clock ended it.
+    Unfinished,
+    /// What this training makes.
+    Finished,
+    /// A model of another training.
+    Another,
+}
+
+fn held(options: &TrainOptions, fingerprint: &str) -> Result<Held> {
     let output = &options.output;
-    match run_folder::record(output).filter(|done| done.fingerprint == fingerprint && !refreshes) {
-        Some(Record { out_of_time: true, .. }) => progress.say("the clock ended this training: it goes on"),
-        Some(_) => {
-            progress.say(&format!("{}: trained already with these options and pairs", output.display()));
-            return Ok(true);
-        }
-        None if output.exists() && !force && !refreshes => {
-            return Err(hint(
-                format!("{} exists already", output.display()),
-                "choose another --output, or add --force to replace it",
-            ));
-        }
-        None => run_folder::check_replaceable(output)?,
+    let is_start = options.from.as_deref().is_some_and(|from| same_folder(from, output));
+    let held = match run_folder::record(output).filter(|done| done.fingerprint == fingerprint) {
+        _ if is_start => Held::Start,
+        Some(Record { out_of_time: true, .. }) => Held::Unfinished,
+        Some(_) => Held::Finished,
+        None if run_folder::is_empty(output) => Held::Nothing,
+        None => Held::Another,
+    };
+    if held != Held::Finished {
+        run_folder::check_replaceable(output)?;
     }
-    Ok(false)
+    Ok(held)
+}
+
+/// Refuses to measure a new model against one of another kind.
+fn check_kind(options: &TrainOptions, progress: &Progress) -> Result<()> {
+    let output = options.output.display();
+    let found = Kind::of(&ModelFolder::open(&options.output)?)?;
+    if found != options.kind {
+        return Err(hint(
+            format!("{output} holds a {}, expected a {}", found.name(), options.kind.name()),
+            "choose another --output, or add --force to replace it",
+        ));
+    }
+    progress.say(&format!("{output} holds another training's model: it stays unless the new one is better on dev"));
+    Ok(())
+}
+
+/// Figures of the model that `--output` holds, on the pairs that the new one is measured on.
+fn measure(options: &TrainOptions, dev: &[LabelledPair], device: &Device, progress: &Progress) -> Result<Figures> {
+    let output = options.output.display();
+    let model = Trainee::load(options.kind, &ModelFolder::open(&options.output)?, options.trainer.seed, device)?;
+    let figures = DevSet::new(dev, options.kind, model.tokenizer())?.evaluate(&model.network(), progress)?;
+    progress.say(&format!("{output} now: {}", figures.describe()));
+    Ok(figures)
 }
 
 fn check_widths(dataset: &Dataset, trainee: &Trainee) -> Result<()> {

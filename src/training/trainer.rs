@@ -120,14 +120,18 @@ pub fn train(
         task.resume(plan.examples(0..resumed));
     }
     let started = Instant::now();
-    let save = |learner: &Learner, history: &History| -> Result<()> {
-        checkpoint::save(run, learner, history, config.keep_checkpoints)?;
-        checkpoint::prune_best(run, history.best(config.metric).map_or(0, |(step, _)| step))?;
+    let show = |history: &History| -> Result<()> {
         write_figures(&run.join("metrics.parquet"), &history.figures())?;
         curves::draw(&run.join("curves.svg"), history)
     };
+    let save = |learner: &Learner, history: &History| -> Result<()> {
+        checkpoint::save(run, learner, history, config.keep_checkpoints)?;
+        checkpoint::prune_best(run, history.best(config.metric).map_or(0, |(step, _)| step))?;
+        show(history)
+    };
 
-    // Ctrl-C loses no finished step
+    // Ctrl-C loses no step
+    let _patience = progress.finish_before_stopping("the step under way and its checkpoint");
     let or_keep = |result: Result<()>, learner: &Learner, history: &History| match result {
         Err(stopped) if stopped.is::<Interrupted>() && history.steps.len() > resumed => {
             save(learner, history).and(Err(stopped))
@@ -163,6 +167,7 @@ pub fn train(
     if !is_measured(&history) {
         // where the clock ends it is no place to measure in the training that goes on from the checkpoint
         evaluate(&learner, dev, &mut history, config, run, progress)?;
+        show(&history)?;
     }
     let best = history.best(config.metric).unwrap_or_default();
     let last = history.evaluations.last().copied().unwrap_or_default();
@@ -199,10 +204,7 @@ fn evaluate(
     if before.is_none_or(|before| figures.get(config.metric) > before) {
         checkpoint::save_best(run, step, &learner.network)?;
     }
-    progress.say(&format!(
-        "step {step}: dev average precision {:.4}, F1 {:.4} at {:.3}, accuracy {:.4}",
-        figures.average_precision, figures.f1, figures.threshold, figures.accuracy
-    ));
+    progress.say(&format!("step {step}: {}", figures.describe()));
     if step > 0 && figures.is_collapsed() {
         progress.warn(format!(
             "step {step}: collapse: 90 % of the dev scores lie within {:.3} of each other; another loss, a lower \

@@ -1,7 +1,6 @@
 //! Both engines against brute force.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use dupmine::device::plain_cpu;
 use dupmine::progress::Progress;
@@ -11,7 +10,7 @@ use dupmine::stages::candidates::{Candidate, Candidates, CandidatesConfig, Engin
 use proptest::prelude::*;
 
 fn progress() -> Progress {
-    Progress::new(true, Arc::new(AtomicBool::new(false)))
+    Progress::new(true, Arc::default())
 }
 
 fn config(engine: Engine, top_k: usize, floor: f32) -> CandidatesConfig {

@@ -36,10 +36,18 @@ pub fn weights(model: &Path) -> Vec<u8> {
 #[test]
 fn a_killed_training_goes_on_to_the_same_weights() {
     let work = folder();
-    for (kind, from) in [("bi", TINY), ("cross", TINY_CROSS)] {
-        let of = |name: &str| work.path().join(format!("{kind}-{name}"));
+    let negatives = ["--hard-negatives", "1", "--negatives-choice", "random"];
+    let trainings = [
+        ("ranking", "bi", TINY, &[][..]),
+        ("cached", "bi", TINY, &["--loss", "cached-ranking"]),
+        ("negatives", "bi", TINY, &negatives),
+        ("cross", "cross", TINY_CROSS, &[]),
+        ("siamese", "siamese", TINY, &[]),
+    ];
+    for (training, kind, from, options) in trainings {
+        let of = |name: &str| work.path().join(format!("{training}-{name}"));
         let (alone, killed) = (of("alone"), of("killed"));
-        let more = ["--epochs", "30", "--accumulate", "2"];
+        let more = [&["--epochs", "30", "--accumulate", "2"], options].concat();
         mine_ok(&arguments(kind, from, text(&alone), &more));
         let arguments = arguments(kind, from, text(&killed), &[&more[..], &["--threads", "1"]].concat());
         let run = of("killed.run");
@@ -71,12 +79,12 @@ fn a_killed_training_goes_on_to_the_same_weights() {
         assert!(!killed.exists(), "a killed training leaves no model");
         assert!(checkpoints(&run).len() <= 3, "old checkpoints are pruned");
         mine_ok(&arguments);
-        assert!(weights(&alone) == weights(&killed), "{kind}: killed {kills} times, and other weights came out");
+        assert!(weights(&alone) == weights(&killed), "{training}: killed {kills} times, and other weights came out");
         let metrics = |run: &str| std::fs::read(of(run).join("metrics.parquet")).unwrap();
         assert!(metrics("alone.run") == metrics("killed.run"));
         assert!(
             last_state(&of("alone.run")) == last_state(&of("killed.run")),
-            "{kind}: another state after the last step"
+            "{training}: another state after the last step"
         );
         assert!(std::fs::read_to_string(of("alone.run").join("curves.svg")).unwrap().starts_with("<svg"));
     }
@@ -105,13 +113,13 @@ fn a_trained_folder_is_complete_and_python_could_open_it() {
         for file in ["config.json", "tokenizer.json", "model.safetensors", "dupmine.json", "training.json"] {
             assert!(output.join(file).exists(), "{kind}: {file} is missing");
         }
-        // the same command again finds its work done; another is refused
+        // the same command again finds its work done
         mine_ok(&arguments(kind, from, text(&output), more));
-        let refused = mine_fails(&arguments(kind, from, text(&output), &["--seed", "7"]), 1);
-        assert!(refused.contains("exists already") && refused.contains("--force"), "{refused}");
         mine_ok(&arguments(kind, from, text(&output), &["--seed", "7", "--force", "--max-steps", "2"]));
     }
     let siamese = work.path().join("siamese");
+    let refused = mine_fails(&arguments("bi", TINY, text(&siamese), &[]), 1);
+    assert!(refused.contains("holds a siamese classifier, expected a bi-encoder"), "{refused}");
     let error = mine_fails(&["evaluate", "--compare", text(&siamese), "--valid", PAIRS, "--test", PAIRS], 1);
     assert!(error.contains("a siamese classifier"), "{error}");
     let mined = work.path().join("mined");
@@ -160,6 +168,25 @@ fn a_model_is_refreshed_only_by_a_better_one() {
     }
     mine_ok(&refresh("0.1", &["--force"]));
     assert!(weights(&model) != before);
+    // another training's model stays as long, and is measured on the same pairs
+    let other = |more: &[&'static str]| -> Vec<&str> {
+        let all = arguments("bi", TINY, text(&model), &[&known[..], more].concat());
+        all.into_iter().filter(|flag| *flag != "--quiet").collect()
+    };
+    mine_ok(&[&other(&["10"])[..], &["--force"]].concat());
+    let good = weights(&model);
+    let error = mine_fails(&other(&["1", "--seed", "7"]), 1);
+    assert!(error.contains("now: dev average precision") && error.contains("stays as it was"), "{error}");
+    assert!(weights(&model) == good);
+    let said = mine_ok(&other(&["12"]));
+    assert!(said.contains("another training's model") && weights(&model) != good, "{said}");
+    let figure = |line: &str| -> f64 {
+        line.split([':', ',']).nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let before = said.lines().find(|line| line.starts_with("dev average precision")).unwrap();
+    let record: Value = serde_json::from_slice(&std::fs::read(model.join("training.json")).unwrap()).unwrap();
+    let told = record["average_precision_before"].as_f64().unwrap();
+    assert!((figure(before) - told).abs() < 1e-4, "{before}");
     // the clock ends a refresh that is written: the next one begins from it
     mine_ok(&refresh("1e-3", &["--force", "--max-minutes", "0"]));
     let said = String::from_utf8(mine(&refresh("1e-3", &[])).stderr).unwrap();

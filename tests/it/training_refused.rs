@@ -96,6 +96,17 @@ fn what_is_no_model_is_not_replaced_and_a_slash_changes_nothing() {
     let inside = model.join("run");
     let error = mine_fails(&arguments("bi", TINY, text(&model), &["--run", text(&inside)]), 2);
     assert!(error.contains("lies in --output"), "{error}");
+    // a clone would lose its history
+    std::fs::create_dir(model.join(".git")).unwrap();
+    let error = mine_fails(&arguments("bi", TINY, text(&model), &["--force"]), 1);
+    assert!(error.contains("a git repository") && model.join("model.safetensors").exists(), "{error}");
+    // a run of mine has a metrics.parquet too
+    let (mined, fresh) = (work.path().join("mined"), work.path().join("fresh"));
+    std::fs::create_dir(&mined).unwrap();
+    std::fs::write(mined.join("metrics.parquet"), "of a run").unwrap();
+    let error = mine_fails(&arguments("bi", TINY, text(&fresh), &["--run", text(&mined), "--force"]), 1);
+    assert!(error.contains("no training left there") && !mined.join("lock").exists(), "{error}");
+    assert_eq!(std::fs::read_to_string(mined.join("metrics.parquet")).unwrap(), "of a run");
     // another's config.json makes no model
     std::fs::write(mine_own.join("config.json"), "{}").unwrap();
     assert!(mine_fails(&arguments("bi", TINY, text(&mine_own), &["--force"]), 1).contains("no model's folder"));
@@ -152,8 +163,8 @@ fn what_the_clock_ended_holds_up_what_comes_after_it() {
     };
     let file = work.path().join("train.toml");
     std::fs::write(&file, format!("{}{}", table(&first), table(&second))).unwrap();
-    let said = mine_ok(&["run", text(&file), "--set", "max-minutes=0"]);
-    assert!(said.contains("waits until") && first.exists() && !second.exists(), "{said}");
+    let said = mine_fails(&["run", text(&file), "--set", "max-minutes=0"], 1);
+    assert!(said.contains("(table 1), and 1 more wait for it") && first.exists() && !second.exists(), "{said}");
     mine_ok(&["run", text(&file)]);
     assert!(second.exists());
 }
