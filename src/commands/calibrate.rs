@@ -189,7 +189,9 @@ fn measure_cross_encoder(
                 let sums: Vec<f64> = both.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();
                 let fitted = labelled.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
                 let calibrator = fitted.choice.calibrator.clone();
-                let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold };
+                let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, unasked: None };
+                let unasked = decision.fit_unasked(&scores, cosines);
+                let decision = Decision { unasked, ..decision };
                 calibration.together = Some(Together { bi_encoder: bi_encoder.fingerprint()?, decision });
                 together = Some(fitted);
             }
@@ -281,6 +283,10 @@ impl Measured {
             lines
                 .push(format!("with the bi-encoder, whose cosine counts {weight:.1} times, as runs with both decide:"));
             lines.extend(fitted_lines(fitted, labels.len()));
+            lines.push(match together.decision.unasked {
+                Some(unasked) => format!("pairs below a cosine of {} are not reranked", unasked.below),
+                None => "pairs of every cosine are reranked".into(),
+            });
         }
         lines
     }

@@ -136,17 +136,27 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
     let mut probability = Some(cosine.clamp(0.0, 1.0));
     if let (Some(decision), Some(first)) = (&plan.decision, scores.logit_ab) {
         let both = decision.is_open(f64::from(first), f64::from(cosine), f64::from(margin));
-        let read = if both { scores } else { Scores { logit_ba: None, ..scores } };
+        let read = match (decision.asks(cosine), both) {
+            (false, _) => Scores::default(),
+            (true, true) => scores,
+            (true, false) => Scores { logit_ba: None, ..scores },
+        };
         probability = read.probability(decision, cosine);
         if decision.cosine_weight > 0.0 {
             why.push(format!("beside the logit the cosine counts {:.1} times", decision.cosine_weight));
         }
-        why.push(if both {
-            format!(
+        why.push(match (decision.unasked, both) {
+            (Some(unasked), _) if !decision.asks(cosine) => format!(
+                "the cosine is below the rerank floor {}: a run would not ask the cross-encoder, and takes its logit to \
+                 be {:.1}",
+                unasked.below, unasked.log_odds
+            ),
+            (_, true) => format!(
                 "the first order leaves it open (within {margin} logits of the threshold): the mean of both decides"
-            )
-        } else {
-            format!("the first order is more than {margin} logits from the threshold: a run would not score the second")
+            ),
+            (_, false) => format!(
+                "the first order is more than {margin} logits from the threshold: a run would not score the second"
+            ),
         });
     }
     let p = probability.unwrap_or(0.0);

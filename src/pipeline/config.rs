@@ -71,6 +71,9 @@ pub struct RawOptions {
     /// Most the cross-encoder may do: a number of pairs, or minutes as in `30m`; the most promising pairs come first
     #[arg(long, value_name = "PAIRS|MINUTES")]
     pub rerank_budget: Option<Budget>,
+    /// Cosine below which pairs are not reranked but taken for no duplicates; -1 reranks all [default: as measured for the two models together]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub rerank_floor: Option<f32>,
     /// A pair's second order is scored when the first is within this many logits of the threshold [default: 2]
     #[arg(long, value_name = "LOGITS")]
     pub second_order_margin: Option<f32>,
@@ -167,6 +170,7 @@ pub struct Options {
     pub min_recall: f64,
     pub hnsw: HnswConfig,
     pub rerank_budget: Option<Budget>,
+    pub rerank_floor: Option<f32>,
     pub second_order_margin: f32,
     pub clustering: Algorithm,
     pub write_embeddings: bool,
@@ -225,6 +229,7 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
             deterministic: raw.deterministic.unwrap_or(false),
         },
         rerank_budget: raw.rerank_budget,
+        rerank_floor: raw.rerank_floor.map(|value| within("rerank-floor", value, -1.0, 1.0)).transpose()?,
         second_order_margin: at_least("second-order-margin", raw.second_order_margin.unwrap_or(2.0), 0.0)?,
         clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
         write_embeddings: raw.write_embeddings.unwrap_or(false),

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::calibration::decision::Decision;
+use crate::calibration::decision::{Decision, Unasked};
+use crate::error::{hint, usage};
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
@@ -168,9 +169,24 @@ fn decision(
     let mut decision = calibration.decision(bi_encoder_hash).unwrap_or_else(|| {
         let fallback = || unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, cross_encoder, progress);
         let threshold = options.threshold.unwrap_or_else(fallback);
-        Decision { cosine_weight: 0.0, calibrator: calibration.calibrator.clone().unwrap_or_default(), threshold }
+        let calibrator = calibration.calibrator.clone().unwrap_or_default();
+        Decision { cosine_weight: 0.0, calibrator, threshold, unasked: None }
     });
-    decision.threshold = options.threshold.unwrap_or(decision.threshold);
+    let threshold = options.threshold.unwrap_or(decision.threshold);
+    if threshold < decision.threshold && options.rerank_floor.is_none() {
+        // measured for a higher one: more of what lies below would be called duplicates
+        decision.unasked = None;
+    }
+    decision.threshold = threshold;
+    if let Some(below) = options.rerank_floor {
+        let measured = decision.unasked.ok_or_else(|| {
+            let name = cross_encoder.name();
+            let error = format!("--rerank-floor {below}: what {name} says of pairs below was not measured");
+            hint(error, "mine calibrate --bi-encoder --cross-encoder measures both models together")
+        })?;
+        decision.unasked = Some(Unasked { below, ..measured });
+        decision.check().map_err(|why| usage(format!("--rerank-floor {below}: {why}")))?;
+    }
     Ok(decision)
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::decision::Decision;
 use crate::device::Devices;
 use crate::models::cross_encoder::{self, CrossEncoder};
 use crate::models::replicas::Replicas;
@@ -60,9 +61,10 @@ pub fn run(
         // a time budget ended where it ended: the same run again has the same pairs
         (Some(record), Some(Budget::Time(_))) => record.reranked,
         (_, Some(Budget::Pairs(pairs))) => pairs,
-        (_, Some(Budget::Time(_)) | None) => order.len(),
+        (_, Some(Budget::Time(_)) | None) => usize::MAX,
     };
-    let pairs = most.min(order.len());
+    let asked = asked(candidates, Some(decision));
+    let pairs = most.min(asked);
     if plan.options.rerank_budget.is_none() && done.is_none() && pairs >= MANY_PAIRS {
         progress.say(&format!(
             "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest undecided, --cross-encoder \
@@ -109,6 +111,11 @@ pub fn run(
         workspace.finish(&plan.stages.rerank, &record)?;
     }
     Ok(Reranked { scores, record, cached: done.is_some() })
+}
+
+/// Candidates that the cross-encoder is worth asking about.
+fn asked(candidates: &[Candidate], decision: Option<&Decision>) -> usize {
+    candidates.iter().filter(|pair| decision.is_none_or(|decision| decision.asks(pair.cosine))).count()
 }
 
 /// Reads or computes the logits of shards; the models are loaded when the first is missing.
@@ -175,15 +182,26 @@ fn stored(shard: &[(&'static str, ShardColumn)]) -> BTreeMap<(u32, u32), (f32, b
 }
 
 /// Records the stage, and warns of what the budget left out.
-pub fn log(log: &mut Log, since: Instant, candidates: usize, reranked: &Reranked, progress: &Progress) {
+pub fn log(
+    log: &mut Log,
+    since: Instant,
+    candidates: &[Candidate],
+    (plan, reranked): (&Plan, &Reranked),
+    progress: &Progress,
+) {
     let record = reranked.record;
-    let left = candidates - record.reranked;
-    let dropped = [("not_reranked", left as u64), ("truncated", record.truncated as u64)];
-    log.stage("rerank", since.elapsed().as_secs_f64(), reranked.cached, [candidates, record.reranked], &dropped);
+    let (all, asked) = (candidates.len(), asked(candidates, plan.decision.as_ref()));
+    let left = asked - record.reranked;
+    let dropped = [
+        ("below_rerank_floor", (all - asked) as u64),
+        ("not_reranked", left as u64),
+        ("truncated", record.truncated as u64),
+    ];
+    log.stage("rerank", since.elapsed().as_secs_f64(), reranked.cached, [all, record.reranked], &dropped);
     log.count("rerank", "both_orders", record.both_orders as f64);
     if left > 0 {
         progress.warn(format!(
-            "the rerank budget ended before {left} of {candidates} candidates: they have no probability, are neither \
+            "the rerank budget ended before {left} of {asked} candidates: they have no probability, are neither \
              duplicates nor not, and are left out of the clusters"
         ));
     }

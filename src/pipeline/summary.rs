@@ -33,6 +33,14 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         readable(tables.clusters.len()),
         readable(review)
     ));
+    if let Some(unasked) = plan.decision.as_ref().and_then(|decision| decision.unasked) {
+        let below = tables.pairs.iter().filter(|pair| pair.cosine < unasked.below).count();
+        progress.say(&format!(
+            "           {} below cosine {} not reranked: --rerank-floor -1 reranks all",
+            readable(below),
+            unasked.below
+        ));
+    }
     if plan.cross_encoder.is_none() {
         progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder", plan.threshold));
     }

@@ -90,7 +90,11 @@ pub fn funnel(source: &Source) -> [Vec<Step>; 2] {
         noted(&[("candidates.neighbours_below_floor", "nearest neighbours were below the floor")]),
     )];
     if source.has_cross_encoder() {
-        let note = noted(&[("rerank.both_orders", "in both orders"), ("rerank.not_reranked", "left by the budget")]);
+        let note = noted(&[
+            ("rerank.both_orders", "in both orders"),
+            ("rerank.below_rerank_floor", "below the rerank floor"),
+            ("rerank.not_reranked", "left by the budget"),
+        ]);
         pairs.push(("Scored by the cross-encoder", "rerank.rows_out", note));
     }
     let copies = format!(

@@ -16,6 +16,7 @@ pub mod evaluation;
 pub mod gradients;
 pub mod hard_negatives;
 pub mod history;
+pub mod incumbent;
 pub mod network;
 pub mod optimizer;
 pub mod options;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 
 use crate::device::Devices;
 use crate::error::{hint, usage};
@@ -13,11 +12,11 @@ use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
-use crate::tables::pairs::LabelledPair;
 use crate::training::checked::TrainOptions;
 use crate::training::data::{self, Data};
 use crate::training::dataset::{Dataset, Inputs};
-use crate::training::evaluation::{DevSet, Figures};
+use crate::training::evaluation::DevSet;
+use crate::training::incumbent::{self, Held};
 use crate::training::network::{Network, Trainee};
 use crate::training::run_folder::{self, Record, Replace, RunFolder};
 use crate::training::schedule::Schedule;
@@ -43,7 +42,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     };
     let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
     let fingerprint = fingerprint(options, &from, progress)?;
-    let held = held(options, &fingerprint)?;
+    let held = incumbent::held(options, &fingerprint)?;
     let must_beat = !force && matches!(held, Held::Start | Held::Another);
     match held {
         Held::Finished => {
@@ -52,7 +51,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
             return Ok(true);
         }
         Held::Unfinished => progress.say("the clock ended this training: it goes on"),
-        Held::Another if !force => check_kind(options, progress)?,
+        Held::Another if !force => incumbent::check_kind(options, progress)?,
         Held::Nothing | Held::Start | Held::Another => {}
     }
     let devices = options.device.open(progress)?;
@@ -74,7 +73,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let step_config = step_config(options, plan.steps(), &devices);
     let network = start_network(options, &trainee);
     let incumbent = match must_beat && held == Held::Another {
-        true => Some(measure(options, &dev_pairs, &device, progress)?),
+        true => Some(incumbent::measure(options, &dev_pairs, &device, progress)?),
         false => None,
     };
     run.begin()?;
@@ -90,7 +89,12 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         }
         return Err(hint(
             format!("no step was better on dev than {} is: it stays as it was", options.output.display()),
-            "more pairs or another loss may help; --force writes what the last step made all the same",
+            match held {
+                Held::Start => {
+                    "more pairs or another loss may help; --force writes what the last step made all the same"
+                }
+                _ => "more pairs or another loss may help; --force replaces it all the same",
+            },
         ));
     }
     let (network, (best_step, after)) = match held == Held::Start && !is_better {
@@ -130,59 +134,6 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         ));
     }
     Ok(!record.out_of_time)
-}
-
-/// What `--output` holds before a training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Nothing,
-    /// The model that the training begins from.
-    Start,
-    /// What this training had made when the clock ended it.
-    Unfinished,
-    /// What this training makes.
-    Finished,
-    /// A model of another training.
-    Another,
-}
-
-fn held(options: &TrainOptions, fingerprint: &str) -> Result<Held> {
-    let output = &options.output;
-    let is_start = options.from.as_deref().is_some_and(|from| same_folder(from, output));
-    let held = match run_folder::record(output).filter(|done| done.fingerprint == fingerprint) {
-        _ if is_start => Held::Start,
-        Some(Record { out_of_time: true, .. }) => Held::Unfinished,
-        Some(_) => Held::Finished,
-        None if run_folder::is_empty(output) => Held::Nothing,
-        None => Held::Another,
-    };
-    if held != Held::Finished {
-        run_folder::check_replaceable(output)?;
-    }
-    Ok(held)
-}
-
-/// Refuses to measure a new model against one of another kind.
-fn check_kind(options: &TrainOptions, progress: &Progress) -> Result<()> {
-    let output = options.output.display();
-    let found = Kind::of(&ModelFolder::open(&options.output)?)?;
-    if found != options.kind {
-        return Err(hint(
-            format!("{output} holds a {}, expected a {}", found.name(), options.kind.name()),
-            "choose another --output, or add --force to replace it",
-        ));
-    }
-    progress.say(&format!("{output} holds another training's model: it stays unless the new one is better on dev"));
-    Ok(())
-}
-
-/// Figures of the model that `--output` holds, on the pairs that the new one is measured on.
-fn measure(options: &TrainOptions, dev: &[LabelledPair], device: &Device, progress: &Progress) -> Result<Figures> {
-    let output = options.output.display();
-    let model = Trainee::load(options.kind, &ModelFolder::open(&options.output)?, options.trainer.seed, device)?;
-    let figures = DevSet::new(dev, options.kind, model.tokenizer())?.evaluate(&model.network(), progress)?;
-    progress.say(&format!("{output} now: {}", figures.describe()));
-    Ok(figures)
 }
 
 fn check_widths(dataset: &Dataset, trainee: &Trainee) -> Result<()> {
@@ -282,13 +233,6 @@ fn summarise(options: &TrainOptions, trained: &Trained, progress: &Progress) {
     if step == 0 {
         progress
             .warn(format!("no step was better on dev than the model that training with {} began from", options.loss));
-    }
-}
-
-fn same_folder(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
     }
 }
 

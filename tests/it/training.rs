@@ -176,7 +176,7 @@ fn a_model_is_refreshed_only_by_a_better_one() {
     mine_ok(&[&other(&["10"])[..], &["--force"]].concat());
     let good = weights(&model);
     let error = mine_fails(&other(&["1", "--seed", "7"]), 1);
-    assert!(error.contains("now: dev average precision") && error.contains("stays as it was"), "{error}");
+    assert!(error.contains("now: dev average precision") && error.contains("--force replaces it"), "{error}");
     assert!(weights(&model) == good);
     let said = mine_ok(&other(&["12"]));
     assert!(said.contains("another training's model") && weights(&model) != good, "{said}");
