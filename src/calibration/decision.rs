@@ -3,14 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::fitted::{floor, rounded_down};
+use crate::calibration::fitted::floor;
 use crate::calibration::{Calibrator, platt};
 
 /// Share of the labelled pairs called duplicates that the rerank floor keeps.
 const KEPT_BY_RERANK_FLOOR: f64 = 0.999;
 
-/// Fewer labelled pairs than this say nothing of those below a floor.
-const ENOUGH_BELOW: usize = 20;
+/// So many labelled pairs called duplicates tell where that share ends.
+pub const ENOUGH_CALLED: usize = 1000;
 
 /// Shares of the cosine that are tried.
 const SHARES: usize = 50;
@@ -24,19 +24,10 @@ pub struct Decision {
     pub calibrator: Calibrator,
     /// Probability from which a pair is a duplicate.
     pub threshold: f32,
-    /// Pairs that the cross-encoder is not worth asking about; `None` where it is asked about all.
+    /// Cosine below which the cross-encoder hardly ever made a duplicate of a labelled pair: it is not asked about pairs
+    /// there, and they are none. `None` where it is asked about all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unasked: Option<Unasked>,
-}
-
-/// Where the cosine is so low that the cross-encoder hardly ever made a duplicate of a labelled pair.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Unasked {
-    /// The cosine below which pairs are not asked about.
-    pub below: f32,
-    /// What the cross-encoder is taken to say of them: its median log-odds of labelled pairs there.
-    pub log_odds: f64,
+    pub rerank_floor: Option<f32>,
 }
 
 impl Decision {
@@ -57,36 +48,16 @@ impl Decision {
 
     /// Whether the cross-encoder is asked about a pair of this cosine.
     pub fn asks(&self, cosine: f32) -> bool {
-        self.unasked.is_none_or(|unasked| cosine >= unasked.below)
+        self.rerank_floor.is_none_or(|floor| cosine >= floor)
     }
 
-    /// Log-odds of a pair that the cross-encoder is not asked about; `None` of one that it is.
-    pub fn presumed(&self, cosine: f32) -> Option<f64> {
-        self.unasked.filter(|unasked| cosine < unasked.below).map(|unasked| unasked.log_odds)
-    }
-
-    /// Where to stop asking, from labelled pairs: below a cosine that keeps nearly all that are called duplicates. `None`
-    /// where too few pairs lie below, or would be duplicates unasked.
-    pub fn fit_unasked(&self, log_odds: &[f64], cosines: &[f64]) -> Option<Unasked> {
-        let pairs = || log_odds.iter().zip(cosines).map(|(&z, &cosine)| (z, cosine));
-        let is_called = |&(z, cosine): &(f64, f64)| self.probability(z, cosine) >= f64::from(self.threshold);
-        let called: Vec<f64> = pairs().filter(is_called).map(|(_, cosine)| cosine).collect();
-        if called.is_empty() {
-            return None;
-        }
-        let below = floor(called, KEPT_BY_RERANK_FLOOR, 1.0);
-        let mut left: Vec<f64> = pairs().filter(|(_, cosine)| *cosine < f64::from(below)).map(|(z, _)| z).collect();
-        if left.len() < ENOUGH_BELOW {
-            return None;
-        }
-        left.sort_unstable_by(f64::total_cmp);
-        let unasked = Unasked { below, log_odds: f64::from(rounded_down(left[left.len() / 2])) };
-        Some(unasked).filter(|unasked| !self.would_call(unasked))
-    }
-
-    /// Whether a pair could be a duplicate unasked.
-    fn would_call(&self, unasked: &Unasked) -> bool {
-        self.probability(unasked.log_odds, f64::from(unasked.below)) >= f64::from(self.threshold)
+    /// The rerank floor of labelled pairs: the cosine that keeps nearly all that are called duplicates. `None` where too few
+    /// are.
+    pub fn fit_rerank_floor(&self, log_odds: &[f64], cosines: &[f64]) -> Option<f32> {
+        let pairs = log_odds.iter().zip(cosines);
+        let called = pairs.filter(|&(&z, &cosine)| self.probability(z, cosine) >= f64::from(self.threshold));
+        let called: Vec<f64> = called.map(|(_, &cosine)| cosine).collect();
+        (called.len() >= ENOUGH_CALLED).then(|| floor(called, KEPT_BY_RERANK_FLOOR, 1.0))
     }
 
     /// What is wrong with numbers that someone wrote by hand, if anything.
@@ -95,11 +66,8 @@ impl Decision {
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(format!("threshold is {}, expected 0 to 1", self.threshold));
         }
-        if let Some(unasked) = self.unasked.filter(|unasked| self.would_call(unasked)) {
-            return Err(format!(
-                "pairs just below a cosine of {} would be duplicates without the cross-encoder: it must be asked about them",
-                unasked.below
-            ));
+        if let Some(floor) = self.rerank_floor.filter(|floor| !(-1.0..=1.0).contains(floor)) {
+            return Err(format!("rerank_floor is {floor}, expected -1 to 1"));
         }
         match self.cosine_weight {
             weight if weight >= 0.0 && weight.is_finite() => Ok(()),
@@ -171,7 +139,7 @@ mod tests {
     #[test]
     fn a_pair_is_open_around_the_threshold_only() {
         let calibrator = Calibrator::Platt { slope: 1.0, intercept: -10.0 };
-        let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, unasked: None };
+        let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None };
         assert!((decision.probability(1.0, 0.9) - 0.5).abs() < 1e-9);
         assert!(
             decision.is_open(1.9, 0.9, 1.0) && !decision.is_open(1.9, 1.0, 1.0) && !decision.is_open(-0.1, 0.9, 1.0)
@@ -182,21 +150,17 @@ mod tests {
     fn what_is_hardly_ever_called_a_duplicate_is_not_asked_about() {
         let (_, log_odds, cosines) = pairs();
         let calibrator = Calibrator::Platt { slope: 2.0, intercept: -8.0 };
-        let decision = Decision { cosine_weight: 5.0, calibrator, threshold: 0.5, unasked: None };
-        let unasked = decision.fit_unasked(&log_odds, &cosines).unwrap();
-        let decision = Decision { unasked: Some(unasked), ..decision };
-        assert!(decision.check().is_ok());
-        let is_lost =
-            |&(&z, &cosine): &(&f64, &f64)| decision.probability(z, cosine) >= 0.5 && !decision.asks(cosine as f32);
-        let lost = log_odds.iter().zip(&cosines).filter(is_lost).count();
-        let called = log_odds.iter().zip(&cosines).filter(|&(&z, &c)| decision.probability(z, c) >= 0.5).count();
-        assert!(lost * 1000 <= called && called > 5000, "{lost} of {called}");
-        assert_eq!(decision.presumed(unasked.below), None);
-        let presumed = decision.presumed(unasked.below.next_down()).unwrap();
-        assert!(decision.probability(presumed, f64::from(unasked.below)) < 0.5);
-        // nothing lies below what is called a duplicate whatever its cosine
-        assert_eq!(Decision { threshold: 0.0, ..decision.clone() }.fit_unasked(&log_odds, &cosines), None);
-        let all = Decision { unasked: Some(Unasked { below: 1.0, log_odds: 3.0 }), ..decision };
-        assert!(all.check().unwrap_err().contains("must be asked"));
+        let decision = Decision { cosine_weight: 5.0, calibrator, threshold: 0.5, rerank_floor: None };
+        let rerank_floor = decision.fit_rerank_floor(&log_odds, &cosines);
+        let decision = Decision { rerank_floor, ..decision };
+        assert!(decision.check().is_ok() && decision.asks(rerank_floor.unwrap()));
+        let pairs = || log_odds.iter().zip(&cosines);
+        let called = pairs().filter(|&(&z, &cosine)| decision.probability(z, cosine) >= 0.5).collect::<Vec<_>>();
+        let lost = called.iter().filter(|(_, cosine)| !decision.asks(**cosine as f32)).count();
+        assert!(lost > 0 && lost * 1000 <= called.len(), "{lost} of {}", called.len());
+        // some hundred pairs do not tell where a thousandth lies
+        assert_eq!(decision.fit_rerank_floor(&log_odds[..900], &cosines[..900]), None);
+        let wrong = Decision { rerank_floor: Some(1.5), ..decision };
+        assert!(wrong.check().unwrap_err().contains("rerank_floor"));
     }
 }

@@ -189,9 +189,9 @@ fn measure_cross_encoder(
                 let sums: Vec<f64> = both.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();
                 let fitted = labelled.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
                 let calibrator = fitted.choice.calibrator.clone();
-                let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, unasked: None };
-                let unasked = decision.fit_unasked(&scores, cosines);
-                let decision = Decision { unasked, ..decision };
+                let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, rerank_floor: None };
+                let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
+                let decision = Decision { rerank_floor, ..decision };
                 calibration.together = Some(Together { bi_encoder: bi_encoder.fingerprint()?, decision });
                 together = Some(fitted);
             }
@@ -283,9 +283,12 @@ impl Measured {
             lines
                 .push(format!("with the bi-encoder, whose cosine counts {weight:.1} times, as runs with both decide:"));
             lines.extend(fitted_lines(fitted, labels.len()));
-            lines.push(match together.decision.unasked {
-                Some(unasked) => format!("pairs below a cosine of {} are not reranked", unasked.below),
-                None => "pairs of every cosine are reranked".into(),
+            lines.push(match together.decision.rerank_floor {
+                Some(floor) => format!("pairs below a cosine of {floor} are not reranked"),
+                None => format!(
+                    "pairs of every cosine are reranked: a floor needs {} pairs that are called duplicates",
+                    decision::ENOUGH_CALLED
+                ),
             });
         }
         lines

@@ -39,6 +39,9 @@ pub struct ExplainArgs {
     /// As in a run
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     threshold: Option<f32>,
+    /// As in a run
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    rerank_floor: Option<f32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -91,6 +94,7 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
         cross_encoder: args.cross_encoder,
         min_cosine: args.min_cosine,
         threshold: args.threshold,
+        rerank_floor: args.rerank_floor,
         ..RawOptions::default()
     };
     let base = config::defaults()?;
@@ -136,27 +140,17 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
     let mut probability = Some(cosine.clamp(0.0, 1.0));
     if let (Some(decision), Some(first)) = (&plan.decision, scores.logit_ab) {
         let both = decision.is_open(f64::from(first), f64::from(cosine), f64::from(margin));
-        let read = match (decision.asks(cosine), both) {
-            (false, _) => Scores::default(),
-            (true, true) => scores,
-            (true, false) => Scores { logit_ba: None, ..scores },
-        };
-        probability = read.probability(decision, cosine);
+        let read = if both { scores } else { Scores { logit_ba: None, ..scores } };
+        probability = read.probability(decision, cosine).filter(|_| decision.asks(cosine));
         if decision.cosine_weight > 0.0 {
             why.push(format!("beside the logit the cosine counts {:.1} times", decision.cosine_weight));
         }
-        why.push(match (decision.unasked, both) {
-            (Some(unasked), _) if !decision.asks(cosine) => format!(
-                "the cosine is below the rerank floor {}: a run would not ask the cross-encoder, and takes its logit to \
-                 be {:.1}",
-                unasked.below, unasked.log_odds
-            ),
-            (_, true) => format!(
+        why.push(if both {
+            format!(
                 "the first order leaves it open (within {margin} logits of the threshold): the mean of both decides"
-            ),
-            (_, false) => format!(
-                "the first order is more than {margin} logits from the threshold: a run would not score the second"
-            ),
+            )
+        } else {
+            format!("the first order is more than {margin} logits from the threshold: a run would not score the second")
         });
     }
     let p = probability.unwrap_or(0.0);
@@ -170,6 +164,12 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
         }
         (None, false) => {
             why = vec![format!("the cosine is below the floor {floor}: a run would not look at the pair")];
+        }
+        (None, true) if probability.is_none() => {
+            let floor = plan.decision.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
+            why = vec![format!(
+                "the cosine is below the rerank floor {floor}: a run does not ask the cross-encoder, and calls it no duplicate"
+            )];
         }
         (None, true) => {
             why.insert(0, format!("the cosine reaches the floor {floor}: a candidate, if among the k nearest"));

@@ -61,7 +61,7 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     if pairs.is_empty() {
         bail!("{}: the run has no pairs to label", args.run.display());
     }
-    // pairs that the budget did not reach have no probability: their cosine says where they belong, below the others
+    // pairs that were not reranked have no probability: their cosine says where they belong, below the others
     let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 2.0);
     let scores: Vec<f32> = pairs.iter().map(score).collect();
     let predicted: Vec<bool> = pairs.iter().map(|pair| pair.is_duplicate == Some(true)).collect();

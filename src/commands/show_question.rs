@@ -94,6 +94,9 @@ fn why(run: &FinishedRun, row: u32, member: Option<(&ClusterRow, u32)>, own: &[P
     };
     let other = id(run, if best.a == row { best.b } else { best.a });
     match (best.probability, best.kind) {
+        (None, _) if best.is_duplicate.is_some() => {
+            format!("its best pair, with {other}, has too low a cosine to be reranked: {:.4}", best.cosine)
+        }
         (None, _) => "the rerank budget ended before any of its pairs: none is decided".into(),
         (Some(p), PairKind::Semantic) if best.is_duplicate != Some(true) => {
             format!("its best pair, with {other}, has {p:.4}, below the threshold {threshold}")

@@ -81,6 +81,8 @@ pub enum Fate {
     LostByClustering,
     /// Scored, and below the threshold.
     LostByScore,
+    /// A candidate of too low a cosine to be reranked.
+    LostByRerankFloor,
     /// A candidate that the rerank budget did not reach.
     LostByBudget,
     /// Its cosine is below the candidate floor.
@@ -95,6 +97,7 @@ pub struct Funnel {
     pub duplicates: u64,
     pub lost_by_floor: u64,
     pub lost_by_index: u64,
+    pub lost_by_rerank_floor: u64,
     pub lost_by_budget: u64,
     pub lost_by_score: u64,
     pub lost_by_clustering: u64,
@@ -111,6 +114,7 @@ impl Funnel {
             Fate::Found => &mut self.found,
             Fate::LostByClustering => &mut self.lost_by_clustering,
             Fate::LostByScore => &mut self.lost_by_score,
+            Fate::LostByRerankFloor => &mut self.lost_by_rerank_floor,
             Fate::LostByBudget => &mut self.lost_by_budget,
             Fate::LostByFloor => &mut self.lost_by_floor,
             Fate::LostByIndex => &mut self.lost_by_index,
@@ -121,10 +125,11 @@ impl Funnel {
     }
 
     /// The counts in their order, over all duplicates; `None` without any.
-    pub fn shares(&self) -> [Option<f64>; 7] {
+    pub fn shares(&self) -> [Option<f64>; 8] {
         [
             self.lost_by_floor,
             self.lost_by_index,
+            self.lost_by_rerank_floor,
             self.lost_by_budget,
             self.lost_by_score,
             self.lost_by_clustering,

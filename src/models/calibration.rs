@@ -59,7 +59,12 @@ impl Calibration {
     pub fn decision(&self, bi_encoder: &str) -> Option<Decision> {
         let alone = || {
             let calibrator = self.calibrator.clone().unwrap_or_default();
-            Some(Decision { cosine_weight: 0.0, calibrator, threshold: self.probability_threshold?, unasked: None })
+            Some(Decision {
+                cosine_weight: 0.0,
+                calibrator,
+                threshold: self.probability_threshold?,
+                rerank_floor: None,
+            })
         };
         self.beside(bi_encoder).cloned().or_else(alone)
     }

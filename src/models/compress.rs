@@ -112,7 +112,11 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     lines.extend(calibration.together.map(|together| {
         let Together { bi_encoder, decision } = together;
         let weight = decision.cosine_weight;
-        format!("together     duplicates from {}, cosine of model {bi_encoder} times {weight:.1}", decision.threshold)
+        let floor = decision.rerank_floor.map_or(String::new(), |floor| format!(", reranks from cosine {floor}"));
+        format!(
+            "together     duplicates from {}, cosine of model {bi_encoder} times {weight:.1}{floor}",
+            decision.threshold
+        )
     }));
     lines.extend(calibration.measured_on.map(|on| format!("measured on  {on}")));
     Ok(lines)

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
-use crate::tables::write::folder_of;
+use crate::tables::write::{folder_of, sync_folder};
 
 /// Collects files beside `output` until [`FolderWriter::finish`].
 pub struct FolderWriter {
@@ -71,6 +71,7 @@ impl FolderWriter {
 
     /// Gives the folder its name.
     pub fn finish(self) -> Result<()> {
+        sync_folder(self.staging.path()).with_context(|| format!("cannot write {}", self.output.display()))?;
         std::fs::rename(self.staging.path(), &self.output)
             .with_context(|| format!("cannot write {}", self.output.display()))?;
         // only now: what could not be renamed is removed with the guard

@@ -71,7 +71,7 @@ pub struct RawOptions {
     /// Most the cross-encoder may do: a number of pairs, or minutes as in `30m`; the most promising pairs come first
     #[arg(long, value_name = "PAIRS|MINUTES")]
     pub rerank_budget: Option<Budget>,
-    /// Cosine below which pairs are not reranked but taken for no duplicates; -1 reranks all [default: as measured for the two models together]
+    /// Cosine below which pairs are not reranked but are no duplicates; -1 reranks all [default: measured for the two models and their threshold]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub rerank_floor: Option<f32>,
     /// A pair's second order is scored when the first is within this many logits of the threshold [default: 2]

@@ -142,7 +142,7 @@ fn models(plan: &Plan) -> Value {
         models["decision"] = serde_json::json!({
             "cosine-weight": decision.cosine_weight,
             "calibrator": decision.calibrator,
-            "unasked": decision.unasked,
+            "rerank-floor": decision.rerank_floor.map(decimal),
         });
     }
     models

@@ -70,10 +70,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let since = Instant::now();
     let reranked = plan.cross_encoder.is_some();
     let scored: Vec<Scored> = outputs::decide(candidates, scores.scores, plan.decision.as_ref(), plan.threshold);
-    // what is presumed of a pair is no evidence against a cluster
-    let is_known = |pair: &Scored| plan.decision.as_ref().is_none_or(|decision| decision.asks(pair.candidate.cosine));
-    let known = |pair: &Scored| pair.probability.filter(|_| is_known(pair));
-    let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, known(pair)));
+    let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, pair.probability));
     let (edges, clustering) =
         cluster::run(unique.texts.iter(), decided, plan.threshold, reranked, plan.options.clustering);
     let tables = outputs::assemble(&questions, &unique, &copies, &scored, &edges, &clustering, plan.threshold);

@@ -38,8 +38,9 @@ const FILES: [&str; 7] = [
 pub struct Scored {
     pub candidate: Candidate,
     pub scores: Scores,
-    /// `None` when the budget ended before the pair.
+    /// `None` when the cross-encoder was not asked.
     pub probability: Option<f32>,
+    /// `None` when the budget ended before the pair.
     pub is_duplicate: Option<bool>,
 }
 
@@ -66,7 +67,11 @@ pub fn decide(
                 Some(decision) => scores.probability(decision, candidate.cosine),
                 None => Some(candidate.cosine.clamp(0.0, 1.0)),
             };
-            Scored { candidate, scores, probability, is_duplicate: probability.map(|p| p >= threshold) }
+            let is_duplicate = match decision {
+                Some(decision) if !decision.asks(candidate.cosine) => Some(false),
+                _ => probability.map(|p| p >= threshold),
+            };
+            Scored { candidate, scores, probability, is_duplicate }
         })
         .collect()
 }

@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 
-use crate::calibration::decision::{Decision, Unasked};
-use crate::error::{hint, usage};
+use crate::calibration::decision::Decision;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
@@ -170,23 +169,15 @@ fn decision(
         let fallback = || unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, cross_encoder, progress);
         let threshold = options.threshold.unwrap_or_else(fallback);
         let calibrator = calibration.calibrator.clone().unwrap_or_default();
-        Decision { cosine_weight: 0.0, calibrator, threshold, unasked: None }
+        Decision { cosine_weight: 0.0, calibrator, threshold, rerank_floor: None }
     });
     let threshold = options.threshold.unwrap_or(decision.threshold);
-    if threshold < decision.threshold && options.rerank_floor.is_none() {
-        // measured for a higher one: more of what lies below would be called duplicates
-        decision.unasked = None;
+    if threshold < decision.threshold {
+        // it was measured for a higher one: more of what lies below would be called duplicates
+        decision.rerank_floor = None;
     }
     decision.threshold = threshold;
-    if let Some(below) = options.rerank_floor {
-        let measured = decision.unasked.ok_or_else(|| {
-            let name = cross_encoder.name();
-            let error = format!("--rerank-floor {below}: what {name} says of pairs below was not measured");
-            hint(error, "mine calibrate --bi-encoder --cross-encoder measures both models together")
-        })?;
-        decision.unasked = Some(Unasked { below, ..measured });
-        decision.check().map_err(|why| usage(format!("--rerank-floor {below}: {why}")))?;
-    }
+    decision.rerank_floor = options.rerank_floor.or(decision.rerank_floor);
     Ok(decision)
 }
 

@@ -27,20 +27,20 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         readable(duplicates),
         readable(undecided)
     ));
+    let floor = plan.decision.as_ref().and_then(|decision| decision.rerank_floor);
+    let below = tables.pairs.iter().filter(|pair| floor.is_some_and(|floor| pair.cosine < floor)).count();
+    if let (Some(floor), 1..) = (floor, below) {
+        progress.say(&format!(
+            "           {} below cosine {floor} not reranked: --rerank-floor -1 reranks all",
+            readable(below)
+        ));
+    }
     progress.say(&format!(
         "clusters   {} holding {} questions, {} to review",
         readable(tables.stats.len()),
         readable(tables.clusters.len()),
         readable(review)
     ));
-    if let Some(unasked) = plan.decision.as_ref().and_then(|decision| decision.unasked) {
-        let below = tables.pairs.iter().filter(|pair| pair.cosine < unasked.below).count();
-        progress.say(&format!(
-            "           {} below cosine {} not reranked: --rerank-floor -1 reranks all",
-            readable(below),
-            unasked.below
-        ));
-    }
     if plan.cross_encoder.is_none() {
         progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder", plan.threshold));
     }

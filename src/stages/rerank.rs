@@ -38,10 +38,9 @@ impl Scores {
         }
     }
 
-    /// The probability that they and the cosine make; of a pair that nobody asks about, what is presumed makes it.
+    /// The probability that they and the cosine make.
     pub fn probability(self, decision: &Decision, cosine: f32) -> Option<f32> {
-        let logit = self.logit().map(f64::from).or_else(|| decision.presumed(cosine));
-        logit.map(|logit| decision.probability(logit, f64::from(cosine)) as f32)
+        self.logit().map(|logit| decision.probability(f64::from(logit), f64::from(cosine)) as f32)
     }
 }
 

@@ -129,14 +129,14 @@ pub fn write_pairs(path: &Path, ids: &Ids, rows: &[PairRow]) -> Result<()> {
                 optional_f32s(rows.iter().map(|r| r.probability)),
                 "probability",
                 "calibrated probability of the mean logit, with the cosine where both models were measured together; without a cross-encoder the cosine, at least 0; 1 for copies; null when \
-                 the rerank budget ended before this pair",
+                 the pair was not reranked",
             )
             .nullable(),
             Column::new(
                 "is_duplicate",
                 Arc::new(duplicates),
                 "",
-                "probability at or above the threshold; null when the pair is undecided",
+                "probability at or above the threshold; false below the rerank floor; null when the rerank budget ended before the pair",
             )
             .nullable(),
             Column::new("kind", Arc::new(kinds), "", "exact (same bytes), normalised (same text) or semantic (models)"),

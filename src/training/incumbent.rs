@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 
 use crate::error::hint;
@@ -26,6 +26,8 @@ pub enum Held {
     Finished,
     /// A model of another training.
     Another,
+    /// A model that no training made.
+    Foreign,
 }
 
 /// Looks; refuses what no model may replace.
@@ -37,7 +39,8 @@ pub fn held(options: &TrainOptions, fingerprint: &str) -> Result<Held> {
         Some(Record { out_of_time: true, .. }) => Held::Unfinished,
         Some(_) => Held::Finished,
         None if run_folder::is_empty(output) => Held::Nothing,
-        None => Held::Another,
+        None if run_folder::record(output).is_some() => Held::Another,
+        None => Held::Foreign,
     };
     if held != Held::Finished {
         run_folder::check_replaceable(output)?;
@@ -45,26 +48,27 @@ pub fn held(options: &TrainOptions, fingerprint: &str) -> Result<Held> {
     Ok(held)
 }
 
-/// Refuses to measure a new model against one of another kind.
-pub fn check_kind(options: &TrainOptions, progress: &Progress) -> Result<()> {
+/// Loads the model that `--output` holds, before hours of work are lost on one that cannot be measured.
+pub fn load(options: &TrainOptions, device: &Device, progress: &Progress) -> Result<Trainee> {
     let output = options.output.display();
-    let found = Kind::of(&ModelFolder::open(&options.output)?)?;
+    let folder = ModelFolder::open(&options.output)?;
+    let found = Kind::of(&folder)?;
     if found != options.kind {
         return Err(hint(
             format!("{output} holds a {}, expected a {}", found.name(), options.kind.name()),
             "choose another --output, or add --force to replace it",
         ));
     }
+    let model = Trainee::load(options.kind, &folder, options.trainer.seed, device)
+        .with_context(|| format!("{output} cannot be compared with a new model; --force replaces it"))?;
     progress.say(&format!("{output} holds another training's model: it stays unless the new one is better on dev"));
-    Ok(())
+    Ok(model)
 }
 
-/// Figures of the model that `--output` holds, on the pairs that the new one is measured on.
-pub fn measure(options: &TrainOptions, dev: &[LabelledPair], device: &Device, progress: &Progress) -> Result<Figures> {
-    let output = options.output.display();
-    let model = Trainee::load(options.kind, &ModelFolder::open(&options.output)?, options.trainer.seed, device)?;
+/// Its figures on the pairs that the new one is measured on.
+pub fn measure(model: &Trainee, options: &TrainOptions, dev: &[LabelledPair], progress: &Progress) -> Result<Figures> {
     let figures = DevSet::new(dev, options.kind, model.tokenizer())?.evaluate(&model.network(), progress)?;
-    progress.say(&format!("{output} now: {}", figures.describe()));
+    progress.say(&format!("{} now: {}", options.output.display(), figures.describe()));
     Ok(figures)
 }
 

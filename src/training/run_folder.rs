@@ -123,7 +123,7 @@ impl RunFolder {
 fn is_run(path: &Path) -> bool {
     let left = |name: &str| name == LOCK || name.starts_with(TEMPORARY_PREFIX);
     let names = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    path.join(IDENTITY).exists() || names.into_iter().all(|name| left(&name.to_string_lossy()))
+    identity(path).is_some() || names.into_iter().all(|name| left(&name.to_string_lossy()))
 }
 
 /// Whose training the folder holds, if that can be read.

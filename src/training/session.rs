@@ -51,8 +51,13 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
             return Ok(true);
         }
         Held::Unfinished => progress.say("the clock ended this training: it goes on"),
-        Held::Another if !force => incumbent::check_kind(options, progress)?,
-        Held::Nothing | Held::Start | Held::Another => {}
+        Held::Foreign if !force => {
+            return Err(hint(
+                format!("{} exists already, and no training made it", options.output.display()),
+                "choose another --output, or add --force to replace it",
+            ));
+        }
+        Held::Nothing | Held::Start | Held::Another | Held::Foreign => {}
     }
     let devices = options.device.open(progress)?;
     options.precision.check(&devices)?;
@@ -63,6 +68,10 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         (false, false) => Replace::Nothing,
     };
     let run = RunFolder::open(&options.run, &fingerprint, replace)?;
+    let incumbent = match must_beat && held == Held::Another {
+        true => Some(incumbent::load(options, &device, progress)?),
+        false => None,
+    };
     let trainee = Trainee::load(options.kind, &from, options.trainer.seed, &device)?;
     let Data { dataset, dev: dev_pairs } = data::prepare(options, &devices, progress)?;
     check_widths(&dataset, &trainee)?;
@@ -72,10 +81,8 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     announce(options, &plan, dataset.examples.len(), dev.len(), progress)?;
     let step_config = step_config(options, plan.steps(), &devices);
     let network = start_network(options, &trainee);
-    let incumbent = match must_beat && held == Held::Another {
-        true => Some(incumbent::measure(options, &dev_pairs, &device, progress)?),
-        false => None,
-    };
+    let measure = |model: &Trainee| incumbent::measure(model, options, &dev_pairs, progress);
+    let incumbent = incumbent.as_ref().map(measure).transpose()?;
     run.begin()?;
     let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
     summarise(options, &trained, progress);
@@ -90,6 +97,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         return Err(hint(
             format!("no step was better on dev than {} is: it stays as it was", options.output.display()),
             match held {
+                _ if trained.out_of_time => "the clock ended it: the same command goes on",
                 Held::Start => {
                     "more pairs or another loss may help; --force writes what the last step made all the same"
                 }
@@ -117,19 +125,22 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         f1_before: before.f1,
     };
     let calibration = dev.calibrate(&network, options.trainer.seed, progress)?;
-    // a refreshed model takes the place of what it came from
+    // a refreshed model takes the place of what it came from, or of what was there
     let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
+    let replaced = calibration::peek(&options.output.join(calibration::FILE));
+    let together = |had: Option<Calibration>| had.is_some_and(|had| had.together.is_some());
+    let (replaced_together, had_together) = (together(replaced), together(had));
     write_model(&options.output, &trainee.with(network), &record, calibration)?;
     // in its own place the next training begins from what was written
     if held == Held::Start || !record.out_of_time {
         run.finish()?;
     }
     progress.say(&format!("wrote {}", options.output.display()));
-    if had.and_then(|had| had.together).is_some() {
+    if replaced_together || had_together {
         progress.warn(format!(
             "how {} decided beside its bi-encoder held for the old weights; measure both with mine calibrate \
              --cross-encoder {} --bi-encoder DIR --pairs FILE",
-            from.name(),
+            if replaced_together { options.output.display().to_string() } else { from.name() },
             options.output.display()
         ));
     }

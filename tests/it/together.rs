@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use arrow::array::AsArray;
 use dupmine::calibration::Calibrator;
-use dupmine::calibration::decision::{Decision, Unasked};
+use dupmine::calibration::decision::Decision;
 use dupmine::models::calibration::{self, Calibration, Together};
 use dupmine::models::folder::ModelFolder;
 use serde_json::Value;
@@ -49,7 +50,7 @@ fn runs_and_explanations_decide_by_both() {
     let (cross, out) = (work.path().join("cross"), work.path().join("mined"));
     copy_model(CROSS, &cross);
     let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
-    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, unasked: None };
+    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
     let together = Some(Together { bi_encoder, decision: decision.clone() });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
@@ -100,8 +101,8 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     let cross = work.path().join("cross");
     copy_model(CROSS, &cross);
     let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
-    let unasked = Unasked { below: 0.95, log_odds: -2.0 };
-    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, unasked: Some(unasked) };
+    // a number whose f32 is another f64: the same command must find its own options again
+    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96) };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
     let together = Some(Together { bi_encoder, decision: decision.clone() });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
@@ -116,44 +117,50 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
         let semantic: Vec<bool> = strings(&pairs, "kind").iter().map(|kind| kind == "semantic").collect();
         let columns = ["cosine", "score_ab", "probability"].map(|name| f32s(&pairs, name));
         let rows = (0..semantic.len()).filter(|&row| semantic[row]);
+        let verdicts: Vec<Option<bool>> = pairs.column_by_name("is_duplicate").unwrap().as_boolean().iter().collect();
+        let verdicts: Vec<Option<bool>> = rows.clone().map(|row| verdicts[row]).collect();
         let rows: Vec<[Option<f32>; 3]> = rows.map(|row| columns.each_ref().map(|column| column[row])).collect();
-        (rows, said)
+        (rows, verdicts, said)
     };
-    let (rows, said) = run("floor", &[]);
-    let below = rows.iter().filter(|[cosine, ..]| cosine.unwrap() < 0.95).count();
+    let (rows, verdicts, said) = run("floor", &[]);
+    let below = rows.iter().filter(|[cosine, ..]| cosine.unwrap() < 0.96).count();
     assert!(below > 0 && below < rows.len(), "{below} of {}", rows.len());
     let said = said.replace(',', "");
-    assert!(said.contains(&format!("{below} below cosine 0.95 not reranked")), "{said}");
-    for [cosine, logit, probability] in &rows {
-        let cosine = cosine.unwrap();
-        assert_eq!(logit.is_none(), cosine < 0.95);
-        if logit.is_none() {
-            let expected = decision.probability(-2.0, f64::from(cosine));
-            assert!((expected - f64::from(probability.unwrap())).abs() < 1e-6);
-        }
+    assert!(said.contains(&format!("{below} below cosine 0.96 not reranked")), "{said}");
+    for ([cosine, logit, probability], is_duplicate) in rows.iter().zip(&verdicts) {
+        let is_below = cosine.unwrap() < 0.96;
+        assert_eq!((logit.is_none(), probability.is_none()), (is_below, is_below));
+        assert!(is_duplicate.is_some() && !(is_below && *is_duplicate == Some(true)));
     }
+    let (again, _, _) = run("floor", &[]);
+    assert_eq!(rows, again);
     // asked about all: by hand, or because a lower threshold was not measured; what was scored before stays as it was
     for more in [["--rerank-floor", "-1"], ["--threshold", "0.3"]] {
-        let (all, _) = run(more[0], &more);
+        let (all, ..) = run(more[0], &more);
         assert!(all.iter().all(|[_, logit, _]| logit.is_some()));
         let kept = rows.iter().zip(&all).filter(|([_, logit, _], _)| logit.is_some());
         assert!(kept.clone().count() > 0 && kept.into_iter().all(|(one, other)| one[1] == other[1]));
     }
     // a budget is of the pairs that are asked about
-    let (_, said) = run("budget", &["--rerank-budget", "3"]);
+    let (.., said) = run("budget", &["--rerank-budget", "3"]);
     assert!(
         said.contains(&format!("before {} of {} candidates", rows.len() - below - 3, rows.len() - below)),
         "{said}"
     );
 
-    let base = ["--input", QUESTIONS, "--output", "unused", "--rerank-floor", "0.9"];
-    let error = mine_fails(&[&base[..], &["--bi-encoder", BI, "--cross-encoder", CROSS]].concat(), 1);
-    assert!(error.contains("was not measured") && error.contains("mine calibrate"), "{error}");
-    let error = mine_fails(&[&base[..4], &["--rerank-floor", "1", "--threshold", "0.05"], &models[..]].concat(), 2);
-    assert!(error.contains("would be duplicates without the cross-encoder"), "{error}");
-    let question = "How do I learn Rust?";
-    let explain = ["explain", "--a", question, "--b", "Why is the sky blue at noon?", "--min-cosine", "-1"];
-    let explained = json(&[&explain[..], &["--json"], &models].concat());
-    let is_below = explained["cosine"].as_f64().unwrap() < 0.95;
-    assert_eq!(explained["why"].to_string().contains("below the rerank floor"), is_below, "{explained}");
+    // any cross-encoder can have a floor by hand, and one below the candidates' does nothing
+    let out = work.path().join("other");
+    let base = ["--input", QUESTIONS, "--output", text(&out), "--min-cosine", "0.9", "--top-k", "10", "--force"];
+    let other = |floor: &str| {
+        let models = ["--bi-encoder", BI, "--cross-encoder", CROSS, "--threshold", "0.5", "--rerank-floor", floor];
+        mine_ok(&[&base[..], &models].concat()).replace(',', "")
+    };
+    assert!(other("0.96").contains(&format!("{below} below cosine 0.96 not reranked")));
+    assert!(!other("0.9").contains("not reranked"));
+    let questions = ["--a", "How do I learn Rust?", "--b", "Why is the sky blue at noon?", "--min-cosine", "-1"];
+    let explained =
+        |floor: &str| json(&[&["explain", "--json", "--rerank-floor", floor], &questions[..], &models].concat());
+    let (below, asked) = (explained("1"), explained("-1"));
+    assert!(below["why"].to_string().contains("below the rerank floor 1") && below["probability"].is_null(), "{below}");
+    assert!(!asked["why"].to_string().contains("rerank floor") && asked["probability"].is_number(), "{asked}");
 }

@@ -96,6 +96,11 @@ fn what_is_no_model_is_not_replaced_and_a_slash_changes_nothing() {
     let inside = model.join("run");
     let error = mine_fails(&arguments("bi", TINY, text(&model), &["--run", text(&inside)]), 2);
     assert!(error.contains("lies in --output"), "{error}");
+    // a model that no training made is not replaced, however bad it is
+    let (original, downloaded) = (repo("fixtures/models/tiny-bert"), work.path().join("downloaded"));
+    copy_model(text(&original), &downloaded);
+    let error = mine_fails(&arguments("bi", TINY, text(&downloaded), &[]), 1);
+    assert!(error.contains("no training made it") && error.contains("--force"), "{error}");
     // a clone would lose its history
     std::fs::create_dir(model.join(".git")).unwrap();
     let error = mine_fails(&arguments("bi", TINY, text(&model), &["--force"]), 1);

@@ -18,8 +18,8 @@ use crate::tables::gold::{self, GoldFile};
 use crate::tables::questions::{Questions, Texts};
 use crate::tables::results::PairKind;
 
-/// Ranks below every decided pair, by cosine: a pair that the rerank budget did not reach.
-const UNDECIDED: f64 = -3.0;
+/// Ranks below every scored pair, by cosine: a pair below the rerank floor, or that the rerank budget did not reach.
+const UNSCORED: f64 = -3.0;
 
 /// A pair of unique texts that the run scored.
 #[derive(Clone, Copy)]
@@ -27,6 +27,7 @@ pub(super) struct Mined {
     pub a: u32,
     pub b: u32,
     pub score: f64,
+    is_scored: bool,
     is_duplicate: Option<bool>,
 }
 
@@ -119,7 +120,8 @@ fn mined(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Pro
             Some(Mined {
                 a: *text_of_row.get(&pair.a)?,
                 b: *text_of_row.get(&pair.b)?,
-                score: pair.probability.map_or(f64::from(pair.cosine) + UNDECIDED, f64::from),
+                score: pair.probability.map_or(f64::from(pair.cosine) + UNSCORED, f64::from),
+                is_scored: pair.probability.is_some(),
                 is_duplicate: pair.is_duplicate,
             })
         }));
@@ -149,11 +151,11 @@ fn fates(
     texts: &Texts,
     progress: &Progress,
 ) -> Result<Vec<(Fate, bool)>> {
-    let scored: HashMap<(u32, u32), Option<bool>> = mined
+    let scored: HashMap<(u32, u32), &Mined> = mined
         .iter()
         .zip(found)
         .filter(|(_, found)| **found)
-        .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair.is_duplicate))
+        .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
     let cosines = rescoring::cosines(finished, texts, &missing, args.computing.device, progress)?;
@@ -161,16 +163,17 @@ fn fates(
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {
         let together = predicted[pair.0 as usize] == predicted[pair.1 as usize];
-        let decided = scored.get(pair);
+        let decided = scored.get(pair).map(|pair| (pair.is_duplicate, pair.is_scored));
         let fate = match decided {
             _ if together => Fate::Found,
-            Some(Some(true)) => Fate::LostByClustering,
-            Some(Some(false)) => Fate::LostByScore,
-            Some(None) => Fate::LostByBudget,
+            Some((Some(true), _)) => Fate::LostByClustering,
+            Some((Some(false), true)) => Fate::LostByScore,
+            Some((Some(false), false)) => Fate::LostByRerankFloor,
+            Some((None, _)) => Fate::LostByBudget,
             None if cosine_of.get(pair).is_some_and(|&cosine| cosine >= floor) => Fate::LostByIndex,
             None => Fate::LostByFloor,
         };
-        (fate, decided != Some(&Some(true)))
+        (fate, decided.is_none_or(|(is_duplicate, _)| is_duplicate != Some(true)))
     };
     Ok(gold.duplicates.iter().map(fate).collect())
 }

@@ -149,6 +149,7 @@ impl Answer {
         let counts = [
             ("below the candidate floor", funnel.lost_by_floor),
             ("not among the nearest, or overlooked by the index", funnel.lost_by_index),
+            ("below the rerank floor", funnel.lost_by_rerank_floor),
             ("not reached by the rerank budget", funnel.lost_by_budget),
             ("scored below the threshold", funnel.lost_by_score),
             ("called duplicates, but clustered apart", funnel.lost_by_clustering),
@@ -199,6 +200,7 @@ fn funnel_shares(gold: &Gold, fates: &[(Fate, bool)], funnel: &Funnel, units: &U
     let names = [
         "lost_by_floor",
         "lost_by_index",
+        "lost_by_rerank_floor",
         "lost_by_budget",
         "lost_by_score",
         "lost_by_clustering",
