@@ -12,7 +12,7 @@ mkdir -p "${WORK:=/tmp/mine-reference-table}"
 cd "$WORK"
 [ -d split ] || $mine split --input "$pairs" --output split --by pairs --seed 42
 $mine run "$recipe" --set from="$model" --set pairs=split/train.parquet --set dev=split/dev.parquet \
-    --set warmup-steps=100 --set evaluate-every=200 --set allow-shared-questions=true
+    --set warmup-steps=100 --set evaluate-every=200 --set allow-shared-questions=true --set write-last=true
 $mine evaluate --compare "$model" cosine-similarity online-contrastive ranking cross-encoder \
     --valid split/dev.parquet --test split/test.parquet --grid 0.01 --output table.csv
 for siamese in siamese-frozen siamese; do

@@ -45,6 +45,8 @@ pub struct TrainOptions {
     pub swap_orders: bool,
     pub freeze_encoder: bool,
     pub freeze_tokens: bool,
+    /// Whether the last step's model is written and not the best.
+    pub write_last: bool,
     pub hard_negatives: Option<MiningConfig>,
     pub negatives_from: Option<PathBuf>,
     pub mined_pairs: Option<usize>,
@@ -142,6 +144,7 @@ impl RawTrainOptions {
             swap_orders: self.swap_orders.unwrap_or(false),
             freeze_encoder: self.freeze_encoder.unwrap_or(false),
             freeze_tokens: self.freeze_tokens.unwrap_or(false),
+            write_last: self.write_last.unwrap_or(false),
             hard_negatives: self.mining(seed)?,
             negatives_from: model(
                 &self.negatives_from.clone().or_else(|| self.from.clone().filter(|_| kind == Kind::Bi)),

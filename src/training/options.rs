@@ -165,6 +165,9 @@ pub struct RawTrainOptions {
     /// What makes a checkpoint the best [default: average-precision]
     #[arg(long)]
     pub metric: Option<Metric>,
+    /// Write the last step's model and not the best: what a published protocol without a choice of steps asks for [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub write_last: Option<bool>,
     /// Stop after this many evaluations without a better one [default: never]
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,

@@ -89,7 +89,8 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
 
     let metric = options.trainer.metric;
     let before = trained.before();
-    let is_better = trained.best.1.get(metric) > incumbent.unwrap_or(before).get(metric);
+    let written = if options.write_last { trained.last.1 } else { trained.best };
+    let is_better = written.1.get(metric) > incumbent.unwrap_or(before).get(metric);
     if must_beat && !is_better {
         if !trained.out_of_time {
             run.finish()?;
@@ -105,7 +106,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
             },
         ));
     }
-    let (network, (best_step, after)) = match held == Held::Start && !is_better {
+    let (network, (best_step, after)) = match options.write_last || held == Held::Start && !is_better {
         true => trained.last,
         false => (trained.network, trained.best),
     };

@@ -257,6 +257,11 @@ fn training_stops_when_dev_gets_no_better() {
     mine_ok(&at_rate("1e-12", &arguments("bi", TINY, text(&output), &["--epochs", "100", "--patience", "2"])));
     let record: Value = serde_json::from_slice(&std::fs::read(output.join("training.json")).unwrap()).unwrap();
     assert_eq!((record["steps"].as_u64(), record["best_step"].as_u64()), (Some(20), Some(0)));
+    let last = work.path().join("last");
+    let more = ["--epochs", "100", "--patience", "2", "--write-last"];
+    mine_ok(&at_rate("1e-12", &arguments("bi", TINY, text(&last), &more)));
+    let record: Value = serde_json::from_slice(&std::fs::read(last.join("training.json")).unwrap()).unwrap();
+    assert_eq!((record["steps"].as_u64(), record["best_step"].as_u64()), (Some(20), Some(20)));
 }
 
 #[test]
