@@ -50,6 +50,12 @@ impl Labelled<'_> {
         let choice = choose(labels, scores, clusters, kind, seed)
             .ok_or_else(|| format!("{} pairs are too few to fit probabilities to", labels.len()))?;
         let probabilities: Vec<f64> = scores.iter().map(|&score| choice.calibrator.probability(score)).collect();
+        let (low, high) = probabilities.iter().fold((1.0f64, 0.0f64), |(low, high), &p| (low.min(p), high.max(p)));
+        if high <= low {
+            return Err(format!(
+                "the scores do not tell duplicates from others: every pair would get probability {low:.3}"
+            ));
+        }
         let decided = match kind {
             ScoreKind::LogOdds => &probabilities,
             ScoreKind::Cosine => scores,
@@ -76,4 +82,23 @@ pub fn floor(mut duplicates: Vec<f64>, keep: f64, threshold: f32) -> f32 {
 pub fn rounded_down(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) > value { near.next_down() } else { near }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_tell_the_opposite_are_no_calibration() {
+        let labels: Vec<bool> = (0..100).map(|pair| pair % 2 == 0).collect();
+        let clusters = Clusters::singletons(labels.len());
+        let labelled = Labelled { labels: &labels, clusters: &clusters, target: None, seed: 1 };
+        let score = |side: f64| {
+            labels.iter().zip(0..).map(|(&l, n)| if l { side } else { -side } + f64::from(n) / 100.0).collect()
+        };
+        let (right, wrong): (Vec<f64>, Vec<f64>) = (score(2.0), score(-2.0));
+        assert!(labelled.fit(&right, ScoreKind::LogOdds).is_ok());
+        let error = labelled.fit(&wrong, ScoreKind::LogOdds).unwrap_err();
+        assert!(error.contains("do not tell duplicates from others"), "{error}");
+    }
 }

@@ -72,6 +72,9 @@ pub struct CalibrateArgs {
     pub quiet: bool,
 }
 
+/// With fewer pairs a threshold is little more than chance.
+const FEW_PAIRS: usize = 200;
+
 /// What was measured, and the calibration that follows.
 struct Measured {
     calibration: Calibration,
@@ -109,6 +112,9 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     }
     if measured < all {
         progress.say(&added_note(&args.pairs, all - measured, measured));
+    }
+    if measured < FEW_PAIRS {
+        progress.warn(format!("{measured} labelled pairs are few: thresholds and probabilities may be chance"));
     }
     let labels: Vec<bool> = natural(args, &read.pairs).map(|pair| pair.is_duplicate).collect();
     let questions = questions(natural(args, &read.pairs));

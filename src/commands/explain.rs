@@ -54,6 +54,8 @@ struct Seen {
     normalised: String,
     tokens: Vec<String>,
     truncated: bool,
+    /// Whether the vocabulary has nothing of it.
+    unknown: bool,
 }
 
 /// Everything that decides about one pair.
@@ -128,14 +130,16 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
 
 fn see(tokenizer: &Tokenizer, text: &str, normalised: &str) -> Result<Seen> {
     let tokens = tokenizer.tokens(normalised)?;
-    let truncated = tokenizer.tokenize(&[normalised])?.truncated > 0;
-    Ok(Seen { text: text.into(), normalised: normalised.into(), tokens, truncated })
+    let tokenized = tokenizer.tokenize(&[normalised])?;
+    let (truncated, unknown) = (tokenized.truncated > 0, !tokenized.unknown.is_empty());
+    Ok(Seen { text: text.into(), normalised: normalised.into(), tokens, truncated, unknown })
 }
 
 /// What a run would say, step by step.
 fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32, scores: Scores) -> Explanation {
     let (floor, threshold, margin) = (plan.floor, plan.threshold, plan.options.second_order_margin);
-    let is_candidate = cosine >= floor;
+    let is_unknown = a.unknown || b.unknown;
+    let is_candidate = cosine >= floor && !is_unknown;
     let mut why = Vec::new();
     let mut probability = Some(cosine.clamp(0.0, 1.0));
     if let (Some(decision), Some(first)) = (&plan.decision, scores.logit_ab) {
@@ -161,6 +165,9 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
         }
         (Some(_), _) => {
             why = vec!["the texts are the same after normalisation: a run joins them without asking a model".into()];
+        }
+        (None, false) if is_unknown => {
+            why = vec!["the vocabulary knows nothing of a text: a run gives it no candidates".into()];
         }
         (None, false) => {
             why = vec![format!("the cosine is below the floor {floor}: a run would not look at the pair")];

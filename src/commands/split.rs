@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::error::{hint, usage};
+use crate::option_file::at_least;
 use crate::progress::{Progress, readable};
 use crate::stages::split::{self, Augmented, Protocol};
 use crate::tables::pairs::{self, LabelledPair, PairColumns};
@@ -66,7 +67,7 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
         Some(count) if count > all.len() => {
             return Err(usage(format!("--subset is {count}, but {} has {} pairs", args.input.display(), all.len())));
         }
-        Some(count) => split::subset(all, count, args.seed),
+        Some(count) => split::subset(all, at_least("subset", count, 1)?, args.seed),
         None => (0..all.len() as u32).collect(),
     };
     let parts = split::split(all, &chosen, args.by, shares, args.seed);

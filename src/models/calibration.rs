@@ -115,11 +115,16 @@ pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
 /// Writes the calibration of `source`, if it has one, beside a model that was just made of it: the numbers are the same,
 /// or within what few bits cost, but the files that it is tied to are others. A decision beside a bi-encoder stays tied to
 /// the bi-encoder as it was: a pair of which both were made anew is measured anew.
-pub fn carry_over(source: &ModelFolder, writer: &FolderWriter) -> Result<()> {
+/// `since` says what was done to the weights after they were measured.
+pub fn carry_over(source: &ModelFolder, writer: &FolderWriter, since: Option<&str>) -> Result<()> {
     if !source.has(FILE) {
         return Ok(());
     }
     let mut measured = read(source)?;
     measured.model = measured.model.map(|_| writer.fingerprint()).transpose()?;
+    if let (Some(on), Some(since)) = (&mut measured.measured_on, since) {
+        on.push_str("; ");
+        on.push_str(since);
+    }
     writer.write(FILE, format!("{}\n", serde_json::to_string_pretty(&measured)?).as_bytes())
 }

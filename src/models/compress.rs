@@ -54,7 +54,7 @@ pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<
             writer.json("model.safetensors.index.json", &json!({ "metadata": {}, "weight_map": places }))?;
         }
     }
-    calibration::carry_over(model, &writer)?;
+    calibration::carry_over(model, &writer, Some("before the weights were stored in fewer bits"))?;
     writer.finish()
 }
 

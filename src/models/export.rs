@@ -22,6 +22,6 @@ pub fn export(folder: &ModelFolder, output: &Path) -> Result<()> {
         Kind::Cross => CrossEncoder::load(folder, device)?.write(&writer)?,
         Kind::Siamese => SiameseClassifier::load(folder, device)?.write(&writer)?,
     }
-    calibration::carry_over(folder, &writer)?;
+    calibration::carry_over(folder, &writer, None)?;
     writer.finish()
 }

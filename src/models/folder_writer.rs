@@ -10,7 +10,17 @@ use tempfile::TempDir;
 
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
-use crate::tables::write::{folder_of, sync_folder};
+use crate::tables::write::{TEMPORARY_PREFIX, folder_of, sync_folder};
+
+/// Removes what killed writers of the same folder left.
+fn remove_unfinished_folders(parent: &Path, prefix: &str) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(parent)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 /// Collects files beside `output` until [`FolderWriter::finish`].
 pub struct FolderWriter {
@@ -27,7 +37,11 @@ impl FolderWriter {
         let failed = || format!("cannot write {}", output.display());
         let parent = folder_of(output);
         std::fs::create_dir_all(parent).with_context(failed)?;
+        let name = output.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!("{TEMPORARY_PREFIX}{name}.");
+        remove_unfinished_folders(parent, &prefix).with_context(failed)?;
         let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let staging = builder.tempdir_in(parent).with_context(failed)?;

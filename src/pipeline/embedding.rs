@@ -29,6 +29,8 @@ pub struct Embedded {
 pub struct Record {
     /// Texts cut at the model's limit.
     pub truncated: usize,
+    /// Texts of which the model's vocabulary has nothing: their vectors are zero.
+    pub unknown: usize,
     pub width: usize,
 }
 
@@ -68,8 +70,15 @@ pub fn run(
         .partition(|(index, _)| missing.binary_search(index).is_ok());
     task.resume(there.iter().map(|(_, rows)| rows.len()).sum());
     embed::embed(&models, &tokenized, &missing, &task, |index, rows, vectors| {
-        place(&mut values, texts.len(), rows, vectors, model.dimensions())?;
-        let vectors = ShardColumn::Vectors { width: model.dimensions(), values: vectors.to_vec() };
+        let (width, mut vectors) = (model.dimensions(), vectors.to_vec());
+        for (row, vector) in rows.iter().zip(vectors.chunks_exact_mut(width)) {
+            // or all of them would be duplicates of each other
+            if tokenized.unknown.binary_search(row).is_ok() {
+                vector.fill(0.0);
+            }
+        }
+        place(&mut values, texts.len(), rows, &vectors, width)?;
+        let vectors = ShardColumn::Vectors { width, values: vectors };
         shards.write(index, vec![("text", ShardColumn::U32(rows.to_vec())), ("vector", vectors)])
     })?;
     drop(task);
@@ -80,7 +89,15 @@ pub fn run(
             model.tokenizer.max_tokens()
         ));
     }
-    let record = Record { truncated: tokenized.truncated, width: model.dimensions() };
+    let unknown = tokenized.unknown.len();
+    if unknown > 0 {
+        progress.warn(format!(
+            "{unknown} texts hold nothing that the vocabulary of {} knows (another script, emoji alone): they get no \
+             candidates",
+            plan.bi_encoder.name()
+        ));
+    }
+    let record = Record { truncated: tokenized.truncated, unknown, width: model.dimensions() };
     workspace.finish(stage, &record)?;
     Ok(Embedded { values, width: record.width, record, seconds: started.elapsed().as_secs_f64(), cached: false })
 }

@@ -38,6 +38,13 @@ use crate::tables::questions::{self, Columns, Questions, SkipReason};
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     outputs::check_folder(plan, force)?;
+    let given = [
+        ("--rerank-budget", plan.options.rerank_budget.is_some()),
+        ("--rerank-floor", plan.options.rerank_floor.is_some()),
+    ];
+    for (flag, _) in given.into_iter().filter(|(_, given)| *given && plan.cross_encoder.is_none()) {
+        progress.warn(format!("{flag} has no effect without a cross-encoder"));
+    }
     let mut devices = plan.options.device.open(progress)?;
     devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
     plan.options.precision.check(&devices)?;
@@ -103,6 +110,9 @@ fn read(plan: &Plan, progress: &Progress, log: &mut Log) -> Result<Questions> {
     let skipped = |reason| questions.skipped.iter().filter(|(_, r)| *r == reason).count() as u64;
     let dropped = [("null_text", skipped(SkipReason::Null)), ("blank_text", skipped(SkipReason::Blank))];
     log.stage("read", since.elapsed().as_secs_f64(), false, [questions.ids.len(), questions.texts.len()], &dropped);
+    if questions.ids.is_empty() {
+        progress.warn(format!("{} holds no questions: the results are empty", plan.options.input));
+    }
     if !questions.skipped.is_empty() {
         let [(_, null), (_, blank)] = dropped;
         progress.warn(format!(

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::calibration::decision::Decision;
 use crate::clustering::stats::{ClusterStats, stats};
 use crate::clustering::{Clustering, Edge};
-use crate::error::hint;
+use crate::error::{hint, usage};
 use crate::pipeline::artifact::Workspace;
 use crate::pipeline::embedding::Embedded;
 use crate::pipeline::log::Log;
@@ -191,6 +191,13 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
     let output = &plan.options.output;
     if output.exists() && !output.is_dir() {
         return Err(hint(format!("--output {} is not a folder", output.display()), "choose another --output"));
+    }
+    let input = Path::new(&plan.options.input);
+    if input.is_dir() && output.exists() && input.canonicalize().ok() == output.canonicalize().ok() {
+        return Err(usage(format!(
+            "--output {} is the folder of the input: the next run would take the results for questions",
+            output.display()
+        )));
     }
     ensure_writable(output)?;
     if force {

@@ -1,12 +1,13 @@
 //! What a run consists of: its stages with their fingerprints, before anything is computed.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::calibration::decision::Decision;
 use crate::models::built_in;
 use crate::models::calibration;
 use crate::models::folder::ModelFolder;
 use crate::models::hub;
+use crate::models::kind::Kind;
 use crate::pipeline::artifact::{Stage, Workspace};
 use crate::pipeline::config::Options;
 use crate::pipeline::input::{self, InputFile};
@@ -64,6 +65,7 @@ impl Plan {
         let cross_encoder = match &options.cross_encoder {
             Some(written) => {
                 let folder = hub::open_or(written, built_in::CROSS_ENCODER, progress)?;
+                check_cross_encoder(&folder)?;
                 let hash = folder.fingerprint()?;
                 Some((folder, hash))
             }
@@ -140,6 +142,18 @@ impl Plan {
     }
 }
 
+/// Refuses here, and not after hours of embedding, what says of itself that it is something else.
+fn check_cross_encoder(folder: &ModelFolder) -> Result<()> {
+    let kind = Kind::of(folder)?;
+    ensure!(
+        kind == Kind::Cross || kind == Kind::Bi && !folder.has("modules.json"),
+        "{} is a {}, expected a cross-encoder",
+        folder.name(),
+        kind.name()
+    );
+    Ok(())
+}
+
 /// A value that stands for one that nobody measured, with a warning.
 fn unmeasured(what: &str, flag: &str, value: f32, model: &ModelFolder, progress: &Progress) -> f32 {
     progress.warn(format!("{} has no measured {what}: {value} is used; set it with {flag}", model.name()));
@@ -172,9 +186,16 @@ fn decision(
         Decision { cosine_weight: 0.0, calibrator, threshold, rerank_floor: None }
     });
     let threshold = options.threshold.unwrap_or(decision.threshold);
-    if threshold < decision.threshold {
-        // it was measured for a higher one: more of what lies below would be called duplicates
+    if let (Some(floor), None) = (decision.rerank_floor, options.rerank_floor)
+        && threshold < decision.threshold
+    {
+        // more of what lies below would be called duplicates than was measured
         decision.rerank_floor = None;
+        progress.say(&format!(
+            "every pair is reranked: the rerank floor {floor} was measured for the threshold {}, not for {threshold}; \
+             --rerank-floor {floor} keeps it",
+            decision.threshold
+        ));
     }
     decision.threshold = threshold;
     decision.rerank_floor = options.rerank_floor.or(decision.rerank_floor);

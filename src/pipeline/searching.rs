@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
@@ -45,10 +45,16 @@ pub fn run(
     let embed_seconds = embedded.as_ref().map_or(0.0, |embedded| embedded.seconds);
     let embed_cached = embedded.as_ref().is_none_or(|embedded| embedded.cached);
     let count = texts.len();
-    log.stage("embed", embed_seconds, embed_cached, [count, count], &[("truncated", embedding.truncated as u64)]);
+    let noted = [("truncated", embedding.truncated as u64), ("unknown", embedding.unknown as u64)];
+    log.stage("embed", embed_seconds, embed_cached, [count, count], &noted);
     let seconds = started.elapsed().as_secs_f64() - embed_seconds;
     log_candidates(log, seconds, found.cached, [count, found.candidates.len()], &found.record);
-    warn(plan, &found.record, count, progress);
+    let broken = found.record.unusable_vectors.saturating_sub(embedding.unknown);
+    if broken > 0 && broken + embedding.unknown == count {
+        let name = plan.bi_encoder.name();
+        bail!("{name}: the vectors of all {count} texts are zero or not finite: its weights are damaged");
+    }
+    warn(plan, &found.record, broken, count, progress);
     let embedded = embedded.filter(|_| plan.options.write_embeddings);
     Ok(Searched { candidates: found.candidates, embedded })
 }
@@ -130,12 +136,9 @@ fn log_candidates(log: &mut Log, seconds: f64, cached: bool, rows: [usize; 2], r
     log.figure("candidates", "recall_above_floor", record.recall_above_floor, "share");
 }
 
-fn warn(plan: &Plan, record: &Record, texts: usize, progress: &Progress) {
-    if record.unusable_vectors > 0 {
-        progress.warn(format!(
-            "{} texts have a zero or non-finite vector: they get no candidates",
-            record.unusable_vectors
-        ));
+fn warn(plan: &Plan, record: &Record, broken: usize, texts: usize, progress: &Progress) {
+    if broken > 0 {
+        progress.warn(format!("{broken} texts have a zero or non-finite vector: they get no candidates"));
     }
     if let Some(full) = record.full_lists.filter(|&full| full > 0) {
         progress.warn(format!(

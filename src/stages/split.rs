@@ -193,6 +193,8 @@ pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
     let mut apart: Vec<(u32, u32)> = Vec::new();
     for (pair, &(a, b)) in pairs.iter().zip(numbered) {
         let (one, other) = (component[a as usize], component[b as usize]);
+        // a contradiction too: a person said no, and the chain's yes is not learnt in its place
+        seen.insert(unordered(a, b));
         if !pair.is_duplicate && one == other {
             augmented.contradictions.push(pair.clone());
             continue;
@@ -200,7 +202,6 @@ pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
         if !pair.is_duplicate {
             apart.push((one, other));
         }
-        seen.insert(unordered(a, b));
         augmented.pairs.push(pair.clone());
     }
     let mut add = |a: u32, b: u32, is_duplicate: bool| -> bool {
@@ -242,15 +243,16 @@ mod tests {
         // 0 ~ 1 ~ 2, 2 ≁ 3, and 0 ≁ 2 contradicts
         let pairs = [pair(0, 1, true), pair(1, 2, true), pair(2, 3, false), pair(0, 2, false)];
         let augmented = augment(&pairs, &[]);
-        assert_eq!((augmented.implied_duplicates, augmented.implied_others), (1, 2));
+        assert_eq!((augmented.implied_duplicates, augmented.implied_others), (0, 2));
         assert_eq!(augmented.contradictions, [pair(0, 2, false)]);
         let implied: Vec<(String, String, bool)> =
             augmented.pairs[3..].iter().map(|p| (p.question1.clone(), p.question2.clone(), p.is_duplicate)).collect();
         let text = |n: u32| format!("question {n}");
-        assert_eq!(implied, [(text(0), text(2), true), (text(0), text(3), false), (text(1), text(3), false)]);
+        assert_eq!(implied, [(text(0), text(3), false), (text(1), text(3), false)]);
         assert!(augmented.pairs[3..].iter().all(|pair| !pair.natural));
         // what measures is not implied, whichever way round it stands
-        let augmented = augment(&pairs, &[pair(3, 1, false), pair(2, 0, true)]);
+        assert_eq!(augment(&pairs[..3], &[]).implied_duplicates, 1);
+        let augmented = augment(&pairs[..3], &[pair(3, 1, false), pair(2, 0, true)]);
         assert_eq!((augmented.implied_duplicates, augmented.implied_others), (0, 1));
     }
 

@@ -100,6 +100,9 @@ pub fn read(path: &Path, wanted: &[Wanted]) -> Result<Table> {
 
 /// Reads `wanted` columns of one file; lines that are no row are in [`Table::broken`].
 pub fn read_rows(path: &Path, wanted: &[Wanted]) -> Result<Table> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        bail!("{}: the file is empty (0 bytes)", path.display());
+    }
     match Format::of(path) {
         Some(Format::Csv) => read_delimited(path, b',', wanted),
         Some(Format::Tsv) => read_delimited(path, b'\t', wanted),

@@ -32,6 +32,8 @@ pub struct Tokenizer {
     origin: PathBuf,
     prompt: String,
     prompt_tokens: usize,
+    /// What stands for what the vocabulary does not have.
+    unknown: Option<u32>,
 }
 
 /// The token ids of many sequences, back to back.
@@ -41,6 +43,8 @@ pub struct TokenizedTexts {
     ends: Vec<usize>,
     /// How many sequences were longer than the model's limit and lost their tail.
     pub truncated: usize,
+    /// Sequences, in order, of which the vocabulary has nothing: other scripts, emoji alone. All of them look the same to a model.
+    pub unknown: Vec<u32>,
 }
 
 impl TokenizedTexts {
@@ -104,7 +108,8 @@ impl Tokenizer {
             let _ = (inner.encode_fast("a", true), inner.encode_fast(("a", "b"), true));
         })
         .map_err(|e| at(&e))?;
-        Ok(Self { inner, limits, origin: origin.to_path_buf(), prompt: String::new(), prompt_tokens: 0 })
+        let unknown = ["[UNK]", "<unk>"].into_iter().find_map(|token| inner.token_to_id(token));
+        Ok(Self { inner, limits, origin: origin.to_path_buf(), prompt: String::new(), prompt_tokens: 0, unknown })
     }
 
     /// Puts `prompt` before every text (not before pairs).
@@ -169,7 +174,8 @@ impl Tokenizer {
             texts.par_chunks(256).map(|chunk| self.tokenize_chunk(chunk)).collect::<Result<_>>()?;
         let mut all = TokenizedTexts::default();
         for chunk in chunks {
-            let base = all.ids.len();
+            let (base, before) = (all.ids.len(), all.ends.len() as u32);
+            all.unknown.extend(chunk.unknown.iter().map(|text| before + text));
             all.ids.extend_from_slice(&chunk.ids);
             all.ends.extend(chunk.ends.iter().map(|end| base + end));
             all.truncated += chunk.truncated;
@@ -179,13 +185,22 @@ impl Tokenizer {
 
     fn tokenize_chunk(&self, texts: &[&str]) -> Result<TokenizedTexts> {
         let mut out = TokenizedTexts::default();
-        for &text in texts {
+        for (&text, number) in texts.iter().zip(0..) {
             let encoding = self.encode_text(text)?;
+            if self.is_unknown(&encoding) {
+                out.unknown.push(number);
+            }
             out.truncated += usize::from(!encoding.get_overflowing().is_empty());
             out.ids.extend_from_slice(encoding.get_ids());
             out.ends.push(out.ids.len());
         }
         Ok(out)
+    }
+
+    /// Whether nothing of a text is in the vocabulary.
+    fn is_unknown(&self, encoding: &Encoding) -> bool {
+        let content = encoding.get_ids().iter().zip(encoding.get_special_tokens_mask()).skip(self.prompt_tokens);
+        content.filter(|(_, special)| **special == 0).all(|(id, _)| Some(*id) == self.unknown)
     }
 
     /// The tokens of one text as the model sees them, prompt and special tokens included.

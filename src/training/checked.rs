@@ -19,6 +19,7 @@ use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::{MiningConfig, NegativesChoice};
 use crate::training::optimizer::AdamWConfig;
 use crate::training::options::{Directions, RawTrainOptions};
+use crate::training::run_folder;
 use crate::training::schedule::Decay;
 use crate::training::trainer::TrainerConfig;
 
@@ -55,9 +56,13 @@ pub struct TrainOptions {
     pub device: DeviceChoice,
     pub precision: Precision,
     pub threads: usize,
+    /// Flags that were given and have no effect, with the reason.
+    pub without_effect: Vec<String>,
     /// Everything that the weights depend on and that is written in no file, as text.
     pub identity: String,
 }
+
+const MOST_EPOCHS: usize = 10_000;
 
 fn required<T: Clone>(value: &Option<T>, flag: &str, what: &str) -> Result<T> {
     value.clone().ok_or_else(|| usage(format!("--{flag} is missing: {what}")))
@@ -152,7 +157,11 @@ impl RawTrainOptions {
             mined_pairs: self.mined_pairs,
             teacher: self.teacher.clone(),
             trainer: TrainerConfig {
-                epochs: within("epochs", self.epochs.unwrap_or(1), 1, 10_000)?,
+                // a number of steps goes through the pairs as often as it takes
+                epochs: match (self.epochs, self.max_steps) {
+                    (None, Some(_)) => MOST_EPOCHS,
+                    (epochs, _) => within("epochs", epochs.unwrap_or(1), 1, MOST_EPOCHS)?,
+                },
                 batch_size: within(
                     "batch-size",
                     self.batch_size.unwrap_or(default_batch),
@@ -177,6 +186,7 @@ impl RawTrainOptions {
             device: self.device.unwrap_or(DeviceChoice::Auto),
             precision: self.number_format()?,
             threads: within("threads", self.threads.unwrap_or(0), 0, 4096)?,
+            without_effect: self.without_effect(&loss, kind),
             loss,
             identity: self.identity(kind)?,
         })
@@ -184,7 +194,12 @@ impl RawTrainOptions {
 
     /// What is asked for, else what the folder to start from holds.
     fn kind(&self) -> Result<Kind> {
-        match (self.kind, model(&self.from)) {
+        let from = model(&self.from);
+        if let Some(folder) = from.as_ref().filter(|folder| !folder.exists() && folder.file_name().is_some()) {
+            // a refresh that was killed while it replaced the model has left it aside
+            run_folder::recover(folder)?;
+        }
+        match (self.kind, from) {
             (Some(kind), _) => Ok(kind),
             (None, None) => Ok(Kind::Bi),
             (None, Some(folder)) if folder.is_dir() => Kind::of(&ModelFolder::open(&folder)?),
@@ -231,6 +246,48 @@ impl RawTrainOptions {
         }
     }
 
+    /// Options that nothing in this training reads. A pipeline's `--set` lays them over every table, so they are no errors.
+    fn without_effect(&self, loss: &Mix, kind: Kind) -> Vec<String> {
+        let contrastive = loss.any(|one| matches!(one, Loss::Contrastive | Loss::OnlineContrastive));
+        let cross_entropy = loss.any(|one| one == Loss::BinaryCrossEntropy);
+        let ranks = loss.any(Loss::is_ranking);
+        let mines = self.hard_negatives.is_some_and(|count| count > 0);
+        let mines_any = mines || self.mined_pairs.is_some();
+        let distils_vectors = loss.any(|one| one == Loss::CosineDistillation);
+        let checks = mines && self.teacher.is_some() && !distils_vectors;
+        let distils = mines_any || loss.any(Loss::needs_teacher);
+        let no_ranking = "no --loss ranks";
+        let no_mining = "without --hard-negatives nothing is mined";
+        let all = [
+            ("margin", self.margin.is_some(), contrastive, "no --loss is contrastive"),
+            ("pos-weight", self.pos_weight.is_some(), cross_entropy, "no --loss is binary-cross-entropy"),
+            ("scale", self.scale.is_some(), ranks, no_ranking),
+            ("directions", self.directions.is_some(), ranks, no_ranking),
+            ("hardness", self.hardness.is_some(), ranks, no_ranking),
+            ("hardness-strength", self.hardness_strength.is_some(), self.hardness.is_some(), "--hardness is not given"),
+            ("swap-orders", self.swap_orders == Some(true), kind == Kind::Cross, "only a cross-encoder reads pairs"),
+            ("negatives-from", self.negatives_from.is_some(), mines_any, no_mining),
+            ("negatives-skip", self.negatives_skip.is_some(), mines, no_mining),
+            ("negatives-depth", self.negatives_depth.is_some(), mines, no_mining),
+            ("negatives-margin", self.negatives_margin.is_some(), mines, no_mining),
+            ("negatives-choice", self.negatives_choice.is_some(), mines, no_mining),
+            (
+                "negatives-probability",
+                self.negatives_probability.is_some(),
+                checks,
+                "no cross-encoder checks negatives: it takes --hard-negatives and --teacher",
+            ),
+            (
+                "teacher",
+                self.teacher.is_some(),
+                distils,
+                "no --loss distils, and neither --hard-negatives nor --mined-pairs asks for it",
+            ),
+        ];
+        let idle = all.into_iter().filter(|(_, given, read, _)| *given && !read);
+        idle.map(|(flag, .., why)| format!("--{flag} has no effect: {why}")).collect()
+    }
+
     fn numbers(&self) -> Result<LossNumbers> {
         let default = Ranking { scale: within("scale", self.scale.unwrap_or(20.0), 1e-6, 1e6)?, ..Ranking::default() };
         let ranking = match self.directions.unwrap_or(Directions::OneWay) {
@@ -249,10 +306,11 @@ impl RawTrainOptions {
     fn mining(&self, seed: u64) -> Result<Option<MiningConfig>> {
         let Some(count) = self.hard_negatives.filter(|&count| count > 0) else { return Ok(None) };
         let skip = self.negatives_skip.unwrap_or(0);
+        let depth = self.negatives_depth.unwrap_or((skip + count).max(50));
         Ok(Some(MiningConfig {
             count: within("hard-negatives", count, 1, 100)?,
             skip,
-            depth: within("negatives-depth", self.negatives_depth.unwrap_or(50), skip + count, 10_000)?,
+            depth: within("negatives-depth", depth, skip + count, 10_000)?,
             choice: self.negatives_choice.unwrap_or(NegativesChoice::Nearest),
             margin: within("negatives-margin", self.negatives_margin.unwrap_or(0.05), -2.0, 2.0)?,
             most_probability: within("negatives-probability", self.negatives_probability.unwrap_or(0.3), 0.0, 1.0)?,

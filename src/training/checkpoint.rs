@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use crate::error::hint;
+use crate::progress::Progress;
 use crate::tables::write::write_bytes;
 use crate::training::gradients::names;
 use crate::training::history::History;
@@ -96,20 +98,38 @@ pub fn exists(folder: &Path) -> Result<bool> {
     Ok(!list(folder, CHECKPOINT)?.is_empty())
 }
 
-/// Brings the learner to the latest checkpoint of `folder`; `None` when it has none.
-pub fn resume(folder: &Path, learner: &mut Learner) -> Result<Option<History>> {
-    let Some((updates, path)) = list(folder, CHECKPOINT)?.pop() else { return Ok(None) };
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file = parse(&bytes, &path)?;
-    learner.network = read_weights(&file, &path, learner.network.clone())?;
+/// Brings the learner to the latest checkpoint of `folder`, or to the one before where that is damaged; `None` when it
+/// has none.
+pub fn resume(folder: &Path, learner: &mut Learner, progress: &Progress) -> Result<Option<History>> {
+    let mut all = list(folder, CHECKPOINT)?;
+    while let Some((updates, path)) = all.pop() {
+        match read(&path, learner, updates) {
+            Ok(history) => return Ok(Some(history)),
+            Err(damaged) if all.is_empty() => {
+                let advice = format!("remove {} to begin this training anew", folder.display());
+                return Err(hint(format!("{damaged:#}"), advice));
+            }
+            Err(damaged) => progress.warn(format!("{damaged:#}: the checkpoint before it is taken")),
+        }
+    }
+    Ok(None)
+}
+
+/// Brings the learner to one checkpoint, or leaves it as it is.
+fn read(path: &Path, learner: &mut Learner, updates: u64) -> Result<History> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = parse(&bytes, path)?;
+    let network = read_weights(&file, path, learner.network.clone())?;
     let moments = |at: usize| -> Result<Moments> {
-        let values = |kind: &str| floats(&file, &format!("{kind}.{at:04}"), &path);
+        let values = |kind: &str| floats(&file, &format!("{kind}.{at:04}"), path);
         Ok(Moments { first: values("first")?, second: values("second")? })
     };
-    learner.optimizer.moments = (0..names(&learner.network).len()).map(moments).collect::<Result<_>>()?;
-    learner.optimizer.updates = updates;
-    let rows = |name: &str| doubles(&file, name, &path);
-    Ok(Some(History::from_rows(&rows("history.steps")?, &rows("history.evaluations")?)))
+    let moments = (0..names(&network).len()).map(moments).collect::<Result<_>>()?;
+    let rows = |name: &str| doubles(&file, name, path);
+    let history = History::from_rows(&rows("history.steps")?, &rows("history.evaluations")?);
+    learner.network = network;
+    (learner.optimizer.moments, learner.optimizer.updates) = (moments, updates);
+    Ok(history)
 }
 
 /// Files of one kind with their steps, oldest first.
@@ -128,7 +148,7 @@ fn list(folder: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
 }
 
 fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>> {
-    SafeTensors::deserialize(bytes).with_context(|| format!("{}: not a readable checkpoint", path.display()))
+    SafeTensors::deserialize(bytes).map_err(|e| anyhow!("{}: not a readable checkpoint ({e})", path.display()))
 }
 
 fn floats(file: &SafeTensors, name: &str, path: &Path) -> Result<Vec<f32>> {

@@ -14,8 +14,10 @@ use crate::models::precision::Precision;
 use crate::models::replicas::Replicas;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
+use crate::stages::score_pairs::log_odds;
 use crate::stages::split;
 use crate::tables::pairs::{self, LabelledPair};
+use crate::tables::questions::Texts;
 use crate::text::normalise::normalise;
 use crate::training::checked::TrainOptions;
 use crate::training::dataset::Dataset;
@@ -58,7 +60,7 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
         mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
     }
     if let Some(model) = &cross_teacher {
-        teacher::score(&mut dataset, &options.loss, model, progress)?;
+        teacher::score(&mut dataset, &options.loss, |texts, pairs| log_odds(model, texts, pairs, false, progress))?;
     }
     if let (Some(path), None) = (&options.teacher, &cross_teacher) {
         teacher::vectors(&mut dataset, &bi_encoder(Some(path))?, progress)?;
@@ -188,7 +190,8 @@ fn mine(
     if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
         let (vectors, width) = hard_negatives::embed_texts(miner, &dataset.texts, progress)?;
         let near = hard_negatives::neighbours((&vectors, width), MINED_DEPTH, progress)?;
-        let added = teacher::add_mined_pairs(dataset, &near, count, teacher, progress)?;
+        let logits = |texts: &Texts, pairs: &[(u32, u32)]| log_odds(teacher, texts, pairs, false, progress);
+        let added = teacher::add_mined_pairs(dataset, &near, count, logits)?;
         progress.say(&format!("{} mined pairs labelled by the teacher", readable(added)));
     }
     Ok(())

@@ -95,23 +95,11 @@ pub fn mine(
 ) -> Result<Mined> {
     let (vectors, width) = embed_texts(bi_encoder, &dataset.texts, progress)?;
     let neighbours = neighbours((&vectors, width), config.depth, progress)?;
-    let row = |text: u32| &vectors[text as usize * width..(text as usize + 1) * width];
-    let cosine = |a: u32, b: u32| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
-    let clusters = &dataset.clusters;
     let duplicates: Vec<usize> = (0..dataset.examples.len()).filter(|&at| dataset.examples[at].target > 0.5).collect();
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
-    let mut chosen: Vec<Vec<u32>> = Vec::with_capacity(duplicates.len());
-    for &at in &duplicates {
-        let example = &dataset.examples[at];
-        let most = cosine(example.question, example.other) - config.margin;
-        let near = neighbours[example.question as usize].iter().skip(config.skip);
-        let others = near.filter(|near| clusters[near.row as usize] != example.cluster && near.cosine <= most);
-        let mut others: Vec<u32> = others.map(|near| near.row).collect();
-        if config.choice == NegativesChoice::Random {
-            others.shuffle(&mut random);
-        }
-        chosen.push(others);
-    }
+    let vectors = Vectors { values: &vectors, width };
+    let mut chosen: Vec<Vec<u32>> =
+        duplicates.iter().map(|&at| qualified(dataset, at, vectors, &neighbours, config, &mut random)).collect();
     let mut mined = Mined::default();
     if let Some(teacher) = cross_encoder {
         let probabilities = |asked: &[(usize, u32)]| -> Result<Vec<f64>> {
@@ -141,6 +129,27 @@ pub fn mine(
         example.negatives = negatives;
     }
     Ok(mined)
+}
+
+/// Neighbours of the `at`-th example's question that may be its negatives, in the order in which they are taken.
+fn qualified(
+    dataset: &Dataset,
+    at: usize,
+    vectors: Vectors,
+    neighbours: &[Vec<Neighbour>],
+    config: &MiningConfig,
+    random: &mut ChaCha8Rng,
+) -> Vec<u32> {
+    let Example { question, other, cluster, .. } = dataset.examples[at];
+    let [one, two] = [question, other].map(|text| vectors.row(text as usize));
+    let most = one.iter().zip(two).map(|(x, y)| x * y).sum::<f32>() - config.margin;
+    let near = neighbours[question as usize].iter().skip(config.skip);
+    let others = near.filter(|near| dataset.clusters[near.row as usize] != cluster && near.cosine <= most);
+    let mut others: Vec<u32> = others.map(|near| near.row).collect();
+    if config.choice == NegativesChoice::Random {
+        others.shuffle(random);
+    }
+    others
 }
 
 /// Makes every negative a pair of its own, each once, and says how many they are.
@@ -192,21 +201,44 @@ fn drop_duplicates(
 mod tests {
     use super::*;
 
+    const CONFIG: MiningConfig = MiningConfig {
+        count: 2,
+        skip: 0,
+        depth: 10,
+        margin: 0.0,
+        choice: NegativesChoice::Nearest,
+        most_probability: 0.5,
+        seed: 0,
+    };
+
+    #[test]
+    fn negatives_are_near_but_farther_than_the_duplicate_and_of_another_cluster() {
+        // text 0 and its duplicate 1 at cosine 0.8; the others from 0.96 down, 3 a known duplicate too
+        let cosines: [f32; 7] = [1.0, 0.8, 0.96, 0.7, 0.78, 0.6, 0.28];
+        let values: Vec<f32> = cosines.iter().flat_map(|&c| [c, (1.0 - c * c).sqrt()]).collect();
+        let vectors = Vectors { values: &values, width: 2 };
+        let example = Example { question: 0, other: 1, target: 1.0, ..Example::default() };
+        let dataset = Dataset { examples: vec![example], clusters: vec![0, 0, 2, 0, 4, 5, 6], ..Dataset::default() };
+        let neighbours = vec![[2, 1, 4, 3, 5, 6].map(|row| Neighbour { row, cosine: cosines[row as usize] }).to_vec()];
+        let of = |config: MiningConfig| {
+            qualified(&dataset, 0, vectors, &neighbours, &config, &mut ChaCha8Rng::seed_from_u64(1))
+        };
+        assert_eq!(of(CONFIG), [4, 5, 6]);
+        assert_eq!(of(MiningConfig { margin: 0.05, ..CONFIG }), [5, 6]);
+        assert_eq!(of(MiningConfig { margin: -0.2, ..CONFIG }), [2, 4, 5, 6]);
+        // counted among all neighbours, known duplicates too
+        assert_eq!(of(MiningConfig { skip: 4, ..CONFIG }), [5, 6]);
+        let mut random = of(MiningConfig { choice: NegativesChoice::Random, ..CONFIG });
+        random.sort_unstable();
+        assert_eq!(random, [4, 5, 6]);
+    }
+
     #[test]
     fn the_next_candidates_take_the_place_of_dropped_ones() {
-        let config = MiningConfig {
-            count: 2,
-            skip: 0,
-            depth: 10,
-            margin: 0.0,
-            choice: NegativesChoice::Nearest,
-            most_probability: 0.5,
-            seed: 0,
-        };
         let mut chosen = vec![vec![1, 2, 3, 4, 5, 6], vec![7, 8], vec![3]];
         let mut asked = 0;
         // odd texts are duplicates
-        let dropped = drop_duplicates(&mut chosen, &config, |pairs| {
+        let dropped = drop_duplicates(&mut chosen, &CONFIG, |pairs| {
             asked += pairs.len();
             Ok(pairs.iter().map(|&(_, text)| f64::from(text % 2)).collect())
         });

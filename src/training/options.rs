@@ -87,7 +87,7 @@ pub struct RawTrainOptions {
     /// How much more [default: 5]
     #[arg(long, value_name = "STRENGTH")]
     pub hardness_strength: Option<f64>,
-    /// Passes over the pairs [default: 1]
+    /// Passes over the pairs [default: 1; as many as --max-steps takes]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Pairs of a batch [default: 64 for bi, 16 for cross, 128 for siamese]
@@ -135,7 +135,7 @@ pub struct RawTrainOptions {
     /// Nearest neighbours passed over: most are unlabelled duplicates [default: 0]
     #[arg(long, value_name = "N")]
     pub negatives_skip: Option<usize>,
-    /// Neighbours looked at [default: 50]
+    /// Neighbours looked at [default: 50, more where --negatives-skip needs them]
     #[arg(long, value_name = "N")]
     pub negatives_depth: Option<usize>,
     /// A negative's cosine is at least this far below the duplicate's [default: 0.05]

@@ -65,8 +65,9 @@ pub struct Record {
 }
 
 impl RunFolder {
-    /// Creates and locks the folder. One that holds another training is refused unless `replace` allows it to go.
-    pub fn open(path: &Path, fingerprint: &str, replace: Replace) -> Result<Self> {
+    /// Creates and locks the folder. One that holds another training is refused unless `replace` allows it to go;
+    /// `written` is that whose model has its place, which makes it a finished one.
+    pub fn open(path: &Path, fingerprint: &str, written: Option<&str>, replace: Replace) -> Result<Self> {
         let failed = || format!("cannot create {}", path.display());
         if !is_run(path) {
             return Err(hint(
@@ -82,7 +83,10 @@ impl RunFolder {
                 "wait for it to end, or choose another --run",
             ));
         }
-        let known = identity(path);
+        let mut known = identity(path);
+        if let Some(known) = known.as_mut().filter(|known| written == Some(&known.fingerprint)) {
+            known.finished = true;
+        }
         let is_same = known.as_ref().is_some_and(|known| known.fingerprint == fingerprint);
         // a run that failed before its first checkpoint holds nothing worth keeping
         if !is_same && !replace.allows(known.as_ref()) && checkpoint::exists(path)? {

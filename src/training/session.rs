@@ -24,7 +24,7 @@ use crate::training::step::{MicroBatches, StepConfig};
 use crate::training::trainer::{self, Plan, Trained};
 
 /// Part of a training's fingerprint; raise it when the same options give other weights.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Fewer dev pairs than this choose a step and a threshold by little more than chance.
 const FEW_DEV_PAIRS: usize = 200;
@@ -43,6 +43,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
     let fingerprint = fingerprint(options, &from, progress)?;
     let held = incumbent::held(options, &fingerprint)?;
+    options.without_effect.iter().for_each(|what| progress.warn(what.clone()));
     let must_beat = !force && matches!(held, Held::Start | Held::Another);
     match held {
         Held::Finished => {
@@ -67,7 +68,10 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         (false, true) => Replace::Finished,
         (false, false) => Replace::Nothing,
     };
-    let run = RunFolder::open(&options.run, &fingerprint, replace)?;
+    // a kill may have come between the model's new name and the note that its run is over
+    let written = run_folder::record(&options.output).filter(|done| held == Held::Start || !done.out_of_time);
+    let written = written.map(|done| done.fingerprint);
+    let run = RunFolder::open(&options.run, &fingerprint, written.as_deref(), replace)?;
     let incumbent = match must_beat && held == Held::Another {
         true => Some(incumbent::load(options, &device, progress)?),
         false => None,
@@ -125,12 +129,17 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         average_precision_before: before.average_precision,
         f1_before: before.f1,
     };
-    let calibration = dev.calibrate(&network, options.trainer.seed, progress)?;
     // a refreshed model takes the place of what it came from, or of what was there
     let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
+    let is_start = best_step == 0 && Kind::of(&from)? == options.kind;
+    let calibration = match had.as_ref().filter(|_| is_start) {
+        // the start's weights keep what was measured of them, on more pairs than these perhaps
+        Some(had) => had.clone(),
+        None => dev.calibrate(&network, options.trainer.seed, progress)?,
+    };
     let replaced = calibration::peek(&options.output.join(calibration::FILE));
     let together = |had: Option<Calibration>| had.is_some_and(|had| had.together.is_some());
-    let (replaced_together, had_together) = (together(replaced), together(had));
+    let (replaced_together, had_together) = (together(replaced), together(had) && !is_start);
     write_model(&options.output, &trainee.with(network), &record, calibration)?;
     // in its own place the next training begins from what was written
     if held == Held::Start || !record.out_of_time {
@@ -171,6 +180,12 @@ fn announce(options: &TrainOptions, plan: &Plan, pairs: usize, dev_pairs: usize,
         progress.warn(format!(
             "{dev_pairs} dev pairs are few: the best step and the thresholds may be chance; more come with --dev, or \
              with more --pairs"
+        ));
+    }
+    if let Some(warmup) = options.warmup_steps.filter(|&warmup| warmup >= plan.steps()) {
+        progress.warn(format!(
+            "--warmup-steps is {warmup}, but there are {} steps: --learning-rate is never reached",
+            plan.steps()
         ));
     }
     let left_out = plan.left_out(pairs);

@@ -11,11 +11,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::device::DeviceKind;
+use crate::error::hint;
 use crate::hash::hash64;
 use crate::losses::cached_ranking::output_gradient;
 use crate::losses::mix::{LossNumbers, Mix};
@@ -101,12 +102,13 @@ impl Learner {
             gradients::scale(&mut gradient, 1.0 / batches.len() as f32);
         }
         let norm = gradients::norm(&gradient);
-        ensure!(
-            loss.is_finite() && norm.is_finite(),
-            "step {}: the loss is {loss} and the gradient's norm {norm}: the learning rate is too high or the weights \
-             hold numbers that are not finite",
-            done + 1
-        );
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(hint(
+                format!("step {}: the loss is {loss:e} and the gradient's norm {norm:e}", done + 1),
+                "a lower --learning-rate, a longer --warmup-steps or a lower --max-norm may help; metrics.parquet in the \
+                 run's folder shows how it came",
+            ));
+        }
         gradients::clip(&mut gradient, norm, self.config.max_norm);
         let rate = self.config.schedule.rate(done as usize);
         self.network = self.optimizer.update(self.network, &gradient, rate);

@@ -7,22 +7,21 @@ use anyhow::Result;
 use crate::calibration::sigmoid;
 use crate::losses::mix::{Loss, Mix};
 use crate::models::bi_encoder::BiEncoder;
-use crate::models::cross_encoder::CrossEncoder;
 use crate::models::replicas::Replicas;
 use crate::progress::Progress;
 use crate::search::Neighbour;
-use crate::stages::score_pairs::log_odds;
+use crate::tables::questions::Texts;
 use crate::training::dataset::{Dataset, Example};
 use crate::training::hard_negatives;
 
-/// Adds mined pairs of unlabelled nearness with the cross-encoder's probability as their target (augmented SBERT, Thakur
-/// et al. 2021, arXiv:2010.08240): up to `count`, the nearest first, each unordered pair once.
+/// Adds mined pairs of unlabelled nearness with a cross-encoder's probability as their target (augmented SBERT, Thakur
+/// et al. 2021, arXiv:2010.08240): up to `count`, the nearest first, each unordered pair once. `logits` are the
+/// cross-encoder's of pairs of texts.
 pub fn add_mined_pairs(
     dataset: &mut Dataset,
     neighbours: &[Vec<Neighbour>],
     count: usize,
-    teacher: &Replicas<CrossEncoder>,
-    progress: &Progress,
+    mut logits: impl FnMut(&Texts, &[(u32, u32)]) -> Result<Vec<f64>>,
 ) -> Result<usize> {
     let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
     // a pair may be among the neighbours of one of its texts alone, or of both
@@ -38,7 +37,7 @@ pub fn add_mined_pairs(
     found.sort_by(|x, y| y.2.total_cmp(&x.2).then((x.0, x.1).cmp(&(y.0, y.1))));
     found.truncate(count);
     let pairs: Vec<(u32, u32)> = found.iter().map(|&(a, b, _)| (a, b)).collect();
-    let logits = log_odds(teacher, &dataset.texts, &pairs, false, progress)?;
+    let logits = logits(&dataset.texts, &pairs)?;
     for (&(question, other), logit) in pairs.iter().zip(logits) {
         let cluster = dataset.clusters[question as usize];
         dataset.examples.push(Example { question, other, target: probability(logit), cluster, ..Example::default() });
@@ -48,17 +47,21 @@ pub fn add_mined_pairs(
 
 /// Replaces targets by a cross-encoder's scores where the loss distils them: logits for score distillation, margins of
 /// probabilities for MarginMSE.
-pub fn score(dataset: &mut Dataset, loss: &Mix, teacher: &Replicas<CrossEncoder>, progress: &Progress) -> Result<()> {
+pub fn score(
+    dataset: &mut Dataset,
+    loss: &Mix,
+    mut logits: impl FnMut(&Texts, &[(u32, u32)]) -> Result<Vec<f64>>,
+) -> Result<()> {
     if !loss.any(|loss| matches!(loss, Loss::MarginMse | Loss::ScoreDistillation)) {
         return Ok(());
     }
     let pairs: Vec<(u32, u32)> = dataset.examples.iter().map(|example| (example.question, example.other)).collect();
-    let of_pairs = log_odds(teacher, &dataset.texts, &pairs, false, progress)?;
+    let of_pairs = logits(&dataset.texts, &pairs)?;
     if loss.any(|loss| loss == Loss::MarginMse) {
         let with_negatives =
             |example: &Example| example.negatives.iter().map(|&n| (example.question, n)).collect::<Vec<_>>();
         let asked: Vec<(u32, u32)> = dataset.examples.iter().flat_map(with_negatives).collect();
-        let mut of_negatives = log_odds(teacher, &dataset.texts, &asked, false, progress)?.into_iter();
+        let mut of_negatives = logits(&dataset.texts, &asked)?.into_iter();
         for (example, &logit) in dataset.examples.iter_mut().zip(&of_pairs) {
             let own = of_negatives.by_ref().take(example.negatives.len());
             example.margins = own.map(|negative| probability(logit) - probability(negative)).collect();
@@ -78,4 +81,53 @@ pub fn vectors(dataset: &mut Dataset, teacher: &Replicas<BiEncoder>, progress: &
 
 fn probability(logit: f64) -> f32 {
     sigmoid(logit) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Question `a` with text `b` gets the logit `10 a + b`, so that each number says whose it is.
+    fn logit(_: &Texts, pairs: &[(u32, u32)]) -> Result<Vec<f64>> {
+        Ok(pairs.iter().map(|&(a, b)| f64::from(10 * a + b)).collect())
+    }
+
+    #[test]
+    fn the_nearest_unlabelled_pairs_are_added_with_the_teachers_probability() {
+        // 0 ~ 1 is labelled, 4 is in the cluster of 2
+        let known = Example { question: 1, other: 0, target: 1.0, ..Example::default() };
+        let mut dataset = Dataset { examples: vec![known], clusters: vec![0, 0, 2, 3, 2], ..Dataset::default() };
+        let near = |found: &[(u32, f32)]| found.iter().map(|&(row, cosine)| Neighbour { row, cosine }).collect();
+        let neighbours: Vec<Vec<Neighbour>> = vec![
+            near(&[(1, 0.99), (2, 0.9), (3, 0.5)]),
+            near(&[(0, 0.99)]),
+            near(&[(4, 0.95), (0, 0.9)]),
+            near(&[(2, 0.7)]),
+            near(&[(2, 0.95)]),
+        ];
+        assert_eq!(add_mined_pairs(&mut dataset, &neighbours, 2, logit).unwrap(), 2);
+        let added: Vec<(u32, u32, f32, u32)> =
+            dataset.examples[1..].iter().map(|e| (e.question, e.other, e.target, e.cluster)).collect();
+        assert_eq!(added, [(0, 2, probability(2.0), 0), (2, 3, probability(23.0), 2)]);
+    }
+
+    #[test]
+    fn margins_are_the_duplicates_probability_minus_the_negatives() {
+        let example = |question, negatives: &[u32]| Example {
+            question,
+            other: 1,
+            target: 1.0,
+            negatives: negatives.to_vec(),
+            ..Example::default()
+        };
+        let mut dataset = Dataset { examples: vec![example(0, &[3, 2]), example(1, &[0])], ..Dataset::default() };
+        score(&mut dataset, &"margin-mse".parse().unwrap(), logit).unwrap();
+        let margin = |own: f64, other: f64| probability(own) - probability(other);
+        assert_eq!(dataset.examples[0].margins, [margin(1.0, 3.0), margin(1.0, 2.0)]);
+        assert_eq!(dataset.examples[1].margins, [margin(11.0, 10.0)]);
+        assert!(dataset.examples[0].margins[0] < 0.0 && dataset.examples[1].margins[0] > 0.0);
+        assert!(dataset.examples.iter().all(|example| example.target == 1.0));
+        score(&mut dataset, &"score-distillation".parse().unwrap(), logit).unwrap();
+        assert_eq!(dataset.examples.iter().map(|e| e.target).collect::<Vec<_>>(), [1.0, 11.0]);
+    }
 }

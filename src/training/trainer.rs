@@ -48,11 +48,15 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(config: &TrainerConfig, examples: &[crate::training::dataset::Example], lengths: &[u32]) -> Self {
-        let epoch = |epoch: usize| {
+        let enough = config.max_steps.map_or(usize::MAX, |most| most.saturating_mul(config.accumulate));
+        let mut batches: Vec<(usize, Vec<u32>)> = Vec::new();
+        for epoch in 0..config.epochs {
             let of_epoch = batches::of_epoch(examples, lengths, config.grouping, config.batch_size, config.seed, epoch);
-            of_epoch.into_iter().map(move |batch| (epoch, batch))
-        };
-        let batches: Vec<(usize, Vec<u32>)> = (0..config.epochs).flat_map(epoch).collect();
+            if of_epoch.is_empty() || batches.len() >= enough {
+                break;
+            }
+            batches.extend(of_epoch.into_iter().map(|batch| (epoch, batch)));
+        }
         let all = batches.len().div_ceil(config.accumulate);
         Self { steps: config.max_steps.map_or(all, |most| most.min(all)), batches, accumulate: config.accumulate }
     }
@@ -112,7 +116,7 @@ pub fn train(
     progress: &Progress,
 ) -> Result<Trained> {
     let mut learner = Learner { network: start, optimizer: AdamW::new(config.adamw), config: step_config.clone() };
-    let mut history = checkpoint::resume(run, &mut learner)?.unwrap_or_default();
+    let mut history = checkpoint::resume(run, &mut learner, progress)?.unwrap_or_default();
     let resumed = history.steps.len();
     let task = progress.task("train", "pairs", plan.examples(0..plan.steps));
     if resumed > 0 {
@@ -123,6 +127,11 @@ pub fn train(
     let show = |history: &History| -> Result<()> {
         write_figures(&run.join("metrics.parquet"), &history.figures())?;
         curves::draw(&run.join("curves.svg"), history)
+    };
+    // the curves that led to a failure are what explains it
+    let or_show = |failed: anyhow::Error, history: &History| match show(history) {
+        Ok(()) => failed,
+        Err(unwritten) => failed.context(unwritten),
     };
     let save = |learner: &Learner, history: &History| -> Result<()> {
         checkpoint::save(run, learner, history, config.keep_checkpoints)?;
@@ -136,7 +145,8 @@ pub fn train(
         Err(stopped) if stopped.is::<Interrupted>() && history.steps.len() > resumed => {
             save(learner, history).and(Err(stopped))
         }
-        other => other,
+        Err(failed) => Err(or_show(failed, history)),
+        Ok(()) => Ok(()),
     };
 
     loop {
@@ -156,7 +166,10 @@ pub fn train(
             break;
         }
         let figures;
-        (learner, figures) = learner.step(&plan.of_step(done, inputs))?;
+        (learner, figures) = match learner.step(&plan.of_step(done, inputs)) {
+            Ok(stepped) => stepped,
+            Err(failed) => return Err(or_show(failed, &history)),
+        };
         history.steps.push(figures);
         task.note(&format!("step {} of {}, loss {:.4}", done + 1, plan.steps, figures.loss));
         or_keep(task.advance(plan.examples(done..done + 1)), &learner, &history)?;

@@ -27,6 +27,27 @@ fn tiny_corpora_behave_with_every_engine_and_algorithm() {
 }
 
 #[test]
+fn texts_of_which_the_vocabulary_knows_nothing_are_no_duplicates() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    let questions = ["ทำไมท้องฟ้าเป็นสีฟ้า", "ฉันจะหุงข้าวได้อย่างไร", "🦀🦀", "🙃", "how are you", "how are you?"];
+    write_questions(&input, &questions);
+    let said = mine_ok(&["--input", text(&input), "--output", text(&output), "--rerank-floor", "-1"]);
+    assert!(said.contains("4 texts hold nothing that the vocabulary of built-in bi-encoder knows"), "{said}");
+    let pairs = read(&output.join("pairs.parquet"));
+    assert_eq!((i64s(&pairs, "id_a"), i64s(&pairs, "id_b")), (vec![4], vec![5]));
+    assert_eq!(metrics(&output)["embed.unknown"], 4.0);
+    let explained = json(&["explain", "--json", "--a", questions[0], "--b", questions[1]]);
+    assert_eq!((&explained["is_candidate"], &explained["is_duplicate"]), (&false.into(), &false.into()));
+    assert!(explained["why"][0].as_str().unwrap().contains("knows nothing of a text"), "{explained}");
+    let none = work.path().join("none.csv");
+    std::fs::write(&none, "id,text\n").unwrap();
+    let arguments = ["--input", text(&none), "--output", text(&output), "--cross-encoder", "none", "--force"];
+    let said = mine_ok(&[&arguments[..], &["--rerank-floor", "0"]].concat());
+    assert!(said.contains("holds no questions") && said.contains("--rerank-floor has no effect"), "{said}");
+}
+
+#[test]
 fn all_questions_alike_make_one_cluster_and_linear_pairs() {
     let texts = vec!["the same question"; 500];
     let (work, metrics) = run(&texts, &[]);

@@ -160,6 +160,21 @@ fn wrong_usage_ends_with_code_2() {
     assert!(error.contains("--threshold is 1.5, expected 0 to 1"), "{error}");
     let error = mine_fails(&["--input", "x", "--rerank-budget", "soon"], 2);
     assert!(error.contains("neither a number of pairs (200000) nor minutes (30m)"), "{error}");
+    let (input, folder, work) = (repo("fixtures/questions.parquet"), repo("fixtures"), folder());
+    let error = mine_fails(&["--input", text(&folder), "--output", text(&folder)], 2);
+    assert!(error.contains("is the folder of the input"), "{error}");
+    let error = mine_fails(
+        &[
+            "--input",
+            text(&input),
+            "--cross-encoder",
+            crate::training::TINY,
+            "--output",
+            text(&work.path().join("out")),
+        ],
+        1,
+    );
+    assert!(error.contains("is a bi-encoder, expected a cross-encoder") && !error.contains("embed"), "{error}");
     let error = mine_fails(&["run", "/no/such/pipeline.toml"], 2);
     assert!(error.contains("cannot read pipeline /no/such/pipeline.toml"), "{error}");
 }

@@ -277,17 +277,26 @@ fn a_calibration_is_used_by_runs_and_refused_for_another_model() {
     assert!(stderr.contains("measured on model") && stderr.contains("hint: measure this model with mine calibrate"));
 }
 
+/// Ten duplicates and ten others that any model tells apart.
+fn easy_pairs(folder: &Path) -> PathBuf {
+    let subjects = ["guitar", "piano", "chess", "french", "python", "poker", "yoga", "cricket", "surfing", "algebra"];
+    let mut rows = String::from("question1,question2,is_duplicate\n");
+    for (subject, other) in subjects.iter().zip(subjects.iter().cycle().skip(1)) {
+        rows += &format!("How do I learn {subject}?,What is the best way to learn {subject}?,1\n");
+        rows += &format!("How do I learn {subject}?,Why do people dislike {other}?,0\n");
+    }
+    let path = folder.join("easy.csv");
+    std::fs::write(&path, rows).unwrap();
+    path
+}
+
 #[test]
 fn what_the_labels_do_not_support_is_refused() {
-    let stderr = mine_fails(
-        &["calibrate", "--pairs", PAIRS, "--bi-encoder", BI, "--target-precision", "0.99", "--output", "/dev/null/x"],
-        1,
-    );
-    assert!(
-        stderr.contains("no threshold reaches precision 0.99") || stderr.contains("too few labelled pairs"),
-        "{stderr}"
-    );
     let folder = folder();
+    let easy = easy_pairs(folder.path());
+    let target = ["--bi-encoder", "built-in", "--target-precision", "0.99", "--output", "/dev/null/x"];
+    let stderr = mine_fails(&[&["calibrate", "--pairs", text(&easy)], &target[..]].concat(), 1);
+    assert!(stderr.contains("too few labelled pairs"), "{stderr}");
     let one_kind = folder.path().join("one.csv");
     std::fs::write(&one_kind, "question1,question2,is_duplicate\na,b,1\nc,d,1\n").unwrap();
     let output = folder.path().join("out.json");
@@ -374,5 +383,13 @@ fn a_built_in_model_is_exported_before_it_is_calibrated_as_its_hint_says() {
         assert!(error.contains(&format!("hint: mine models export --input {name} --output DIR")), "{error}");
     }
     mine_ok(&["models", "export", "--input", "built-in-cross-encoder", "--output", text(&copy)]);
-    mine_ok(&["calibrate", "--pairs", PAIRS, "--bi-encoder", "built-in", "--cross-encoder", text(&copy), "--quiet"]);
+    // the built-in models take the fixture's pairs, one word apart, for duplicates, and its paraphrases for others
+    let calibrate = ["calibrate", "--bi-encoder", "built-in", "--cross-encoder", text(&copy), "--pairs"];
+    let before = std::fs::read(copy.join("dupmine.json")).unwrap();
+    let error = mine_fails(&[&calibrate[..], &[PAIRS]].concat(), 1);
+    assert!(error.contains("do not tell duplicates from others") && error.contains("pairs are few"), "{error}");
+    assert!(std::fs::read(copy.join("dupmine.json")).unwrap() == before);
+    let easy = easy_pairs(work.path());
+    mine_ok(&[&calibrate[..], &[text(&easy), "--quiet"]].concat());
+    assert!(std::fs::read(copy.join("dupmine.json")).unwrap() != before);
 }

@@ -49,6 +49,12 @@ fn the_readme_command_finds_the_known_duplicates() {
     assert_eq!(metrics["pairs.exact"] + metrics["pairs.normalised"], copies.len() as f64);
     assert_eq!(metrics["candidates.recall_above_floor"], 1.0);
 
+    // most of its duplicates lie below the rerank floor: the best threshold is one of scored pairs all the same
+    let gold_file = repo("fixtures/questions-gold.parquet");
+    let answer = json(&["evaluate", "--run", text(&output), "--gold", text(&gold_file), "--json", "--bootstrap", "0"]);
+    let threshold = answer["mining"]["f1_threshold"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&threshold), "{threshold}");
+
     let alone = ["--input", text(&input), "--output", text(&output), "--cross-encoder", "none", "--force", "--quiet"];
     mine_ok(&alone);
     let clusters = read(&output.join("clusters.parquet"));

@@ -136,7 +136,8 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     assert_eq!(rows, again);
     // asked about all: by hand, or because a lower threshold was not measured; what was scored before stays as it was
     for more in [["--rerank-floor", "-1"], ["--threshold", "0.3"]] {
-        let (all, ..) = run(more[0], &more);
+        let (all, _, said) = run(more[0], &more);
+        assert_eq!(said.contains("every pair is reranked"), more[0] == "--threshold", "{said}");
         assert!(all.iter().all(|[_, logit, _]| logit.is_some()));
         let kept = rows.iter().zip(&all).filter(|([_, logit, _], _)| logit.is_some());
         assert!(kept.clone().count() > 0 && kept.into_iter().all(|(one, other)| one[1] == other[1]));

@@ -9,6 +9,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, UInt64Type};
 use serde_json::Value;
 
+use dupmine::models::calibration::{self, Calibration};
+
 use crate::support::*;
 
 pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
@@ -114,8 +116,12 @@ fn a_trained_folder_is_complete_and_python_could_open_it() {
             assert!(output.join(file).exists(), "{kind}: {file} is missing");
         }
         // the same command again finds its work done
-        mine_ok(&arguments(kind, from, text(&output), more));
-        mine_ok(&arguments(kind, from, text(&output), &["--seed", "7", "--force", "--max-steps", "2"]));
+        let again = arguments(kind, from, text(&output), more);
+        let said = mine_ok(&again.into_iter().filter(|flag| *flag != "--quiet").collect::<Vec<_>>());
+        assert!(said.contains("trained already"), "{said}");
+        let before = weights(&output);
+        mine_ok(&arguments(kind, from, text(&output), &["--seed", "7", "--force", "--write-last", "--max-steps", "2"]));
+        assert!(weights(&output) != before);
     }
     let siamese = work.path().join("siamese");
     let refused = mine_fails(&arguments("bi", TINY, text(&siamese), &[]), 1);
@@ -168,6 +174,22 @@ fn a_model_is_refreshed_only_by_a_better_one() {
     }
     mine_ok(&refresh("0.1", &["--force"]));
     assert!(weights(&model) != before);
+    // a kill between two renames leaves the model aside, one after them leaves its run open
+    std::fs::rename(&model, work.path().join(".model.replaced")).unwrap();
+    let run = work.path().join("model.run/run.json");
+    let open = std::fs::read_to_string(&run).unwrap().replace("true", "false");
+    std::fs::write(&run, open).unwrap();
+    let unsaid: Vec<&str> = refresh("1e-12", &[]).into_iter().filter(|part| !["--kind", "bi"].contains(part)).collect();
+    let error = mine_fails(&unsaid, 1);
+    assert!(error.contains("stays as it was") && model.exists(), "{error}");
+    // what was measured of the start holds for the start's weights
+    let (start, kept) = (work.path().join("start"), work.path().join("kept"));
+    mine_ok(&["models", "export", "--input", TINY_CROSS, "--output", text(&start)]);
+    let measured = Calibration { probability_threshold: Some(0.123), ..Calibration::default() };
+    calibration::write(&start.join(calibration::FILE), &measured).unwrap();
+    mine_ok(&at_rate("1e-12", &arguments("cross", text(&start), text(&kept), &["--epochs", "1"])));
+    let written = calibration::peek(&kept.join(calibration::FILE)).unwrap();
+    assert!(written.probability_threshold == Some(0.123) && written.model.is_some());
     // another training's model stays as long, and is measured on the same pairs
     let other = |more: &[&'static str]| -> Vec<&str> {
         let all = arguments("bi", TINY, text(&model), &[&known[..], more].concat());
@@ -227,7 +249,8 @@ fn figures(run: &Path) -> BTreeMap<(u64, String, String), f64> {
 fn metrics_hold_every_step_and_every_evaluation() {
     let work = folder();
     let output = work.path().join("model");
-    let more = ["--max-steps", "25", "--epochs", "9", "--metric", "f1", "--warmup-steps", "5"];
+    // more steps than an epoch has
+    let more = ["--max-steps", "25", "--metric", "f1", "--warmup-steps", "5"];
     mine_ok(&arguments("cross", TINY_CROSS, text(&output), &more));
     let figures = figures(&work.path().join("model.run"));
     let of = |part: &str, metric: &str| -> Vec<(u64, f64)> {
@@ -248,6 +271,11 @@ fn metrics_hold_every_step_and_every_evaluation() {
     let best = f1.iter().fold(f1[0], |best, &one| if one.1 > best.1 { one } else { best });
     let record: Value = serde_json::from_slice(&std::fs::read(output.join("training.json")).unwrap()).unwrap();
     assert_eq!((record["best_step"].as_u64().unwrap(), record["f1"].as_f64().unwrap()), best);
+    let curves = std::fs::read_to_string(work.path().join("model.run/curves.svg")).unwrap();
+    let lines =
+        |colour: &str| curves.split('<').filter(|tag| tag.starts_with("polyline") && tag.contains(colour)).count();
+    // pale the loss, blue its mean and average precision, orange F1; each also in the legend
+    assert_eq!(["#C8D7EB", "#1E5AAA", "#D26E14"].map(lines), [2, 4, 2], "{curves}");
 }
 
 #[test]
@@ -281,6 +309,17 @@ fn a_training_that_the_clock_ended_goes_on() {
         assert_eq!(said.contains("it goes on"), session > 0, "{said}");
     }
     assert!(between_evaluations > 0);
+    // a damaged checkpoint costs the steps since the one before it, and only without that one is it an error
+    let run = of("timed.run");
+    let both = checkpoints(&run);
+    let whole: Vec<Vec<u8>> = both.iter().map(|name| std::fs::read(run.join(name)).unwrap()).collect();
+    assert_eq!(both.len(), 2);
+    both.iter().for_each(|name| std::fs::write(run.join(name), "half").unwrap());
+    let error = mine_fails(&all, 1);
+    assert!(error.contains("not a readable checkpoint") && error.contains("hint: remove"), "{error}");
+    std::fs::write(run.join(&both[0]), &whole[0]).unwrap();
+    let said = mine_ok(&[&all[..], &["--max-minutes", "0"]].concat());
+    assert!(said.contains("the checkpoint before it is taken") && said.contains("resumed after step"), "{said}");
     std::fs::write(of("timed.run").join(".mine-tmp-x"), "half").unwrap();
     assert!(mine_ok(&all).contains("it goes on"));
     assert!(

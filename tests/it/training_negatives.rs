@@ -17,7 +17,10 @@ fn negatives_and_teachers_work_end_to_end() {
         stderr
     };
     let said = train("negatives", "bi", TINY, &["--hard-negatives", "2", "--teacher", TINY_CROSS]);
-    assert!(said.contains("hard negatives mined"), "{said}");
+    assert!(said.contains("hard negatives mined") && !said.contains("has no effect"), "{said}");
+    let said = train("idle", "bi", TINY, &["--teacher", TINY_CROSS, "--pos-weight", "2", "--warmup-steps", "99"]);
+    assert!(said.contains("--teacher has no effect: no --loss distils"), "{said}");
+    assert!(said.contains("--pos-weight has no effect") && said.contains("is never reached"), "{said}");
     train("margin", "bi", TINY, &["--loss", "margin-mse", "--hard-negatives", "2", "--teacher", TINY_CROSS]);
     train("imitate", "bi", TINY, &["--loss", "cosine-distillation", "--teacher", TINY]);
     let said = train(

@@ -56,6 +56,12 @@ fn what_cannot_work_is_refused_with_the_reason() {
     std::fs::write(broken.join("model.safetensors"), bytes).unwrap();
     let error = mine_fails(&arguments("bi", text(&broken), text(&output), &[]), 1);
     assert!(error.contains("not numbers"), "{error}");
+    let error = fails(&["--loss", "ranking=1e38"], 1);
+    assert!(
+        error.contains(": the loss is") && error.contains("norm NaN") && error.contains("--learning-rate"),
+        "{error}"
+    );
+    assert!(work.path().join("model.run/metrics.parquet").exists(), "what led there is shown");
     assert!(!output.exists());
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Mined {
     pub a: u32,
     pub b: u32,
     pub score: f64,
-    is_scored: bool,
+    pub is_scored: bool,
     is_duplicate: Option<bool>,
 }
 

@@ -224,7 +224,11 @@ fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &D
     let ranking = Ranking::new(found, &scores);
     let known = gold.duplicates.len() as u64;
     let all = ranking.figures_of_known(known);
-    let threshold = all.best_f1.map(|best| best.threshold);
+    // what no score was given to has no threshold
+    let scored = mined.iter().zip(found).filter(|(pair, _)| pair.is_scored);
+    let (scores, labels): (Vec<f64>, Vec<bool>) = scored.map(|(pair, &found)| (pair.score, found)).unzip();
+    let best = Ranking::new(&labels, &scores).figures_of_known(known).best_f1;
+    let threshold = best.map(|best| best.threshold);
     let drawn = resample(units.count, draws.count, draws.seed, |times| {
         let weight = |rank: usize| {
             let pair = &mined[ranking.order()[rank] as usize];
@@ -238,7 +242,6 @@ fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &D
         }
         [precision, there.map(|c| c.f1()), there.map(|c| c.precision()), there.map(|c| c.recall())]
     });
-    let best = all.best_f1;
     let values = [
         all.average_precision,
         best.map(|best| best.f1),
