@@ -247,7 +247,12 @@ pub fn write_embeddings(path: &Path, ids: &Ids, rows: &[(u32, u32)], vectors: &[
         let embeddings = vectors_array(width, values)?;
         Ok(vec![
             Column::new("id", picked(ids, rows, |(row, _)| *row)?, "", "id of the question"),
-            Column::new("embedding", embeddings, "", "unit vector of the bi-encoder"),
+            Column::new(
+                "embedding",
+                embeddings,
+                "",
+                "unit vector of the bi-encoder, or zero where its vocabulary knows nothing of the text",
+            ),
         ])
     };
     write_all(path, chunks(rows).map(table))

@@ -232,7 +232,7 @@ fn a_training_needs_no_more_than_pairs() {
     assert!(calibration.contains("probability_threshold"), "{calibration}");
     assert!(train(&[]).contains("wrote models/bi-encoder"));
     // the built-in cross-encoder decides beside its bi-encoder, which does not hold for other weights
-    let said = train(&["--kind", "cross", "--output", "refreshed"]);
+    let said = train(&["--kind", "cross", "--output", "refreshed", "--write-last"]);
     assert!(said.contains("how built-in") && said.contains("mine calibrate --cross-encoder refreshed"), "{said}");
 }
 
