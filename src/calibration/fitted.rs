@@ -11,6 +11,9 @@ const DRAWS: u64 = 1000;
 /// Share of the duplicates that a candidate floor keeps where nothing else is asked for.
 pub const KEPT_BY_FLOOR: f64 = 0.99;
 
+/// Fewer labelled pairs than this choose a threshold by little more than chance.
+pub const FEW_PAIRS: usize = 200;
+
 /// What scores are fitted to.
 #[derive(Debug, Clone, Copy)]
 pub struct Labelled<'a> {

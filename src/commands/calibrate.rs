@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::calibration::Calibrator;
 use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
-use crate::calibration::fitted::{self, Fitted, KEPT_BY_FLOOR, Labelled};
+use crate::calibration::fitted::{self, FEW_PAIRS, Fitted, KEPT_BY_FLOOR, Labelled};
 use crate::calibration::target::Target;
 use crate::commands::Computing;
 use crate::commands::evaluate::added_note;
@@ -71,9 +71,6 @@ pub struct CalibrateArgs {
     #[arg(long)]
     pub quiet: bool,
 }
-
-/// With fewer pairs a threshold is little more than chance.
-const FEW_PAIRS: usize = 200;
 
 /// What was measured, and the calibration that follows.
 struct Measured {

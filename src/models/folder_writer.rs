@@ -12,16 +12,6 @@ use crate::error::hint;
 use crate::models::folder::ModelFolder;
 use crate::tables::write::{TEMPORARY_PREFIX, folder_of, sync_folder};
 
-/// Removes what killed writers of the same folder left.
-fn remove_unfinished_folders(parent: &Path, prefix: &str) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(parent)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 /// Collects files beside `output` until [`FolderWriter::finish`].
 pub struct FolderWriter {
     staging: TempDir,
@@ -92,4 +82,14 @@ impl FolderWriter {
         let _ = self.staging.keep();
         Ok(())
     }
+}
+
+/// Removes what killed writers of the same folder left.
+fn remove_unfinished_folders(parent: &Path, prefix: &str) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(parent)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }

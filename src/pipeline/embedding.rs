@@ -70,15 +70,8 @@ pub fn run(
         .partition(|(index, _)| missing.binary_search(index).is_ok());
     task.resume(there.iter().map(|(_, rows)| rows.len()).sum());
     embed::embed(&models, &tokenized, &missing, &task, |index, rows, vectors| {
-        let (width, mut vectors) = (model.dimensions(), vectors.to_vec());
-        for (row, vector) in rows.iter().zip(vectors.chunks_exact_mut(width)) {
-            // or all of them would be duplicates of each other
-            if tokenized.unknown.binary_search(row).is_ok() {
-                vector.fill(0.0);
-            }
-        }
-        place(&mut values, texts.len(), rows, &vectors, width)?;
-        let vectors = ShardColumn::Vectors { width, values: vectors };
+        place(&mut values, texts.len(), rows, vectors, model.dimensions())?;
+        let vectors = ShardColumn::Vectors { width: model.dimensions(), values: vectors.to_vec() };
         shards.write(index, vec![("text", ShardColumn::U32(rows.to_vec())), ("vector", vectors)])
     })?;
     drop(task);

@@ -45,7 +45,8 @@ struct Group<'a> {
 }
 
 /// Computes shards (their numbers and texts) and hands each to `finished` when it is complete: its number, its texts,
-/// and their vectors, row-major `[texts, D]` in the same order.
+/// and their vectors, row-major `[texts, D]` in the same order; zero for texts of which the vocabulary has nothing, or all
+/// of them would be duplicates of each other.
 pub fn embed(
     models: &Replicas<BiEncoder>,
     tokenized: &TokenizedTexts,
@@ -81,7 +82,9 @@ pub fn embed(
             group.vectors.resize(group.texts.len() * width, 0.0);
             // rows that only fill a batch's shape come last, and have no place
             for (&at, vector) in group.order[range].iter().zip(vectors.chunks_exact(width)) {
-                group.vectors[at as usize * width..(at as usize + 1) * width].copy_from_slice(vector);
+                if tokenized.unknown.binary_search(&group.texts[at as usize]).is_err() {
+                    group.vectors[at as usize * width..(at as usize + 1) * width].copy_from_slice(vector);
+                }
             }
             group.batches_left -= 1;
             if group.batches_left > 0 {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::calibration::fitted::FEW_PAIRS;
 use crate::device::Devices;
 use crate::error::{hint, usage};
 use crate::models::calibration::{self, Calibration};
@@ -25,9 +26,6 @@ use crate::training::trainer::{self, Plan, Trained};
 
 /// Part of a training's fingerprint; raise it when the same options give other weights.
 const VERSION: u32 = 4;
-
-/// Fewer dev pairs than this choose a step and a threshold by little more than chance.
-const FEW_DEV_PAIRS: usize = 200;
 
 /// Trains, and writes the model complete or not at all. Whether it came to its end: the clock may stop it before.
 pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<bool> {
@@ -131,15 +129,17 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     };
     // a refreshed model takes the place of what it came from, or of what was there
     let had: Option<Calibration> = from.json(calibration::FILE).ok().flatten();
+    // the start's weights keep what was measured of them, on more pairs than these perhaps
     let is_start = best_step == 0 && Kind::of(&from)? == options.kind;
-    let calibration = match had.as_ref().filter(|_| is_start) {
-        // the start's weights keep what was measured of them, on more pairs than these perhaps
-        Some(had) => had.clone(),
+    let kept = calibration::read(&from).ok().filter(|kept| is_start && *kept != Calibration::default());
+    let was_kept = kept.is_some();
+    let calibration = match kept {
+        Some(kept) => kept,
         None => dev.calibrate(&network, options.trainer.seed, progress)?,
     };
     let replaced = calibration::peek(&options.output.join(calibration::FILE));
     let together = |had: Option<Calibration>| had.is_some_and(|had| had.together.is_some());
-    let (replaced_together, had_together) = (together(replaced), together(had) && !is_start);
+    let (replaced_together, had_together) = (together(replaced), together(had) && !was_kept);
     write_model(&options.output, &trainee.with(network), &record, calibration)?;
     // in its own place the next training begins from what was written
     if held == Held::Start || !record.out_of_time {
@@ -176,7 +176,7 @@ fn announce(options: &TrainOptions, plan: &Plan, pairs: usize, dev_pairs: usize,
         "{}: its {pairs} pairs make no batch: ranking compares duplicates of different questions, and needs two of them",
         options.pairs.display(),
     );
-    if dev_pairs < FEW_DEV_PAIRS {
+    if dev_pairs < FEW_PAIRS {
         progress.warn(format!(
             "{dev_pairs} dev pairs are few: the best step and the thresholds may be chance; more come with --dev, or \
              with more --pairs"

@@ -51,8 +51,11 @@ impl Plan {
         let enough = config.max_steps.map_or(usize::MAX, |most| most.saturating_mul(config.accumulate));
         let mut batches: Vec<(usize, Vec<u32>)> = Vec::new();
         for epoch in 0..config.epochs {
+            if batches.len() >= enough {
+                break;
+            }
             let of_epoch = batches::of_epoch(examples, lengths, config.grouping, config.batch_size, config.seed, epoch);
-            if of_epoch.is_empty() || batches.len() >= enough {
+            if of_epoch.is_empty() {
                 break;
             }
             batches.extend(of_epoch.into_iter().map(|batch| (epoch, batch)));

@@ -52,6 +52,10 @@ fn the_readme_command_finds_the_known_duplicates() {
     // most of its duplicates lie below the rerank floor: the best threshold is one of scored pairs all the same
     let gold_file = repo("fixtures/questions-gold.parquet");
     let answer = json(&["evaluate", "--run", text(&output), "--gold", text(&gold_file), "--json", "--bootstrap", "0"]);
+    assert_eq!(
+        answer["funnel"]["lost_by_index"], 0,
+        "exact search overlooks nothing, and unknown texts are not said to be near"
+    );
     let threshold = answer["mining"]["f1_threshold"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&threshold), "{threshold}");
 
