@@ -164,7 +164,10 @@ fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<V
         },
         |batch, computed| {
             for (&text, vector) in texts_of(batch).iter().zip(computed.chunks_exact(width)) {
-                vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
+                // zero where the vocabulary knows nothing of a text, as in mining
+                if tokenized.unknown.binary_search(&text).is_err() {
+                    vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
+                }
             }
             task.advance(texts_of(batch).len())
         },
