@@ -129,7 +129,7 @@ fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Resu
     let progress = Progress::new(run.quiet, cancellation);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(plan.describe());
+        return print_lines(pipeline::describe(&plan, run.force));
     }
     pipeline::mine(&plan, run.force, &progress)
 }

@@ -72,11 +72,18 @@ pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
         ModelsCommand::List { json: false } => print_lines(&overview()?),
         ModelsCommand::List { json: true } => print_lines(&[json_list()?]),
         ModelsCommand::Show { model } => print_lines(&compress::describe(&local(model)?)?),
-        ModelsCommand::Export { input, output } => export::export(&local(input)?, output),
+        ModelsCommand::Export { input, output } => {
+            export::export(&local(input)?, output)?;
+            progress.say(&format!("wrote {}", output.display()));
+            Ok(())
+        }
         ModelsCommand::Compress { input, output, bits, token_bits, separate_tokens } => {
             let bits = Bits { token_table: token_bits.unwrap_or(*bits), others: *bits };
             let storage = Storage { bits, separate_tokens: *separate_tokens };
-            compress::compress(&local(input)?, output, storage)
+            let sizes = compress::compress(&local(input)?, output, storage)?;
+            let (before, after) = (readable(sizes.before), readable(sizes.after));
+            progress.say(&format!("wrote {}: {after} bytes of weights, {before} before", output.display()));
+            Ok(())
         }
     }
 }

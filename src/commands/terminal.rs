@@ -48,7 +48,11 @@ pub fn figure(value: Option<f64>) -> String {
 /// `0.742 (0.721–0.763)`.
 pub fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
     match interval {
-        Some(Interval { low, high }) => format!("{} ({low:.3}–{high:.3})", figure(value)),
+        // an end just below zero would read -0.000
+        Some(Interval { low, high }) => {
+            let [low, high] = [low, high].map(|end| if end.abs() < 0.0005 { 0.0 } else { end });
+            format!("{} ({low:.3}–{high:.3})", figure(value))
+        }
         None => figure(value),
     }
 }

@@ -1,6 +1,6 @@
 //! Known duplicates of a corpus, and where mining lost them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::clustering::union_find::UnionFind;
 
@@ -70,6 +70,50 @@ fn within(groups: &[Vec<u32>]) -> impl Iterator<Item = (u32, u32)> + '_ {
     groups.iter().flat_map(|group| {
         group.iter().enumerate().flat_map(move |(at, &a)| group[at + 1..].iter().map(move |&b| (a, b)))
     })
+}
+
+/// What the labels say of pairs that a run made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Coverage {
+    pub pairs: u64,
+    pub known_duplicates: u64,
+    /// Both questions are labelled, and are no known duplicates: wrong, or missing in the labels.
+    pub not_known: u64,
+    /// A question is one that the labels do not mention: they say nothing.
+    pub unlabelled: u64,
+}
+
+impl Coverage {
+    /// Of single pairs.
+    pub fn of_pairs(gold: &Gold, pairs: impl Iterator<Item = (u32, u32)>) -> Self {
+        let is_mentioned = |question: u32| gold.mentioned.binary_search(&question).is_ok();
+        let mut coverage = Self::default();
+        for (a, b) in pairs {
+            coverage.pairs += 1;
+            *match gold.has(a, b) {
+                true => &mut coverage.known_duplicates,
+                false if is_mentioned(a) && is_mentioned(b) => &mut coverage.not_known,
+                false => &mut coverage.unlabelled,
+            } += 1;
+        }
+        coverage
+    }
+
+    /// Of all pairs within clusters: `labels` names the cluster of every question.
+    pub fn of_clusters(gold: &Gold, labels: &[u32]) -> Self {
+        let label = |&question: &u32| labels[question as usize];
+        let (pairs, labelled) = (pairs_within(labels.iter().copied()), pairs_within(gold.mentioned.iter().map(label)));
+        let together = |&&(a, b): &&(u32, u32)| label(&a) == label(&b);
+        let known_duplicates = gold.duplicates.iter().filter(together).count() as u64;
+        Self { pairs, known_duplicates, not_known: labelled - known_duplicates, unlabelled: pairs - labelled }
+    }
+}
+
+/// Pairs of items with the same label, without a look at each.
+fn pairs_within(labels: impl Iterator<Item = u32>) -> u64 {
+    let mut sizes: HashMap<u32, u64> = HashMap::new();
+    labels.for_each(|label| *sizes.entry(label).or_default() += 1);
+    sizes.into_values().map(|size| size * (size - 1) / 2).sum()
 }
 
 /// What became of a known duplicate pair.
@@ -159,6 +203,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn clusters_are_covered_as_their_pairs_are(
+            labelled in prop::collection::vec((0_u32..12, 0_u32..12, any::<bool>()), 0..15),
+            labels in prop::collection::vec(0_u32..5, 12),
+        ) {
+            let gold = Gold::new(12, &labelled, true).unwrap();
+            let pairs = (0..12).flat_map(|b| (0..b).map(move |a| (a, b)));
+            let together = pairs.filter(|&(a, b)| labels[a as usize] == labels[b as usize]);
+            prop_assert_eq!(Coverage::of_clusters(&gold, &labels), Coverage::of_pairs(&gold, together));
+        }
+
         #[test]
         fn closure_is_an_equivalence(pairs in prop::collection::vec((0_u32..12, 0_u32..12), 0..15)) {
             let labelled: Vec<_> = pairs.iter().map(|&(a, b)| (a, b, true)).collect();

@@ -95,7 +95,7 @@ pub fn read(folder: &ModelFolder) -> Result<Calibration> {
         if *measured != found {
             return Err(hint(
                 format!("{}: it was measured on model {measured}, and this is model {found}", at()),
-                "measure this model with mine calibrate, or remove the file",
+                "measure this model with mine calibrate, or remove the file; files that nobody changed are damaged",
             ));
         }
     }

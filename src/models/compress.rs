@@ -25,8 +25,15 @@ pub struct Storage {
 /// Names of the files of a model whose token table is separate: all else, and the table.
 const SEPARATE: [&str; 2] = ["model-layers.safetensors", "model-tokens.safetensors"];
 
+/// Bytes of a model's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub before: usize,
+    pub after: usize,
+}
+
 /// Writes the model into `output` with weights of few bits, complete or not at all.
-pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<()> {
+pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<Sizes> {
     let files = tensor_file::names(model, "model")?;
     if files != ["model.safetensors"] {
         return Err(hint(
@@ -38,6 +45,7 @@ pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<
     let origin = model.path("model.safetensors");
     let bytes = model.require("model.safetensors")?;
     let files = quantised::compress(&bytes, &origin, storage.bits, storage.separate_tokens)?;
+    let sizes = Sizes { before: bytes.len(), after: files.iter().map(Vec::len).sum() };
     for file in model.config_files()? {
         writer.copy(model, &[&file])?;
     }
@@ -55,7 +63,8 @@ pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<
         }
     }
     calibration::carry_over(model, &writer, Some("before the weights were stored in fewer bits"))?;
-    writer.finish()
+    writer.finish()?;
+    Ok(sizes)
 }
 
 /// `model_type` of its configuration, as in `bert`.

@@ -34,6 +34,15 @@ use crate::progress::Progress;
 use crate::stages::{cluster, collapse};
 use crate::tables::questions::{self, Columns, Questions, SkipReason};
 
+/// What `--plan` shows: each stage, and whether the run would be refused.
+pub fn describe(plan: &Plan, force: bool) -> Vec<String> {
+    let mut lines = plan.describe();
+    if let (false, Err(refused)) = (force, outputs::check_replaceable(plan)) {
+        lines.push(format!("refused      {refused:#}; --force replaces it"));
+    }
+    lines
+}
+
 /// Runs the pipeline and writes the results. `force` lets it replace a run with other options.
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();

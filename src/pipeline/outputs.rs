@@ -200,9 +200,12 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
         )));
     }
     ensure_writable(output)?;
-    if force {
-        return Ok(());
-    }
+    if force { Ok(()) } else { check_replaceable(plan) }
+}
+
+/// Refuses to replace what only `--force` may replace: results of other options, and what no run left.
+pub fn check_replaceable(plan: &Plan) -> Result<()> {
+    let output = &plan.options.output;
     let advice = "choose another --output, or replace what is there with --force";
     let refusal = match Manifest::read(output).map_err(|e| hint(format!("{e:#}"), advice))? {
         Some(manifest) if manifest.has_options_of(plan) => return Ok(()),

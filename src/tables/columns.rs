@@ -15,8 +15,7 @@ use arrow::datatypes::{DataType, Float64Type};
 use parquet::arrow::ProjectionMask;
 use serde_json::Value;
 
-use crate::error::hint;
-use crate::tables::format::{Format, open_parquet};
+use crate::tables::format::{Format, missing_column, open_parquet};
 use crate::tables::read_lines::{check_closed, describe_csv_error};
 
 const BATCH_ROWS: usize = 65_536;
@@ -116,14 +115,7 @@ fn find(path: &Path, present: &[String], wanted: &[Wanted]) -> Result<Vec<Option
     let position = |column: &Wanted| {
         let found = present.iter().position(|name| name == column.name);
         match (found, column.flag) {
-            (None, Some(flag)) => {
-                let distance = |name: &&String| strsim::damerau_levenshtein(name, column.name);
-                let nearest = present.iter().min_by_key(distance).cloned().unwrap_or_default();
-                Err(hint(
-                    format!("{}: no column {:?}; the columns are: {}", path.display(), column.name, present.join(", ")),
-                    format!("name it with {flag}, for instance {flag} {nearest}"),
-                ))
-            }
+            (None, Some(flag)) => Err(missing_column(path, column.name, flag, present)),
             (found, _) => Ok(found),
         }
     };

@@ -28,6 +28,26 @@ impl Format {
             _ => None,
         }
     }
+
+    fn is_delimited(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv)
+    }
+}
+
+/// The error for a column that a file lacks and that `flag` can name.
+pub fn missing_column(path: &Path, name: &str, flag: &str, present: &[String]) -> anyhow::Error {
+    let separator = |header: &str| [';', '\t', '|', ','].into_iter().find(|&separator| header.contains(separator));
+    let advice = match present {
+        [header] if Format::of(path).is_some_and(Format::is_delimited) && separator(header).is_some() => {
+            "its header looks like one of other separators: .csv files have commas, .tsv files tabs".to_string()
+        }
+        _ => {
+            let distance = |column: &&String| strsim::damerau_levenshtein(column, name);
+            let nearest = present.iter().min_by_key(distance).map_or("COLUMN", String::as_str);
+            format!("name it with {flag}, for instance {flag} {nearest}")
+        }
+    };
+    hint(format!("{}: no column {name:?}; the columns are: {}", path.display(), present.join(", ")), advice)
 }
 
 /// Opens a Parquet file; one whose name says nothing of its format may be another's.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::error::hint;
-use crate::tables::format::Format;
+use crate::tables::format::{Format, missing_column};
 use crate::tables::ids::Ids;
 use crate::tables::{read_lines, read_parquet};
 
@@ -31,14 +31,7 @@ impl Columns {
     /// Positions of the text column and of the id column, if there is one, among the columns that a file has.
     pub(super) fn find(&self, file: &Path, present: &[String]) -> Result<(usize, Option<usize>)> {
         let position = |name: &str| present.iter().position(|column| column == name);
-        let missing = |name: &str, flag: &str| {
-            let nearest =
-                present.iter().min_by_key(|c| strsim::damerau_levenshtein(c, name)).cloned().unwrap_or_default();
-            hint(
-                format!("{}: no column {name:?}; the columns are: {}", file.display(), present.join(", ")),
-                format!("name it with {flag}, for instance {flag} {nearest}"),
-            )
-        };
+        let missing = |name: &str, flag: &str| missing_column(file, name, flag, present);
         let text = position(self.text()).ok_or_else(|| missing(self.text(), "--text-column"))?;
         let id = position(self.id());
         if id.is_none() && self.id.is_some() {

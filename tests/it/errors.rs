@@ -54,6 +54,8 @@ fn a_missing_column_names_those_there_are() {
     assert!(error.contains("hint: name it with --text-column"), "{error}");
     let error = refuses_with("q.parquet", write, &["--text-column", "question", "--id-column", "tgas"]);
     assert!(error.contains("no column \"tgas\"") && error.contains("--id-column tags"), "{error}");
+    let error = refuses("q.csv", |path| std::fs::write(path, "id;text\n1;a\n").unwrap());
+    assert!(error.contains("the columns are: id;text") && error.contains("hint: its header looks like"), "{error}");
 }
 
 #[test]

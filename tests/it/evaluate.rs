@@ -9,7 +9,7 @@ use dupmine::text::normalise::normalise;
 use serde_json::Value;
 
 use crate::support::{
-    copy_model, folder, i64s, json, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
+    bools, copy_model, folder, i64s, json, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
 };
 
 const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
@@ -153,7 +153,11 @@ fn a_run_is_measured_and_every_lost_duplicate_has_its_reason() {
     let raw = evaluate(&["--gold", GOLD, "--no-closure"]);
     assert_eq!(raw["funnel"]["duplicates"], distinct.len());
     assert_eq!(raw["funnel"]["found"], distinct.iter().filter(together).count());
-    let kinds = strings(&read(&out.join("pairs.parquet")), "kind");
+    assert_eq!(raw["in_one_cluster"]["known_duplicates"], raw["funnel"]["found"]);
+    let pairs = read(&out.join("pairs.parquet"));
+    let (kinds, called) = (strings(&pairs, "kind"), bools(&pairs, "is_duplicate"));
+    let called = kinds.iter().zip(called).filter(|(kind, called)| *called && *kind == "semantic").count();
+    assert_eq!(raw["called_duplicates"]["pairs"], called);
     assert!(kinds.iter().any(|kind| kind != "semantic"), "the fixture has copies, which are not counted as mined");
     assert_eq!(raw["mining"]["pairs"], kinds.iter().filter(|kind| *kind == "semantic").count());
 

@@ -68,6 +68,8 @@ fn the_plan_says_what_is_stale_and_why() {
     assert!(lines[0].ends_with("fresh"), "{lines:?}");
     assert!(lines[1].starts_with("candidates") && lines[1].contains("changed: top-k"), "{lines:?}");
     assert!(lines[2].starts_with("cluster") && lines[2].contains("after candidates"), "{lines:?}");
+    assert!(lines[3].starts_with("refused") && lines[3].contains("holds a run with other options"), "{lines:?}");
+    assert_eq!(plan(&[&other_k[..], &["--force"]].concat()), lines[..3]);
 }
 
 #[test]

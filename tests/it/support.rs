@@ -128,6 +128,12 @@ pub fn strings(batch: &RecordBatch, name: &str) -> Vec<String> {
     (0..column.len()).map(|row| column.value(row).to_string()).collect()
 }
 
+/// A column of booleans; null is false.
+pub fn bools(batch: &RecordBatch, name: &str) -> Vec<bool> {
+    let column = batch.column_by_name(name).unwrap().as_boolean();
+    column.iter().map(|value| value == Some(true)).collect()
+}
+
 /// `stage.metric` → value of a run's metrics.
 pub fn metrics(output: &Path) -> BTreeMap<String, f64> {
     let batch = read(&output.join("metrics.parquet"));

@@ -28,7 +28,7 @@ pub(super) struct Mined {
     pub b: u32,
     pub score: f64,
     pub is_scored: bool,
-    is_duplicate: Option<bool>,
+    pub is_duplicate: Option<bool>,
 }
 
 /// Answers `mine evaluate --run --gold`.

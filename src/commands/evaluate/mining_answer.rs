@@ -12,7 +12,7 @@ use crate::commands::evaluate::mining::Mined;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::metrics::bootstrap::{Interval, centred_interval, resample};
 use crate::metrics::clusters::{ClusterScores, Contingency};
-use crate::metrics::gold::{Fate, Funnel, Gold};
+use crate::metrics::gold::{Coverage, Fate, Funnel, Gold};
 use crate::metrics::pairs::Ranking;
 use crate::metrics::retrieval::{self, RankedHits};
 use crate::progress::readable;
@@ -41,6 +41,8 @@ pub(super) struct Answer {
     pairs: usize,
     funnel: Funnel,
     funnel_shares: Vec<Figure>,
+    called_duplicates: Coverage,
+    in_one_cluster: Coverage,
     threshold: Option<f64>,
     mining: Vec<Figure>,
     retrieval: Vec<(usize, Vec<Figure>)>,
@@ -84,6 +86,7 @@ impl Answer {
         let mut funnel = Funnel::default();
         fates.iter().for_each(|&(fate, mended)| funnel.count(fate, mended, 1));
         let (threshold, mining) = mining(gold, mined, found, &units, draws);
+        let called = mined.iter().filter(|pair| pair.is_duplicate == Some(true)).map(|pair| (pair.a, pair.b));
         Self {
             duplicates: gold.duplicates.len(),
             questions: gold.mentioned.len(),
@@ -91,6 +94,8 @@ impl Answer {
             pairs: mined.len(),
             funnel_shares: funnel_shares(gold, fates, &funnel, &units, draws),
             funnel,
+            called_duplicates: Coverage::of_pairs(gold, called),
+            in_one_cluster: Coverage::of_clusters(gold, predicted),
             threshold,
             mining,
             retrieval: retrieval(gold, mined, found, &units, draws),
@@ -132,6 +137,8 @@ impl Answer {
             },
             "funnel": self.funnel,
             "funnel_shares": values(&self.funnel_shares),
+            "called_duplicates": self.called_duplicates,
+            "in_one_cluster": self.in_one_cluster,
             "mining": mining,
             "retrieval": retrieval,
             "clusters": values(&self.clusters),
@@ -159,6 +166,15 @@ impl Answer {
         let rows = counts.into_iter().zip(&self.funnel_shares);
         let rows = rows.map(|((name, pairs), share)| vec![name.into(), readable(pairs as usize), said(share)]);
         lines.extend(figure_table(&["known duplicates", "pairs", "share"], rows));
+        lines.extend([String::new(), "What the run put together, and what the labels say of it".into()]);
+        let rows = [("called duplicates", self.called_duplicates), ("in one cluster", self.in_one_cluster)];
+        let rows = rows.map(|(name, Coverage { pairs, known_duplicates, not_known, unlabelled })| {
+            let counts = [pairs, known_duplicates, not_known, unlabelled].map(|pairs| readable(pairs as usize));
+            std::iter::once(name.to_string()).chain(counts).collect()
+        });
+        let header =
+            ["pairs", "all", "known duplicates", "others of labelled questions", "of a question without a label"];
+        lines.extend(figure_table(&header, rows));
         lines.extend([String::new(), "Mined pairs by score, against all known duplicates".into()]);
         let at = self.threshold.map_or(String::new(), |threshold| format!(" at {threshold:.3}"));
         let headings = [
