@@ -46,11 +46,11 @@ struct RunArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a pipeline file; flags are laid over it
+    /// Run a pipeline file; flags override its keys
     Run {
         /// For instance pipelines/mine.toml
         pipeline: PathBuf,
-        /// Lay one key over the file; may be repeated
+        /// Override one key of the file; may be repeated
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
         #[command(flatten)]

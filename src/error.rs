@@ -20,10 +20,13 @@ pub struct Hinted {
     pub hint: String,
 }
 
-/// The user pressed Ctrl-C (or the process was asked to end); finished work is on disk.
+/// The user pressed Ctrl-C, or the process was asked to end.
 #[derive(Debug, Error)]
-#[error("interrupted; finished work is kept: the same command resumes where this one stopped")]
-pub struct Interrupted;
+#[error("interrupted{}", if *resumes { "; finished work is kept: the same command resumes where this one stopped" } else { "" })]
+pub struct Interrupted {
+    /// Whether finished work is on disk and the same command goes on with it.
+    pub resumes: bool,
+}
 
 /// An error of kind [`Usage`].
 pub fn usage(message: impl Into<String>) -> anyhow::Error {

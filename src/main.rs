@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         }
         // work looks at the flag many times a second; what does not is cut off, and files are complete or absent anyway
         std::thread::sleep(Duration::from_millis(900));
-        eprintln!("{}", error::render(&error::Interrupted.into()));
+        eprintln!("{}", error::render(&asked.interrupted().into()));
         std::process::exit(130);
     };
     if let Err(error) = ctrlc::set_handler(handler) {

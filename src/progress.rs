@@ -24,6 +24,8 @@ pub fn readable(number: usize) -> String {
 #[derive(Debug, Default)]
 pub struct Cancellation {
     asked: AtomicBool,
+    /// Whether the command keeps what is finished.
+    resumes: AtomicBool,
     /// What is to be finished first, while there is such a thing.
     under_way: Mutex<Option<&'static str>>,
 }
@@ -32,6 +34,11 @@ impl Cancellation {
     /// Asks the work to stop. What it finishes first; `None` where it stops at once, or was asked before.
     pub fn ask(&self) -> Option<&'static str> {
         if self.asked.swap(true, Ordering::Relaxed) { None } else { *self.under_way() }
+    }
+
+    /// What the command ends with.
+    pub fn interrupted(&self) -> Interrupted {
+        Interrupted { resumes: self.resumes.load(Ordering::Relaxed) }
     }
 
     fn under_way(&self) -> std::sync::MutexGuard<'_, Option<&'static str>> {
@@ -87,7 +94,16 @@ impl Progress {
 
     /// Fails when the user asked to stop.
     pub fn check(&self) -> Result<()> {
-        if self.cancellation.asked.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+        if self.cancellation.asked.load(Ordering::Relaxed) {
+            Err(self.cancellation.interrupted().into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tells the user at Ctrl-C that the same command goes on with what is finished by then.
+    pub fn keeps_finished_work(&self) {
+        self.cancellation.resumes.store(true, Ordering::Relaxed);
     }
 
     /// Lets the work finish `what`, however long it takes, before the first Ctrl-C ends it.
@@ -217,5 +233,8 @@ mod tests {
         drop(patience);
         let another = Cancellation::default();
         assert_eq!(another.ask(), None, "nothing is under way");
+        assert!(!cancellation.interrupted().resumes, "most commands keep nothing");
+        progress.keeps_finished_work();
+        assert!(cancellation.interrupted().resumes);
     }
 }

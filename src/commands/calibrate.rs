@@ -59,7 +59,7 @@ pub struct CalibrateArgs {
     /// Write the calibration here and not into the model's folder
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Of folds and bootstrap
+    /// Seed of the folds and the bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
@@ -174,11 +174,14 @@ fn measure_cross_encoder(
     let models = cross_encoder::replicas(folder, &args.computing.open(progress)?, args.computing.precision)?;
     let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
-    // with two models a target is that of both
-    let alone = Labelled { target: labelled.target.filter(|_| bi_encoder.is_none()), ..labelled };
+    let weigh =
+        |cosines: &Vec<f64>| decision::fit_weight(labelled.labels, &scores, cosines).filter(|weight| *weight > 0.0);
+    let weight = cosines.as_ref().and_then(weigh);
+    // with two models that decide together a target is that of both
+    let alone = Labelled { target: labelled.target.filter(|_| weight.is_none()), ..labelled };
     let mut calibration = Calibration {
         model: Some(folder.fingerprint()?),
-        measured_on: Some(measured_on(args, &alone)),
+        measured_on: Some(measured_on(args, &labelled)),
         ..Calibration::default()
     };
     let alone = alone.fit(&scores, ScoreKind::LogOdds).map_err(of_file)?;
@@ -186,7 +189,7 @@ fn measure_cross_encoder(
     calibration.calibrator = Some(alone.choice.calibrator.clone());
     let mut together = None;
     if let (Some(bi_encoder), Some(cosines)) = (bi_encoder, &cosines) {
-        match decision::fit_weight(labelled.labels, &scores, cosines).filter(|weight| *weight > 0.0) {
+        match weight {
             Some(cosine_weight) => {
                 let both = scores.iter().zip(cosines);
                 let sums: Vec<f64> = both.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();

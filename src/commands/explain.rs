@@ -27,19 +27,19 @@ pub struct ExplainArgs {
     /// The second text
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     b: String,
-    /// As in a run
+    /// Bi-encoder: a folder, a hub name or `built-in` [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
     bi_encoder: Option<String>,
-    /// As in a run
+    /// Cross-encoder: a folder, a hub name, `built-in` or `none` [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
     cross_encoder: Option<String>,
-    /// As in a run
+    /// Candidate floor [default: from the bi-encoder's dupmine.json]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     min_cosine: Option<f32>,
-    /// As in a run
+    /// Probability, or cosine without a cross-encoder, of a duplicate [default: from dupmine.json]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     threshold: Option<f32>,
-    /// As in a run
+    /// Cosine below which a run does not rerank [default: from dupmine.json]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     rerank_floor: Option<f32>,
     /// Print one JSON object

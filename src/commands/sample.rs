@@ -25,7 +25,7 @@ pub struct SampleArgs {
     /// Name of the files to write, without .csv and .parquet
     #[arg(long, default_value = "sample", value_name = "FILE")]
     output: PathBuf,
-    /// Of the draw
+    /// Seed of the draw
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Replace files that are there: labels in them are lost
@@ -61,8 +61,9 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     if pairs.is_empty() {
         bail!("{}: the run has no pairs to label", args.run.display());
     }
-    // pairs that were not reranked have no probability: their cosine says where they belong, below the others
-    let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 2.0);
+    // pairs that were not reranked have no probability: their cosine says where they belong, just below the others, so
+    // that few of the strata are spent on them
+    let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 1.0);
     let scores: Vec<f32> = pairs.iter().map(score).collect();
     let predicted: Vec<bool> = pairs.iter().map(|pair| pair.is_duplicate == Some(true)).collect();
     let strata = sample::draw(&scores, &predicted, args.n, args.seed);

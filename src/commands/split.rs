@@ -74,7 +74,8 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     let of = |part: &[u32]| part.iter().map(|&pair| all[pair as usize].clone()).collect::<Vec<_>>();
     let (mut train, mut contradictions) = (of(&parts.train), Vec::new());
     if args.augment {
-        let augmented = split::augment(&train, &[of(&parts.dev), of(&parts.test)].concat());
+        let augmented = split::augment(&train, &[of(&parts.dev), of(&parts.test)].concat())
+            .map_err(|why| hint(why, "leave out --augment"))?;
         report(&augmented, progress);
         (train, contradictions) = (augmented.pairs, augmented.contradictions);
     }

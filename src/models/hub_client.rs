@@ -16,7 +16,7 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use crate::error::{Interrupted, hint};
+use crate::error::hint;
 use crate::models::hub::{Hub, HubName, is_hash};
 use crate::progress::Task;
 
@@ -181,7 +181,7 @@ impl<'a> Client<'a> {
             }
             to.write_all(&buffer[..read]).map_err(failed)?;
             have += read as u64;
-            task.advance(read).map_err(|_| Failure::Final(Interrupted.into()))?;
+            task.advance(read).map_err(Failure::Final)?;
         }
         to.sync_all().map_err(failed)
     }

@@ -135,22 +135,17 @@ impl Workspace {
 
     /// Why a stage that is not finished has to run, when `shards` of it are.
     pub fn why_stale(&self, stage: &Stage, shards: usize) -> String {
-        if shards > 0 {
-            return format!("was stopped with {shards} shards finished");
-        }
         let last = fs::read(self.root.join(stage.name).join(LAST)).ok();
         let last: Option<BTreeMap<String, String>> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let kept = if shards > 0 { format!("; {shards} shards are kept") } else { String::new() };
         match last {
-            None => "never ran here".into(),
-            Some(last) => {
-                let changed: Vec<&str> =
-                    stage.parts.iter().filter(|(k, v)| last.get(*k) != Some(v)).map(|(k, _)| k.as_str()).collect();
-                if changed.is_empty() {
-                    "its artifact is gone".into()
-                } else {
-                    format!("changed: {}", changed.join(", "))
-                }
+            None if shards == 0 => "never ran here".into(),
+            Some(last) if last != stage.parts => {
+                let parts = stage.parts.iter().filter(|(k, v)| last.get(*k) != Some(v)).map(|(k, _)| k.as_str());
+                format!("changed: {}{kept}", parts.collect::<Vec<_>>().join(", "))
             }
+            Some(_) if shards == 0 => "its artifact is gone".into(),
+            _ => format!("was stopped with {shards} shards finished"),
         }
     }
 

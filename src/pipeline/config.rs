@@ -23,13 +23,13 @@ use crate::stages::candidates::Engine;
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawOptions {
-    /// Questions: a Parquet file, a folder or a glob of them; also .csv, .tsv and .jsonl
+    /// Questions: a .parquet, .csv, .tsv or .jsonl file, a folder of Parquet files, or a quoted glob such as 'dumps/*.csv'
     #[arg(long, value_name = "PATH")]
     pub input: Option<String>,
     /// Column that holds the question [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
-    /// Column that holds the id; without a column `id` the row number [default: id]
+    /// Column that holds the id [default: id; where there is none, row numbers from 0]
     #[arg(long, value_name = "NAME")]
     pub id_column: Option<String>,
     /// Folder of the results [default: mined]
@@ -53,10 +53,10 @@ pub struct RawOptions {
     /// Probability from which a pair is a duplicate; without a cross-encoder, the cosine [default: from dupmine.json]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// Share of the pairs above the floor that the index must find, else a warning [default: 0.99]
+    /// Warn where the index finds a smaller share of the pairs above the floor [default: 0.99]
     #[arg(long, value_name = "SHARE")]
     pub min_recall: Option<f64>,
-    /// Same bytes again with --index hnsw too, at the price of a slower build
+    /// Build the HNSW index one vector at a time: slower, but the same bytes every time
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub deterministic: Option<bool>,
     /// Links per node of the HNSW graph (M) [default: 16]
@@ -71,7 +71,7 @@ pub struct RawOptions {
     /// Most the cross-encoder may do: a number of pairs, or minutes as in `30m`; the most promising pairs come first
     #[arg(long, value_name = "PAIRS|MINUTES")]
     pub rerank_budget: Option<Budget>,
-    /// Cosine below which pairs are not reranked but are no duplicates; -1 reranks all [default: measured for the two models and their threshold]
+    /// Cosine below which pairs are not reranked and count as different; -1 reranks all [default: measured for the two models and their threshold]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub rerank_floor: Option<f32>,
     /// A pair's second order is scored when the first is within this many logits of the threshold [default: 2]

@@ -25,13 +25,37 @@ pub struct Embedded {
 }
 
 /// What the stage records beside its vectors.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// Texts cut at the model's limit.
     pub truncated: usize,
     /// Texts of which the model's vocabulary has nothing: their vectors are zero.
     pub unknown: usize,
     pub width: usize,
+    /// Most tokens of a text.
+    pub limit: usize,
+    /// What the model's folder asks for and does not get.
+    pub warning: Option<String>,
+}
+
+impl Record {
+    /// Warns of what the vectors lack, whether they were computed now or in an earlier run.
+    pub fn warn(&self, bi_encoder: &str, progress: &Progress) {
+        self.warning.iter().for_each(|line| progress.warn(line));
+        if self.truncated > 0 {
+            progress.warn(format!(
+                "{} texts are longer than the model's limit of {} tokens: their tails were cut",
+                self.truncated, self.limit
+            ));
+        }
+        if self.unknown > 0 {
+            progress.warn(format!(
+                "{} texts hold nothing that the vocabulary of {bi_encoder} knows (another script, emoji alone): they \
+                 get no candidates",
+                self.unknown
+            ));
+        }
+    }
 }
 
 /// Runs or resumes the stage.
@@ -63,7 +87,6 @@ pub fn run(
     progress.say(&format!("loading {}", plan.bi_encoder.name()));
     let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.options.precision)?;
     let model = models.first();
-    model.warning().into_iter().for_each(|line| progress.warn(line));
     let tokenized = model.tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let task = progress.task("embed", "questions", texts.len());
     let (missing, there): (Vec<_>, Vec<_>) = (embed::shards(&tokenized.lengths()).into_iter().enumerate())
@@ -75,22 +98,13 @@ pub fn run(
         shards.write(index, vec![("text", ShardColumn::U32(rows.to_vec())), ("vector", vectors)])
     })?;
     drop(task);
-    if tokenized.truncated > 0 {
-        progress.warn(format!(
-            "{} texts are longer than the model's limit of {} tokens: their tails were cut",
-            tokenized.truncated,
-            model.tokenizer.max_tokens()
-        ));
-    }
-    let unknown = tokenized.unknown.len();
-    if unknown > 0 {
-        progress.warn(format!(
-            "{unknown} texts hold nothing that the vocabulary of {} knows (another script, emoji alone): they get no \
-             candidates",
-            plan.bi_encoder.name()
-        ));
-    }
-    let record = Record { truncated: tokenized.truncated, unknown, width: model.dimensions() };
+    let record = Record {
+        truncated: tokenized.truncated,
+        unknown: tokenized.unknown.len(),
+        width: model.dimensions(),
+        limit: model.tokenizer.max_tokens(),
+        warning: model.warning(),
+    };
     workspace.finish(stage, &record)?;
     Ok(Embedded { values, width: record.width, record, seconds: started.elapsed().as_secs_f64(), cached: false })
 }

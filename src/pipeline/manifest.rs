@@ -2,7 +2,7 @@
 //! a complete run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::models::folder::ModelFolder;
 use crate::models::hub_cache;
 use crate::pipeline::config::{self, Options, RawOptions};
+use crate::pipeline::input::InputFile;
 use crate::pipeline::plan::Plan;
 
 /// File name in the output folder.
@@ -71,7 +72,7 @@ impl Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
             started: started.to_string(),
             seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
-            inputs: serde_json::json!(plan.inputs),
+            inputs: inputs(plan),
             options: options(&plan.options, plan.floor, plan.threshold),
             models: models(plan),
             device: device.into(),
@@ -85,6 +86,16 @@ impl Manifest {
     pub fn has_options_of(&self, plan: &Plan) -> bool {
         self.options == options(&plan.options, plan.floor, plan.threshold) && self.models == models(plan)
     }
+}
+
+/// The input files, by paths that mean the same in any folder: `mine show` is typed elsewhere than the run was.
+fn inputs(plan: &Plan) -> Value {
+    let found = plan.inputs.iter().map(|file| InputFile { path: absolute(&file.path), ..file.clone() });
+    serde_json::json!(found.collect::<Vec<_>>())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Every option that the results depend on, as it was decided.
@@ -102,6 +113,7 @@ fn options(options: &Options, floor: f32, threshold: f32) -> Value {
         "hnsw-ef-construction": options.hnsw.ef_construction,
         "hnsw-ef-search": options.hnsw.ef_search,
         "rerank-budget": options.rerank_budget,
+        "rerank-floor": options.rerank_floor.map(decimal),
         "second-order-margin": decimal(options.second_order_margin),
         "clustering": format!("{:?}", options.clustering).to_lowercase(),
         "write-embeddings": options.write_embeddings,
@@ -129,9 +141,8 @@ fn models(plan: &Plan) -> Value {
             let sha256 = hub_cache::sha256(path).unwrap_or_default();
             serde_json::json!({ "name": name, "hash": hash, "revision": commit, "sha256": sha256 })
         }
-        ModelFolder::OnDisk(_) | ModelFolder::BuiltIn { .. } => {
-            serde_json::json!({ "name": folder.name(), "hash": hash })
-        }
+        ModelFolder::OnDisk(path) => serde_json::json!({ "name": absolute(path), "hash": hash }),
+        ModelFolder::BuiltIn { .. } => serde_json::json!({ "name": folder.name(), "hash": hash }),
     };
     let mut models = serde_json::json!({
         "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),

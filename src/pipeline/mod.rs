@@ -46,6 +46,7 @@ pub fn describe(plan: &Plan, force: bool) -> Vec<String> {
 /// Runs the pipeline and writes the results. `force` lets it replace a run with other options.
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
+    progress.keeps_finished_work();
     outputs::check_folder(plan, force)?;
     let given = [
         ("--rerank-budget", plan.options.rerank_budget.is_some()),

@@ -21,7 +21,7 @@ use crate::stages::collapse::{CopyPair, UniqueTexts};
 use crate::stages::rerank::Scores;
 use crate::tables::questions::Questions;
 use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
-use crate::tables::write::write_json;
+use crate::tables::write::{folder_of, write_json};
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
 const FILES: [&str; 7] = [
@@ -192,15 +192,24 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
     if output.exists() && !output.is_dir() {
         return Err(hint(format!("--output {} is not a folder", output.display()), "choose another --output"));
     }
-    let input = Path::new(&plan.options.input);
-    if input.is_dir() && output.exists() && input.canonicalize().ok() == output.canonicalize().ok() {
+    if let Some(file) = plan.inputs.iter().find(|file| is_at_risk(&file.path, plan)) {
         return Err(usage(format!(
-            "--output {} is the folder of the input: the next run would take the results for questions",
-            output.display()
+            "--output {} is the folder of the input {}: results would be taken for questions, or take its place",
+            output.display(),
+            file.path.display()
         )));
     }
     ensure_writable(output)?;
     if force { Ok(()) } else { check_replaceable(plan) }
+}
+
+/// Whether an input file has the name of a result, or the next run would find results beside it.
+fn is_at_risk(file: &Path, plan: &Plan) -> bool {
+    let folder = |path: &Path| path.canonicalize().ok();
+    let in_output = folder(folder_of(file)).is_some_and(|of| Some(of) == folder(&plan.options.output));
+    let is_result =
+        file.file_name().is_some_and(|name| name == manifest::FILE || FILES.iter().any(|file| name == *file));
+    in_output && (is_result || !Path::new(&plan.options.input).is_file())
 }
 
 /// Refuses to replace what only `--force` may replace: results of other options, and what no run left.

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::search::Query;
 use crate::stages::candidates::{AUTO_EXACT_TEXTS, CandidatesConfig, Engine};
 use crate::stages::{candidates, cluster, embed, rerank};
-use crate::tables::questions;
+use crate::tables::questions::{self, Columns};
 use crate::text::normalise;
 
 /// Decides at this cosine when neither the user nor the model says otherwise.
@@ -238,14 +238,13 @@ fn stages(
     (threshold, decision): (f32, Option<&Decision>),
 ) -> Stages {
     let input = inputs.iter().map(|file| file.blake3.as_str()).collect::<Vec<_>>().join(",");
-    let column = |name: &Option<String>| name.clone().unwrap_or_default();
+    let columns = Columns { text: options.text_column.clone(), id: options.id_column.clone() };
     let embed = Stage::new(
         "embed",
         embed::VERSION,
         [
             ("input", input),
-            ("text-column", column(&options.text_column)),
-            ("id-column", column(&options.id_column)),
+            ("text-column", columns.text().to_string()),
             ("reading", questions::VERSION.to_string()),
             ("normaliser", normalise::VERSION.to_string()),
             ("bi-encoder", bi_encoder.to_string()),
@@ -292,6 +291,8 @@ fn stages(
         cluster::VERSION,
         [
             ("rerank", rerank.fingerprint()),
+            // ids change rows of the results, and nothing that was computed from the texts
+            ("id-column", columns.id.clone().unwrap_or_default()),
             ("threshold", threshold.to_string()),
             ("decision", format!("{decision:?}")),
             ("clustering", format!("{:?}", options.clustering)),

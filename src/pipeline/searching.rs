@@ -39,7 +39,7 @@ pub fn run(
         None => {
             let embedded = embedding::run(workspace, plan, texts, devices, progress)?;
             let found = find(workspace, plan, &embedded, devices, progress)?;
-            (embedded.record, Some(embedded), found)
+            (embedded.record.clone(), Some(embedded), found)
         }
     };
     let embed_seconds = embedded.as_ref().map_or(0.0, |embedded| embedded.seconds);
@@ -54,6 +54,7 @@ pub fn run(
         let name = plan.bi_encoder.name();
         bail!("{name}: the vectors of all {count} texts are zero or not finite: its weights are damaged");
     }
+    embedding.warn(&plan.bi_encoder.name(), progress);
     warn(plan, &found.record, broken, count, progress);
     let embedded = embedded.filter(|_| plan.options.write_embeddings);
     Ok(Searched { candidates: found.candidates, embedded })
@@ -69,7 +70,7 @@ struct Found {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Record {
     unusable_vectors: usize,
-    below_floor: u64,
+    below_floor: Option<u64>,
     full_lists: Option<usize>,
     recall_at_k: f64,
     recall_above_floor: f64,
@@ -128,8 +129,8 @@ fn find(
 }
 
 fn log_candidates(log: &mut Log, seconds: f64, cached: bool, rows: [usize; 2], record: &Record) {
-    let mut dropped =
-        vec![("neighbours_below_floor", record.below_floor), ("unusable_vectors", record.unusable_vectors as u64)];
+    let mut dropped = vec![("unusable_vectors", record.unusable_vectors as u64)];
+    dropped.extend(record.below_floor.map(|below| ("neighbours_below_floor", below)));
     dropped.extend(record.full_lists.map(|full| ("texts_with_more_than_k_above_floor", full as u64)));
     log.stage("candidates", seconds, cached, rows, &dropped);
     log.figure("candidates", "recall_at_k", record.recall_at_k, "share");

@@ -90,9 +90,10 @@ impl Labels {
         self.labelled.clone()
     }
 
-    /// Where the pair of two rows stands among the labels.
+    /// Where the pair of two rows stands among the labels, whichever comes first: without the input, rows are numbered by
+    /// appearance.
     pub fn position(&self, a: u32, b: u32) -> Option<usize> {
-        self.positions.get(&(a, b)).copied()
+        self.positions.get(&(a.min(b), a.max(b))).copied()
     }
 }
 

@@ -75,8 +75,8 @@ pub struct Candidates {
     pub pairs: Vec<Candidate>,
     /// Vectors that are zero or not finite: they have no neighbours.
     pub unusable_vectors: usize,
-    /// Of every text's k nearest, those under the floor (a pair counts once for each side).
-    pub below_floor: u64,
+    /// Of every text's k nearest, those under the floor (a pair counts once for each side); only the exact engine knows.
+    pub below_floor: Option<u64>,
     /// Texts with more than k neighbours above the floor, where k decided; only the exact engine knows.
     pub full_lists: Option<usize>,
     pub recall: Recall,
@@ -123,7 +123,7 @@ pub fn find(vectors: Vectors, config: &CandidatesConfig, device: &Device, progre
         recall: audit(&audited, &referee, query.floor, full_lists.is_some()),
         pairs: unordered(&lists),
         unusable_vectors: rows - count,
-        below_floor: (count * query.top_k) as u64 - kept,
+        below_floor: full_lists.map(|_| (count * query.top_k) as u64 - kept),
         full_lists,
     })
 }

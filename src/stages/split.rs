@@ -17,6 +17,9 @@ use crate::stages::score_pairs::QuestionPairs;
 use crate::tables::pairs::LabelledPair;
 use crate::text::normalise::normalise;
 
+/// Pairs that labels may imply, each with its texts: some gigabytes.
+const MOST_IMPLIED: usize = 10_000_000;
+
 /// What stays together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -180,12 +183,24 @@ pub struct Augmented {
 
 /// Adds what follows from the labels: a ~ b and b ~ c give a ~ c; a ~ b and b ≁ c give a ≁ c. Implied pairs are marked
 /// as not natural. Pairs of `held_out` are not implied: they measure, and are not to be learnt.
-pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
+pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Result<Augmented, String> {
     let questions = QuestionPairs::of(&[pairs, held_out].concat());
     let (numbered, held_out) = questions.pairs.split_at(pairs.len());
     let component = questions.components(pairs.iter().map(|pair| pair.is_duplicate));
     let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
     component.iter().zip(0..).for_each(|(&component, text)| members.entry(component).or_default().push(text));
+
+    let size = |component: u32| members[&component].len();
+    let crossed = pairs.iter().zip(numbered).filter(|(pair, _)| !pair.is_duplicate).map(|(_, &(a, b))| {
+        let [one, other] = [a, b].map(|text| component[text as usize]);
+        if one == other { 0 } else { size(one).saturating_mul(size(other)) }
+    });
+    let implied = members.values().map(|texts| texts.len() * (texts.len() - 1) / 2).chain(crossed);
+    let implied = implied.fold(0_usize, usize::saturating_add);
+    if implied > MOST_IMPLIED {
+        let largest = members.values().map(Vec::len).max().unwrap_or(0);
+        return Err(format!("the labels connect up to {largest} questions, and imply up to {implied} pairs"));
+    }
 
     let mut augmented = Augmented::default();
     let unordered = |a: u32, b: u32| (a.min(b), a.max(b));
@@ -224,7 +239,7 @@ pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Augmented {
             augmented.implied_others += members[&other].iter().filter(|&&b| add(a, b, false)).count();
         }
     }
-    augmented
+    Ok(augmented)
 }
 
 #[cfg(test)]
@@ -242,7 +257,7 @@ mod tests {
     fn labels_imply_labels_and_contradictions_are_left_out() {
         // 0 ~ 1 ~ 2, 2 ≁ 3, and 0 ≁ 2 contradicts
         let pairs = [pair(0, 1, true), pair(1, 2, true), pair(2, 3, false), pair(0, 2, false)];
-        let augmented = augment(&pairs, &[]);
+        let augmented = augment(&pairs, &[]).unwrap();
         assert_eq!((augmented.implied_duplicates, augmented.implied_others), (0, 2));
         assert_eq!(augmented.contradictions, [pair(0, 2, false)]);
         let implied: Vec<(String, String, bool)> =
@@ -251,9 +266,16 @@ mod tests {
         assert_eq!(implied, [(text(0), text(3), false), (text(1), text(3), false)]);
         assert!(augmented.pairs[3..].iter().all(|pair| !pair.natural));
         // what measures is not implied, whichever way round it stands
-        assert_eq!(augment(&pairs[..3], &[]).implied_duplicates, 1);
-        let augmented = augment(&pairs[..3], &[pair(3, 1, false), pair(2, 0, true)]);
+        assert_eq!(augment(&pairs[..3], &[]).unwrap().implied_duplicates, 1);
+        let augmented = augment(&pairs[..3], &[pair(3, 1, false), pair(2, 0, true)]).unwrap();
         assert_eq!((augmented.implied_duplicates, augmented.implied_others), (0, 1));
+    }
+
+    #[test]
+    fn more_pairs_than_memory_holds_are_not_implied() {
+        let chain: Vec<LabelledPair> = (0..5_000).map(|n| pair(n, n + 1, true)).collect();
+        let refused = augment(&chain, &[]).unwrap_err();
+        assert!(refused.contains("connect up to 5001 questions") && refused.contains("12502500 pairs"), "{refused}");
     }
 
     #[test]

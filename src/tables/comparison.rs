@@ -27,17 +27,16 @@ pub struct ComparisonRow {
     pub test_average_precision: f64,
 }
 
-/// Refuses a name whose extension is no format that the table is written in.
-pub fn check_format(path: &Path) -> Result<()> {
-    match Format::of(path) {
-        Some(Format::Csv | Format::Parquet) => Ok(()),
-        _ => Err(usage(format!("--output {}: expected a name that ends in .csv or .parquet", path.display()))),
+/// Refuses, before the work, a name whose extension is no format that the table is written in; makes its folder.
+pub fn prepare(path: &Path) -> Result<()> {
+    if !matches!(Format::of(path), Some(Format::Csv | Format::Parquet)) {
+        return Err(usage(format!("--output {}: expected a name that ends in .csv or .parquet", path.display())));
     }
+    write::make_folder_of(path)
 }
 
 /// Writes the table, complete or not at all; the extension says the format.
 pub fn write(path: &Path, rows: &[ComparisonRow]) -> Result<()> {
-    check_format(path)?;
     if Format::of(path) == Some(Format::Csv) { write_csv(path, rows) } else { write_parquet(path, rows) }
 }
 

@@ -20,7 +20,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    pub(super) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         self.text.as_deref().unwrap_or("text")
     }
 

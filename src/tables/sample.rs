@@ -41,6 +41,7 @@ pub struct LabelledSample {
 /// Writes the sample twice, as CSV for a person and as Parquet, with an empty column `is_duplicate`. Its columns
 /// question1, question2 and is_duplicate are those of a pairs file: labelled, it is training data as it stands.
 pub fn write(csv: &Path, parquet: &Path, ids: &Ids, rows: &[SampledPair]) -> Result<()> {
+    write::make_folder_of(csv)?;
     write_csv(csv, ids, rows)?;
     write_parquet(parquet, ids, rows)
 }

@@ -42,7 +42,7 @@ pub struct RawTrainOptions {
     /// Labelled pairs: .parquet, .csv, .tsv or .jsonl
     #[arg(long, value_name = "FILE")]
     pub pairs: Option<PathBuf>,
-    /// Labelled pairs to measure on; without it about a tenth of --pairs, whose questions are nowhere else in it, the same when pairs are added
+    /// Labelled pairs to measure on; without it about a tenth of --pairs is held out by questions, and stays held out when pairs are added
     #[arg(long, value_name = "FILE")]
     pub dev: Option<PathBuf>,
     /// Column of the first question [default: question1]
@@ -69,7 +69,7 @@ pub struct RawTrainOptions {
     /// A loss, or several with weights: contrastive=1,ranking=0.5 [default: ranking, binary-cross-entropy, negative-log-likelihood]
     #[arg(long, value_name = "LOSS")]
     pub loss: Option<Mix>,
-    /// Distance beyond which contrastive losses leave pairs alone [default: 0.5]
+    /// Cosine distance beyond which contrastive losses no longer push others than duplicates apart [default: 0.5]
     #[arg(long)]
     pub margin: Option<f64>,
     /// Weight of duplicates in the binary cross-entropy [default: 1]
@@ -81,10 +81,10 @@ pub struct RawTrainOptions {
     /// What ranking compares [default: one-way]
     #[arg(long)]
     pub directions: Option<Directions>,
-    /// Which negatives weigh more the harder they are [default: none]
+    /// Negatives that weigh more the harder they are [default: none]
     #[arg(long)]
     pub hardness: Option<Hardness>,
-    /// How much more [default: 5]
+    /// How much more hard negatives weigh, for --hardness [default: 5]
     #[arg(long, value_name = "STRENGTH")]
     pub hardness_strength: Option<f64>,
     /// Passes over the pairs [default: 1; as many as --max-steps takes]
@@ -99,16 +99,16 @@ pub struct RawTrainOptions {
     /// Learning rate after the warm-up [default: 2e-5]
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
-    /// Steps in which the rate rises to it [default: 100, at most a tenth of all]
+    /// Steps in which the rate rises from 0 to --learning-rate [default: 100, at most a tenth of all]
     #[arg(long, value_name = "STEPS")]
     pub warmup_steps: Option<usize>,
-    /// How the rate falls after that [default: linear]
+    /// How the rate falls after the warm-up [default: linear]
     #[arg(long)]
     pub decay: Option<Decay>,
     /// Decay of matrices; biases and norms have none [default: 0.01]
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// Longest gradient [default: 1]
+    /// Largest norm of a gradient; a larger one is scaled down to it [default: 1]
     #[arg(long, value_name = "NORM")]
     pub max_norm: Option<f64>,
     /// Share of numbers that dropout zeroes [default: as the model's config.json says]
@@ -129,7 +129,7 @@ pub struct RawTrainOptions {
     /// Mine this many hard negatives for every duplicate with --negatives-from
     #[arg(long, value_name = "N")]
     pub hard_negatives: Option<usize>,
-    /// Bi-encoder that mines: a folder, a hub name or `built-in` [default: --from of a bi-encoder, else built-in]
+    /// Bi-encoder that mines: a folder, a hub name or `built-in` [default: --from where a bi-encoder is trained, else built-in]
     #[arg(long, value_name = "DIR|NAME")]
     pub negatives_from: Option<String>,
     /// Nearest neighbours passed over: most are unlabelled duplicates [default: 0]
@@ -144,7 +144,7 @@ pub struct RawTrainOptions {
     /// Which of the neighbours that qualify are taken [default: nearest]
     #[arg(long)]
     pub negatives_choice: Option<NegativesChoice>,
-    /// Probability of the teacher from which a mined text is no negative [default: 0.3]
+    /// A mined text is no negative where the teacher gives the pair this probability or more [default: 0.3]
     #[arg(long, value_name = "P")]
     pub negatives_probability: Option<f64>,
     /// Add this many mined pairs with the teacher's probability as label (augmented SBERT)

@@ -86,6 +86,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let measure = |model: &Trainee| incumbent::measure(model, options, &dev_pairs, progress);
     let incumbent = incumbent.as_ref().map(measure).transpose()?;
     run.begin()?;
+    progress.keeps_finished_work();
     let trained = trainer::train(network, &plan, &inputs, &dev, (&options.trainer, &step_config), &run.path, progress)?;
     summarise(options, &trained, progress);
 

@@ -165,6 +165,13 @@ fn wrong_usage_ends_with_code_2() {
     let (input, folder, work) = (repo("fixtures/questions.parquet"), repo("fixtures"), folder());
     let error = mine_fails(&["--input", text(&folder), "--output", text(&folder)], 2);
     assert!(error.contains("is the folder of the input"), "{error}");
+    // a glob finds results too, and a source that has a result's name would be replaced
+    let source = work.path().join("embeddings.parquet");
+    std::fs::copy(&input, &source).unwrap();
+    for input in [text(&source).to_string(), text(&work.path().join("*.parquet")).to_string()] {
+        let error = mine_fails(&["--input", &input, "--output", text(work.path()), "--force"], 2);
+        assert!(error.contains("is the folder of the input"), "{error}");
+    }
     let error = mine_fails(
         &[
             "--input",

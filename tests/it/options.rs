@@ -70,6 +70,9 @@ fn the_plan_says_what_is_stale_and_why() {
     assert!(lines[2].starts_with("cluster") && lines[2].contains("after candidates"), "{lines:?}");
     assert!(lines[3].starts_with("refused") && lines[3].contains("holds a run with other options"), "{lines:?}");
     assert_eq!(plan(&[&other_k[..], &["--force"]].concat()), lines[..3]);
+    // what changes no vector costs none
+    let named = plan(&tiny(&input, &output, &["--text-column", "text", "--id-column", "id", "--force"]));
+    assert!(named[0].ends_with("fresh") && named[1].ends_with("fresh") && !named[2].ends_with("fresh"), "{named:?}");
 }
 
 #[test]

@@ -123,7 +123,9 @@ fn hostile_texts_are_escaped_shown_by_name_and_cut() {
 fn labels_draw_curves_and_bad_ones_are_refused() {
     let work = folder();
     let (output, labels) = (work.path().join("out"), work.path().join("labels.csv"));
-    mine_ok(&tiny(text(&repo("fixtures/questions.parquet")), text(&output), &[]));
+    let input = work.path().join("q.parquet");
+    std::fs::copy(repo("fixtures/questions.parquet"), &input).unwrap();
+    mine_ok(&tiny(text(&input), text(&output), &[]));
     assert!(!page(&output).contains("Against your labels"));
     let pairs = read(&output.join("pairs.parquet"));
     let (a, b, p) = (i64s(&pairs, "id_a"), i64s(&pairs, "id_b"), f32s(&pairs, "probability"));
@@ -143,6 +145,14 @@ fn labels_draw_curves_and_bad_ones_are_refused() {
     );
     assert!(page.contains("<dt>precision at the threshold</dt><dd>100.0 %</dd>"), "0.9 is above every negative");
     assert!(page.contains("1 without a label, 0 with unknown ids"));
+
+    // ids are then numbered by appearance: a pair's first question may have the higher number
+    let gone = work.path().join("gone.html");
+    std::fs::remove_file(&input).unwrap();
+    mine_ok(&["report", text(&output), "--labels", text(&labels), "--output", text(&gone)]);
+    let page = std::fs::read_to_string(&gone).unwrap();
+    assert!(page.contains("<dt>average precision</dt><dd>1.000</dd>") && page.contains("0 with unknown ids"));
+    assert!(!page.contains("not scored"), "every labelled pair is one of the run");
 
     let refused = |content: &str, message: &str| {
         std::fs::write(&labels, content).unwrap();

@@ -4,9 +4,15 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
-use dupmine::device::plain_cpu;
-use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::device::{DeviceChoice, plain_cpu};
+use dupmine::models::built_in;
+use dupmine::models::cross_encoder::{self, CrossEncoder};
 use dupmine::models::folder::ModelFolder;
+use dupmine::models::precision::Precision;
+use dupmine::progress::Progress;
+use dupmine::stages::candidates::Candidate;
+use dupmine::stages::rerank::{Order, score};
+use dupmine::tables::questions::Texts;
 use dupmine::text::normalise::normalise;
 
 use crate::support::*;
@@ -112,4 +118,26 @@ fn a_time_budget_of_nothing_leaves_everything_undecided() {
     let work = folder();
     let (pairs, _) = run(&work.path().join("out"), &["--rerank-budget", "0m"]);
     assert!(f32s(&pairs, "score_ab").iter().all(Option::is_none));
+}
+
+/// A run that goes on scores what is missing in other batches than a fresh one: the bits must not tell.
+#[test]
+fn a_pair_has_the_same_score_alone_and_in_company() {
+    let progress = Progress::new(true, Default::default());
+    let devices = DeviceChoice::Cpu.open(&progress).unwrap();
+    let models = cross_encoder::replicas(&built_in::CROSS_ENCODER, &devices, Precision::F32).unwrap();
+    let mut texts = Texts::default();
+    for text in
+        ["How do I learn Rust?", "What is the best way to learn Rust?", "Why is the sky blue?", "How much is tea?"]
+    {
+        texts.push(text);
+    }
+    let pairs: Vec<Candidate> =
+        [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)].map(|(a, b)| Candidate { a, b, cosine: 0.5 }).into();
+    let logits = |pairs: &[Candidate]| {
+        let task = progress.task("rerank", "pairs", pairs.len());
+        score(&models, &texts, pairs, Order::Ab, &task).unwrap().0
+    };
+    let alone: Vec<f32> = pairs.iter().flat_map(|pair| logits(&[*pair])).collect();
+    assert_eq!(logits(&pairs), alone);
 }

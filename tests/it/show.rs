@@ -54,6 +54,16 @@ fn the_overview_and_a_cluster_are_those_of_the_files() {
 }
 
 #[test]
+fn a_run_is_shown_from_any_folder() {
+    let work = folder();
+    std::fs::copy(repo("fixtures/questions.parquet"), work.path().join("q.parquet")).unwrap();
+    let arguments = tiny("q.parquet", "out", &[]);
+    assert!(command(&arguments).current_dir(work.path()).output().unwrap().status.success());
+    let shown = json(&["show", text(&work.path().join("out")), "--question", "1", "--json"]);
+    assert!(shown["text"].is_string(), "{shown}");
+}
+
+#[test]
 fn a_question_says_why_it_is_where_it_is() {
     let work = folder();
     let output = work.path().join("out");

@@ -14,7 +14,7 @@ use crate::models::folder::ModelFolder;
 use crate::models::kind::Kind;
 use crate::models::{built_in, hub};
 use crate::progress::Progress;
-use crate::tables::comparison::{ComparisonRow, check_format, write};
+use crate::tables::comparison::{ComparisonRow, prepare, write};
 
 /// Answers `mine evaluate --compare`.
 pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
@@ -22,7 +22,7 @@ pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String
         return Err(usage("--compare needs --valid and --test"));
     };
     if let Some(output) = &args.output {
-        check_format(output)?;
+        prepare(output)?;
     }
     let valid = pairs::read(valid_file, args, progress)?;
     let test = pairs::read(test_file, args, progress)?;

@@ -100,7 +100,7 @@ pub struct EvaluateArgs {
     /// Bootstrap draws for the 95 % intervals; 0 for none [default: 1000, 100 for more than 200,000 pairs, 10000 of a sample]
     #[arg(long, value_name = "DRAWS", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     bootstrap: Option<u64>,
-    /// Of the bootstrap
+    /// Seed of the bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
