@@ -5,6 +5,7 @@
 #   benches/versus.sh mine      99,639 questions, top-k 100, for --index exact, the default and hnsw; pairs compared
 #   benches/versus.sh train     1,920 pairs: cross-encoder at batch 16, bi-encoder with ranking at batch 64
 #   benches/versus.sh losses    quality: 25,636 natural pairs once, with each loss of bi-encoders over labels (2 hours on two cores)
+#   benches/versus.sh multitask quality: contrastive and ranking at once, the natural pairs and as many duplicates (an hour)
 #   benches/versus.sh large     500,000 questions (mine only: memory and time)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -86,6 +87,15 @@ PY
     done
 }
 
+multitask() {
+    # as many pairs as the peer sees: 400 batches of 64 for each loss
+    rm -rf "$work/multitask" "$work/multitask.run"
+    $mine train --kind bi --from $model --pairs $shared/data/qqp/train.parquet --dev $shared/data/qqp/dev.parquet \
+        --loss contrastive=1,ranking=1 --batch-size 64 --max-steps 800 --warmup-steps 100 --evaluate-every 1000 \
+        --output "$work/multitask" 2>&1 | grep '^dev '
+    $python benches/peer_multitask.py $shared/tools $model $shared/data/qqp/train.parquet $shared/data/qqp/dev.parquet 2>/dev/null
+}
+
 large() {
     $python $shared/tools/make_corpus.py --questions $questions --rows 500000 --output "$work/500k.parquet"
     run large --input "$work/500k.parquet" --top-k 100
@@ -96,7 +106,8 @@ case ${1:-all} in
     mine) mine_all ;;
     train) train ;;
     losses) losses ;;
+    multitask) multitask ;;
     large) large ;;
     all) encode; mine_all; train; large ;;
-    *) echo "usage: $0 encode|mine|train|losses|large|all" >&2; exit 2 ;;
+    *) echo "usage: $0 encode|mine|train|losses|multitask|large|all" >&2; exit 2 ;;
 esac
