@@ -8,7 +8,9 @@ import pandas as pd
 reference, run = Path(sys.argv[1]), Path(sys.argv[2])
 if (run / "embeddings.parquet").exists():
     vectors = [np.stack(pd.read_parquet(folder / "embeddings.parquet").embedding) for folder in (reference, run)]
-    lowest = (vectors[0] * vectors[1]).sum(axis=1).min()
+    # texts of which the vocabulary knows nothing have zero vectors
+    known = (vectors[0] != 0).any(axis=1)
+    lowest = (vectors[0] * vectors[1]).sum(axis=1)[known].min()
     print(f"{run.name}: largest difference {np.abs(vectors[0] - vectors[1]).max():.2e}, lowest cosine {lowest:.6f}")
 else:
     keyed = [pd.read_parquet(folder / "pairs.parquet").set_index(["id_a", "id_b"]) for folder in (reference, run)]

@@ -4,7 +4,7 @@
 #   benches/devices.sh embed DEVICE PRECISION [TOKENS...]    questions a second, cold and warm, for budgets of batch tokens
 #   benches/devices.sh rerank DEVICE PRECISION [TOKENS...]   the same with a cross-encoder
 # On a GPU, for instance: parity cuda; embed cuda bf16 16384 65536 262144; rehearsed with cpu and tch.
-# MINE is the binary, PEER a Python with sentence-transformers (without it, no peer), QUESTIONS and MODEL what is embedded
+# MINE is the binary, PEER a Python with sentence-transformers (without it, no peer; python3 needs pandas then), QUESTIONS and MODEL what is embedded
 # (default: ../shared), CROSS a cross-encoder folder, LIMIT the number of questions. MINE_LIBRARY_PATH is LD_LIBRARY_PATH for MINE alone: its
 # libtorch need not be that of PEER.
 set -euo pipefail
@@ -79,12 +79,12 @@ case $what in
         precision=${1:-f32}; shift || true
         budgets=("${@:-}")
         speed embed "$precision" --cross-encoder none --min-cosine 0.75
-        "$python" benches/peer_devices.py embed "$model" "$work/questions.parquet" "$precision" ;;
+        [ -z "${PEER:-}" ] || "$python" benches/peer_devices.py embed "$model" "$work/questions.parquet" "$precision" ;;
     rerank)
         precision=${1:-f32}; shift || true
         budgets=("${@:-}")
         : "${CROSS:?a cross-encoder folder}"
         speed rerank "$precision" --min-cosine 0.6 --cross-encoder "$CROSS" --second-order-margin 0 --rerank-budget "$limit"
-        "$python" benches/peer_devices.py rerank "$CROSS" "$work/speed/pairs.parquet" "$precision" "$work/questions.parquet" ;;
+        [ -z "${PEER:-}" ] || "$python" benches/peer_devices.py rerank "$CROSS" "$work/speed/pairs.parquet" "$precision" "$work/questions.parquet" ;;
     *) echo "usage: $0 parity|embed|rerank DEVICE [PRECISION [TOKENS...]]" >&2; exit 2 ;;
 esac

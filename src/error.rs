@@ -4,6 +4,8 @@
 //! code 2) and an interruption (130) from a failure (1), and print a hint on a line of its own.
 
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
 
@@ -62,10 +64,20 @@ pub fn render(error: &anyhow::Error) -> String {
 /// Some libraries panic where they should fail: backends when a driver is missing, tokenizers on a damaged file. The
 /// panic's message as an error, and nothing on stderr.
 pub fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
-    let hook = take_hook();
-    set_hook(Box::new(|_| {}));
+    // the hook is the whole process's, and several threads may be in here: it is replaced once, and they are counted
+    static REPLACED: Once = Once::new();
+    static QUIET: AtomicUsize = AtomicUsize::new(0);
+    REPLACED.call_once(|| {
+        let hook = take_hook();
+        set_hook(Box::new(move |info| {
+            if QUIET.load(Ordering::Relaxed) == 0 {
+                hook(info);
+            }
+        }));
+    });
+    QUIET.fetch_add(1, Ordering::Relaxed);
     let result = caught(work);
-    set_hook(hook);
+    QUIET.fetch_sub(1, Ordering::Relaxed);
     result
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::hint;
 use crate::models::calibration::{self, Calibration, Together};
+use crate::models::config::EncoderConfig;
 use crate::models::folder::ModelFolder;
 use crate::models::folder_writer::FolderWriter;
 use crate::models::kind::Kind;
@@ -80,7 +81,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let files: Vec<TensorFile> = names.iter().map(|name| TensorFile::open(model, name)).collect::<Result<_>>()?;
     let tensors: Vec<_> = files.iter().flat_map(TensorFile::tensors).collect();
     let bytes: usize = files.iter().map(TensorFile::size).sum();
-    let text = |key: &str| config.get(key).map_or("?".into(), |value| value.to_string().replace('"', ""));
+    let architecture = config.get("architectures").map_or("?".into(), |names| names.to_string().replace('"', ""));
     let parameters: usize = tensors
         .iter()
         .filter(|(name, ..)| !name.ends_with(".scale") && !name.ends_with("position_ids"))
@@ -100,15 +101,14 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let mut lines = vec![
         format!("model        {}", model.name()),
         format!("kind         {}", Kind::of(model)?.name()),
-        format!("family       {} {}", family(model)?, text("architectures")),
-        format!(
-            "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",
-            text("num_hidden_layers"),
-            text("hidden_size"),
-            text("num_attention_heads"),
-            text("vocab_size"),
-            text("max_position_embeddings")
-        ),
+        format!("family       {} {}", family(model)?, architecture),
+        match EncoderConfig::read(model) {
+            Ok(c) => format!(
+                "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",
+                c.layers, c.hidden, c.heads, c.vocabulary, c.positions
+            ),
+            Err(why) => format!("shape        not known: {why:#}"),
+        },
         format!("weights      {parameters} parameters, {bytes} bytes, stored as {}", types.join(" and ")),
         format!("hash         {}", model.fingerprint()?),
     ];

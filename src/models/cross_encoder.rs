@@ -12,6 +12,7 @@ use crate::models::encoder::Encoder;
 use crate::models::family::TokenTypes;
 use crate::models::folder::ModelFolder;
 use crate::models::head::Head;
+use crate::models::kind::Kind;
 use crate::models::precision::Precision;
 use crate::models::replicas::Replicas;
 use crate::models::sentence_config::{SentenceConfig, TextLimits};
@@ -86,6 +87,12 @@ impl CrossEncoder {
             "{}: type_vocab_size is {}, expected 2: a pair needs two segments",
             at.display(),
             config.types
+        );
+        let prompt_of = |folder| -> Result<String> { Ok(SentenceConfig::read(folder)?.prompt()?.to_string()) };
+        ensure!(
+            Kind::of(folder)? != Kind::Cross || prompt_of(folder)?.is_empty(),
+            "{}: a default prompt before the first text of every pair is not supported",
+            folder.name()
         );
         let activation = activation(folder, &raw)?;
         let tokenizer = tokenizer_files::read(folder, &config, &TextLimits::read(folder, &config)?)?;

@@ -42,7 +42,9 @@ impl FolderWriter {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.staging.path().join(name);
         let failed = || format!("cannot write {}", self.output.join(name).display());
-        std::fs::create_dir_all(path.parent().unwrap_or(self.staging.path())).with_context(failed)?;
+        if let Some(folder) = path.parent().filter(|folder| *folder != self.staging.path()) {
+            make_folder(folder).with_context(failed)?;
+        }
         let mut file = File::create(&path).with_context(failed)?;
         file.write_all(bytes).and_then(|()| file.sync_all()).with_context(failed)
     }
@@ -54,7 +56,7 @@ impl FolderWriter {
 
     /// Makes a folder that holds nothing.
     pub fn empty_folder(&self, name: &str) -> Result<()> {
-        std::fs::create_dir_all(self.staging.path().join(name))
+        make_folder(&self.staging.path().join(name))
             .with_context(|| format!("cannot write {}", self.output.join(name).display()))
     }
 
@@ -84,10 +86,21 @@ impl FolderWriter {
     }
 }
 
-/// Removes what killed writers of the same folder left.
+/// Makes a folder in one that exists: where another writer of the same model took that away, this one fails and does
+/// not end with half a model.
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    match std::fs::create_dir(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes what killed writers of the same folder left: `prefix` and the six characters of a temporary name.
 fn remove_unfinished_folders(parent: &Path, prefix: &str) -> std::io::Result<()> {
     for entry in std::fs::read_dir(parent)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        if random.is_some_and(|random| random.len() == 6 && !random.contains('.')) {
             std::fs::remove_dir_all(entry.path())?;
         }
     }

@@ -84,8 +84,13 @@ impl Hub {
     /// The hub that the environment describes.
     pub fn from_env() -> Result<Self> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        // a shell replaces the tilde, an environment file does not; Python does
+        let path = |written: String| match (written.strip_prefix("~/"), std::env::home_dir()) {
+            (Some(rest), Some(user)) => user.join(rest),
+            _ => PathBuf::from(written),
+        };
         let home = match (set("HF_HOME"), set("XDG_CACHE_HOME")) {
-            (Some(home), _) => PathBuf::from(home),
+            (Some(home), _) => path(home),
             (None, Some(cache)) => Path::new(&cache).join("huggingface"),
             (None, None) => match std::env::home_dir() {
                 Some(user) => user.join(".cache/huggingface"),
@@ -94,8 +99,8 @@ impl Hub {
                 }
             },
         };
-        let cache = set("HF_HUB_CACHE").map_or(home.join("hub"), PathBuf::from);
-        let token_file = set("HF_TOKEN_PATH").map_or(home.join("token"), PathBuf::from);
+        let cache = set("HF_HUB_CACHE").map_or(home.join("hub"), path);
+        let token_file = set("HF_TOKEN_PATH").map_or(home.join("token"), path);
         let token = set("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
         let is_on = |name: &str| set(name).is_some_and(|v| matches!(&*v.to_uppercase(), "1" | "ON" | "YES" | "TRUE"));
         let seconds = set("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse().ok()).filter(|&s| s > 0);

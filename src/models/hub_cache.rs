@@ -102,14 +102,18 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
     if !has("config.json") {
         bail!("{name}: no config.json in the repository, so it is not a model that can be read here");
     }
-    if !has(WEIGHTS) && !has(INDEX) {
+    let modules = files.iter().filter_map(|file| file.name.strip_suffix("pytorch_model.bin"));
+    let modules = modules.filter(|folder| folder.starts_with(|c: char| c.is_ascii_digit()));
+    let pickled = modules.map(|folder| format!("{folder}{WEIGHTS}")).find(|weights| !has(weights));
+    if let Some(weights) = pickled.or((!has(WEIGHTS) && !has(INDEX)).then(|| WEIGHTS.into())) {
         let script = format!(
             "convert it once in Python: SentenceTransformer({:?}).save_pretrained(DIR), or CrossEncoder(…) for a \
              cross-encoder, then give DIR",
             name.repository
         );
-        let found = if has("pytorch_model.bin") { "pytorch_model.bin, a pickle, which can run code" } else { "others" };
-        return Err(hint(format!("{name}: no {WEIGHTS} in the repository, only {found}"), script));
+        let pickle = weights.replace(WEIGHTS, "pytorch_model.bin");
+        let found = if has(&pickle) { format!("{pickle}, a pickle, which can run code") } else { "others".into() };
+        return Err(hint(format!("{name}: no {weights} in the repository, only {found}"), script));
     }
     let is_read = |file: &str| {
         let own = ["config.json", MODULES, "config_sentence_transformers.json", calibration::FILE, WEIGHTS, INDEX];
@@ -154,7 +158,11 @@ pub fn download(
         if !blob.exists() {
             let path = locks.join(format!("{}.lock", file.hash));
             let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-            lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+            match lock.lock() {
+                // some network file systems have no locks: two downloads then cost twice, and harm nothing
+                Err(e) if e.kind() == std::io::ErrorKind::Unsupported => {}
+                other => other.with_context(|| format!("cannot lock {}", path.display()))?,
+            }
             // another process may have brought it while this one waited
             if !blob.exists() {
                 let partial = blobs.join(format!("{}.incomplete", file.hash));
@@ -281,4 +289,22 @@ fn size(folder: &Path) -> Result<u64> {
         .into_iter()
         .map(|path| if path.is_dir() { size(&path) } else { Ok(path.metadata().map_or(0, |metadata| metadata.len())) })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pickled_layer_is_refused_before_megabytes_are_fetched() {
+        let name = HubName::parse("some/model").unwrap();
+        let file = |name: &str| RemoteFile { name: name.into(), size: 1, hash: "0".into() };
+        let mut files = ["config.json", WEIGHTS, "pytorch_model.bin", "1_Pooling/config.json"].map(file).to_vec();
+        assert_eq!(wanted(&name, &files).unwrap().len(), 3);
+        files.push(file("2_Dense/pytorch_model.bin"));
+        let refused = wanted(&name, &files).unwrap_err().to_string();
+        assert!(refused.contains("no 2_Dense/model.safetensors") && refused.contains("a pickle"), "{refused}");
+        files.push(file("2_Dense/model.safetensors"));
+        assert_eq!(wanted(&name, &files).unwrap().len(), 4);
+    }
 }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::error::hint;
 use crate::models::folder::ModelFolder;
+use crate::models::kind::Kind;
 
 /// A file with its parsed header.
 pub struct TensorFile {
@@ -106,8 +107,8 @@ pub fn refuse_pickle(folder: &ModelFolder, stem: &str) -> Result<()> {
     if !folder.has(&pickle) || readable.iter().any(|file| folder.has(file)) {
         return Ok(());
     }
-    let (class, name) =
-        (if folder.has("modules.json") { "SentenceTransformer" } else { "CrossEncoder" }, folder.name());
+    let is_cross = matches!(Kind::of(folder), Ok(Kind::Cross));
+    let (class, name) = (if is_cross { "CrossEncoder" } else { "SentenceTransformer" }, folder.name());
     Err(hint(
         format!("{} is a pickle, which can run code when it is opened", folder.path(&pickle).display()),
         format!(

@@ -12,7 +12,7 @@ use crate::text::batch;
 use crate::text::tokenizer::TokenizedTexts;
 
 /// Part of the stage's fingerprint; raise it when the vectors of some text change.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Texts of a shard: what an interruption costs at most (some seconds on a CPU).
 pub const SHARD_TEXTS: usize = 4096;

@@ -34,6 +34,8 @@ pub struct Tokenizer {
     prompt_tokens: usize,
     /// What stands for what the vocabulary does not have.
     unknown: Option<u32>,
+    /// By id: whether a token holds a letter or a digit.
+    in_words: Vec<bool>,
 }
 
 /// The token ids of many sequences, back to back.
@@ -109,7 +111,10 @@ impl Tokenizer {
         })
         .map_err(|e| at(&e))?;
         let unknown = ["[UNK]", "<unk>"].into_iter().find_map(|token| inner.token_to_id(token));
-        Ok(Self { inner, limits, origin: origin.to_path_buf(), prompt: String::new(), prompt_tokens: 0, unknown })
+        let holds_word = |id: u32| inner.id_to_token(id).is_some_and(|token| token.chars().any(char::is_alphanumeric));
+        let in_words = (0..limits.ids.min(size) as u32).map(holds_word).collect();
+        let (origin, prompt) = (origin.to_path_buf(), String::new());
+        Ok(Self { inner, limits, origin, prompt, prompt_tokens: 0, unknown, in_words })
     }
 
     /// Puts `prompt` before every text (not before pairs).
@@ -197,10 +202,13 @@ impl Tokenizer {
         Ok(out)
     }
 
-    /// Whether nothing of a text is in the vocabulary.
+    /// Whether no word of a text is in the vocabulary: nothing is, or punctuation beside what is unknown.
     fn is_unknown(&self, encoding: &Encoding) -> bool {
         let content = encoding.get_ids().iter().zip(encoding.get_special_tokens_mask()).skip(self.prompt_tokens);
-        content.filter(|(_, special)| **special == 0).all(|(id, _)| Some(*id) == self.unknown)
+        let ids = || content.clone().filter(|(_, special)| **special == 0).map(|(id, _)| *id);
+        let is_word = |id: u32| Some(id) != self.unknown && self.in_words.get(id as usize).copied().unwrap_or(true);
+        let has_unknown = self.unknown.is_some_and(|unknown| ids().any(|id| id == unknown));
+        ids().next().is_none() || has_unknown && !ids().any(is_word)
     }
 
     /// The tokens of one text as the model sees them, prompt and special tokens included.

@@ -93,6 +93,8 @@ pub struct DevSet {
     items: Vec<Item>,
     /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
     pairs: Vec<(u32, u32)>,
+    /// Pairs of a bi-encoder of which it knows nothing of a text: their cosine is 0, as in runs.
+    unknown: Vec<bool>,
     /// Pairs that hang together by their questions.
     clusters: Clusters,
 }
@@ -107,9 +109,12 @@ impl DevSet {
         let clusters = questions.clusters();
         let in_both_orders = questions.pairs.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
         let tokenize = || tokenizer.tokenize(&questions.texts.iter().collect::<Vec<_>>());
+        let mut unknown = Vec::new();
         let items: Vec<Item> = match kind {
             Kind::Bi => {
                 let tokens = tokenize()?;
+                let knows = |text: u32| tokens.unknown.binary_search(&text).is_err();
+                unknown = questions.pairs.iter().map(|&(a, b)| !knows(a) || !knows(b)).collect();
                 (0..questions.texts.len()).map(|text| Item::of_text(tokens.ids(text))).collect()
             }
             Kind::Cross => {
@@ -128,7 +133,7 @@ impl DevSet {
             Kind::Bi => questions.pairs,
             Kind::Cross | Kind::Siamese => (0..labels.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect(),
         };
-        Ok(Self { kind, labels, items, pairs, clusters })
+        Ok(Self { kind, labels, items, pairs, unknown, clusters })
     }
 
     /// Pairs measured on.
@@ -202,14 +207,16 @@ impl DevSet {
             outputs[item * width..(item + 1) * width].copy_from_slice(row);
         }
         let row = |item: u32| &outputs[item as usize * width..(item as usize + 1) * width];
-        let score = |&(a, b): &(u32, u32)| match (self.kind, both_orders) {
+        let is_unknown = |pair: usize| self.unknown.get(pair).copied().unwrap_or(false);
+        let score = |(pair, &(a, b)): (usize, &(u32, u32))| match (self.kind, both_orders) {
             (Kind::Cross, true) => f64::from(row(a)[0] + row(b)[0]) / 2.0,
             (Kind::Cross, false) => f64::from(row(a)[0]),
             // of two log-probabilities; the classifier is used in one order
             (Kind::Siamese, _) => f64::from(row(a)[1]) - f64::from(row(a)[0]),
+            (Kind::Bi, _) if is_unknown(pair) => 0.0,
             (Kind::Bi, _) => cosine(row(a), row(b)),
         };
-        Ok(self.pairs.iter().map(score).collect())
+        Ok(self.pairs.iter().enumerate().map(score).collect())
     }
 }
 

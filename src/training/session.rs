@@ -25,7 +25,7 @@ use crate::training::step::{MicroBatches, StepConfig};
 use crate::training::trainer::{self, Plan, Trained};
 
 /// Part of a training's fingerprint; raise it when the same options give other weights.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Trains, and writes the model complete or not at all. Whether it came to its end: the clock may stop it before.
 pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<bool> {

@@ -1,24 +1,25 @@
-//! `mine evaluate`, `mine calibrate` and `mine sample` through the binary.
+//! `mine evaluate` and `mine sample` through the binary.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::Float64Type;
 use dupmine::text::normalise::normalise;
 use serde_json::Value;
 
 use crate::support::{
-    bools, copy_model, folder, i64s, json, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
+    bools, folder, i64s, json, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
 };
 
-const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
-const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
-const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions.parquet");
+pub const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+pub const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+pub const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions.parquet");
 const GOLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/questions-gold.parquet");
-const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
+pub const PAIRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pairs.csv");
 
-fn number(value: &Value) -> f64 {
+pub fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
@@ -158,6 +159,17 @@ fn a_run_is_measured_and_every_lost_duplicate_has_its_reason() {
     let (kinds, called) = (strings(&pairs, "kind"), bools(&pairs, "is_duplicate"));
     let called = kinds.iter().zip(called).filter(|(kind, called)| *called && *kind == "semantic").count();
     assert_eq!(raw["called_duplicates"]["pairs"], called);
+    let decided: HashMap<(i64, i64), bool> =
+        i64s(&pairs, "id_a").into_iter().zip(i64s(&pairs, "id_b")).zip(bools(&pairs, "is_duplicate")).collect();
+    let lost = |is_duplicate: Option<bool>| {
+        distinct.iter().filter(|pair| !together(pair) && decided.get(pair).copied() == is_duplicate).count()
+    };
+    assert_eq!(raw["funnel"]["lost_by_clustering"], lost(Some(true)));
+    assert_eq!(raw["funnel"]["lost_by_score"], lost(Some(false)));
+    let funnel = &raw["funnel"];
+    assert_eq!(number(&funnel["lost_by_floor"]) + number(&funnel["lost_by_index"]), lost(None) as f64);
+    let mended = distinct.iter().filter(|pair| together(pair) && decided.get(pair) != Some(&true)).count();
+    assert_eq!(funnel["mended_by_clustering"], mended);
     assert!(kinds.iter().any(|kind| kind != "semantic"), "the fixture has copies, which are not counted as mined");
     assert_eq!(raw["mining"]["pairs"], kinds.iter().filter(|kind| *kind == "semantic").count());
 
@@ -212,6 +224,10 @@ fn a_labelled_sample_estimates_the_run() {
     assert_eq!(drawn, std::fs::read(&csv_path).unwrap(), "the seed decides");
     let parquet = read(&folder.path().join("to label.parquet"));
     assert_eq!(parquet.num_rows(), 60);
+    // each row stands for its share of its stratum: together for all of the run
+    let all = strings(&read(&out.join("pairs.parquet")), "kind").iter().filter(|kind| *kind == "semantic").count();
+    let weights = parquet.column_by_name("weight").unwrap().as_primitive::<Float64Type>();
+    assert!((weights.values().iter().sum::<f64>() - all as f64).abs() < 1e-6 && all > 60);
     let stderr = mine_fails(&["evaluate", "--sample", text(&csv_path)], 1);
     assert!(stderr.contains("no row of 60 has a label"), "{stderr}");
 
@@ -247,85 +263,38 @@ fn a_labelled_sample_estimates_the_run() {
 }
 
 #[test]
-fn a_calibration_is_used_by_runs_and_refused_for_another_model() {
-    let folder = folder();
-    let (model, out) = (folder.path().join("cross"), folder.path().join("mined"));
-    copy_model(CROSS, &model);
-    let calibrate = ["calibrate", "--pairs", PAIRS, "--cross-encoder", text(&model)];
-    let answer = json(&[&calibrate[..], &["--json"]].concat());
-    let written: Value = serde_json::from_slice(&std::fs::read(model.join("dupmine.json")).unwrap()).unwrap();
-    assert_eq!(written, answer["calibration"]);
-    assert!(number(&answer["brier"]["after"]) < number(&answer["brier"]["before"]), "{answer}");
-    let run = ["--cross-encoder", text(&model), "--min-cosine", "0.9"];
-    let arguments: Vec<&str> =
-        ["--input", QUESTIONS, "--output", text(&out), "--bi-encoder", BI].into_iter().chain(run).collect();
-    let stderr = mine_ok(&arguments);
-    assert!(!stderr.contains("has no measured threshold"), "{stderr}");
-    let manifest: Value = serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
-    let threshold = number(&written["probability_threshold"]);
-    assert!((number(&manifest["options"]["threshold"]) - threshold).abs() < 1e-6);
-    // probabilities are the calibrated ones: not the sigmoid of the mean logit
-    let pairs = read(&out.join("pairs.parquet"));
-    let (logits, probabilities) =
-        (crate::support::f32s(&pairs, "score_ab"), crate::support::f32s(&pairs, "probability"));
-    let moved = logits
-        .iter()
-        .zip(&probabilities)
-        .filter_map(|(logit, p)| Some((1.0 / (1.0 + (-(*logit)?).exp()) - (*p)?).abs()));
-    assert!(moved.fold(0.0, f32::max) > 0.01, "the calibrator moves probabilities");
-
-    let config = model.join("config.json");
-    let changed = std::fs::read_to_string(&config).unwrap().replace('{', "{ ");
-    std::fs::write(&config, changed).unwrap();
-    let stderr = mine_fails(&arguments, 1);
-    assert!(stderr.contains("measured on model") && stderr.contains("hint: measure this model with mine calibrate"));
-}
-
-/// Ten duplicates and ten others that any model tells apart.
-fn easy_pairs(folder: &Path) -> PathBuf {
-    let subjects = ["guitar", "piano", "chess", "french", "python", "poker", "yoga", "cricket", "surfing", "algebra"];
-    let mut rows = String::from("question1,question2,is_duplicate\n");
-    for (subject, other) in subjects.iter().zip(subjects.iter().cycle().skip(1)) {
-        rows += &format!("How do I learn {subject}?,What is the best way to learn {subject}?,1\n");
-        rows += &format!("How do I learn {subject}?,Why do people dislike {other}?,0\n");
-    }
-    let path = folder.join("easy.csv");
-    std::fs::write(&path, rows).unwrap();
-    path
-}
-
-#[test]
-fn what_the_labels_do_not_support_is_refused() {
-    let folder = folder();
-    let easy = easy_pairs(folder.path());
-    let target = ["--bi-encoder", "built-in", "--target-precision", "0.99", "--output", "/dev/null/x"];
-    let stderr = mine_fails(&[&["calibrate", "--pairs", text(&easy)], &target[..]].concat(), 1);
-    assert!(stderr.contains("too few labelled pairs"), "{stderr}");
-    let one_kind = folder.path().join("one.csv");
-    std::fs::write(&one_kind, "question1,question2,is_duplicate\na,b,1\nc,d,1\n").unwrap();
-    let output = folder.path().join("out.json");
-    let stderr =
-        mine_fails(&["calibrate", "--pairs", text(&one_kind), "--bi-encoder", BI, "--output", text(&output)], 1);
-    assert!(stderr.contains("2 of 2 pairs are duplicates") && !output.exists(), "{stderr}");
-}
-
-#[test]
 fn models_are_compared_at_the_threshold_chosen_on_valid() {
     let folder = folder();
-    for name in ["table.csv", "table.parquet"] {
+    let mut reader = csv::Reader::from_path(PAIRS).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+    let half = |name: &str, first: usize| {
         let path = folder.path().join(name);
-        let arguments =
-            ["evaluate", "--compare", BI, CROSS, "--valid", PAIRS, "--test", PAIRS, "--output", text(&path)];
-        let rows = json(&[&arguments[..], &["--json"]].concat())["models"].clone();
-        assert_eq!((rows[0]["kind"].as_str(), rows[1]["kind"].as_str()), (Some("bi-encoder"), Some("cross-encoder")));
-        for row in rows.as_array().unwrap() {
-            // one file as both: the threshold chosen on it is its own best
-            assert_eq!(row["valid_f1"], row["test_f1"]);
-            assert_eq!(row["test_best_f1"], row["test_f1"]);
-        }
-        assert!(rows[0]["difference_to_first"].is_null());
-        let difference = number(&rows[1]["test_f1"]) - number(&rows[0]["test_f1"]);
-        assert!((number(&rows[1]["difference_to_first"]["f1"]["value"]) - difference).abs() < 1e-12);
+        let mut writer = csv::Writer::from_path(&path).unwrap();
+        writer.write_record(&header).unwrap();
+        rows.iter().skip(first).step_by(2).for_each(|row| writer.write_record(row).unwrap());
+        writer.flush().unwrap();
+        path
+    };
+    let (valid, test) = (half("valid.csv", 0), half("test.csv", 1));
+    let alone = |pairs: &Path, more: &[&str]| {
+        let arguments = ["evaluate", "--pairs", text(pairs), "--bi-encoder", BI, "--bootstrap", "0", "--json"];
+        json(&[&arguments[..], more].concat())["cosine"].clone()
+    };
+    let chosen = alone(&valid, &[])["f1_threshold"].clone();
+    assert_ne!(chosen, alone(&test, &[])["f1_threshold"], "or nothing is shown");
+    for name in ["new/table.csv", "table.parquet"] {
+        let path = folder.path().join(name);
+        let files = ["--valid", text(&valid), "--test", text(&test), "--output", text(&path)];
+        let answer = json(&[&["evaluate", "--compare", BI, CROSS, "--json"], &files[..]].concat())["models"].clone();
+        assert_eq!((&answer[0]["kind"], &answer[1]["kind"]), (&"bi-encoder".into(), &"cross-encoder".into()));
+        assert_eq!(answer[0]["threshold"], chosen);
+        let there = alone(&test, &["--threshold", &chosen.to_string()]);
+        assert_eq!(answer[0]["test_f1"], there["at_threshold"]["f1"]);
+        assert_eq!(answer[0]["test_best_f1"], there["f1"]);
+        assert!(answer[0]["difference_to_first"].is_null());
+        let difference = number(&answer[1]["test_f1"]) - number(&answer[0]["test_f1"]);
+        assert!((number(&answer[1]["difference_to_first"]["f1"]["value"]) - difference).abs() < 1e-12);
         assert!(path.exists());
     }
     let bad = folder.path().join("table.xlsx");
@@ -376,24 +345,4 @@ fn a_precision_changes_scores_a_little() {
     }
     let error = mine_fails(&["evaluate", "--pairs", PAIRS, "--precision", "f8"], 2);
     assert!(error.contains("f8"), "{error}");
-}
-
-#[test]
-fn a_built_in_model_is_exported_before_it_is_calibrated_as_its_hint_says() {
-    let work = folder();
-    let copy = work.path().join("ce");
-    for (flag, name) in [("--bi-encoder", "built-in"), ("--cross-encoder", "built-in-cross-encoder")] {
-        let error = mine_fails(&["calibrate", "--pairs", PAIRS, flag, "built-in"], 1);
-        assert!(error.contains(&format!("hint: mine models export --input {name} --output DIR")), "{error}");
-    }
-    mine_ok(&["models", "export", "--input", "built-in-cross-encoder", "--output", text(&copy)]);
-    // the built-in models take the fixture's pairs, one word apart, for duplicates, and its paraphrases for others
-    let calibrate = ["calibrate", "--bi-encoder", "built-in", "--cross-encoder", text(&copy), "--pairs"];
-    let before = std::fs::read(copy.join("dupmine.json")).unwrap();
-    let error = mine_fails(&[&calibrate[..], &[PAIRS]].concat(), 1);
-    assert!(error.contains("do not tell duplicates from others") && error.contains("pairs are few"), "{error}");
-    assert!(std::fs::read(copy.join("dupmine.json")).unwrap() == before);
-    let easy = easy_pairs(work.path());
-    mine_ok(&[&calibrate[..], &[text(&easy), "--quiet"]].concat());
-    assert!(std::fs::read(copy.join("dupmine.json")).unwrap() != before);
 }

@@ -1,6 +1,7 @@
 //! One binary for all integration tests, a module a topic.
 
 mod architecture;
+mod calibrate;
 mod clustering_quality;
 mod degenerate;
 mod devices;
@@ -20,6 +21,7 @@ mod options;
 mod parity;
 mod report;
 mod rerank;
+mod results;
 mod search;
 mod show;
 mod split;

@@ -41,7 +41,7 @@ fn chromium() -> Option<PathBuf> {
     };
     let found = named.or_else(on_path);
     if found.is_none() {
-        eprintln!("SKIPPED: no Chromium on the PATH or in $CHROMIUM");
+        skipped("no Chromium on the PATH or in $CHROMIUM");
     }
     found
 }

@@ -141,3 +141,19 @@ fn a_pair_has_the_same_score_alone_and_in_company() {
     let alone: Vec<f32> = pairs.iter().flat_map(|pair| logits(&[*pair])).collect();
     assert_eq!(logits(&pairs), alone);
 }
+
+/// Scores are the dearest work of a run.
+#[test]
+fn another_threshold_scores_nothing_again() {
+    let work = folder();
+    let (output, input, cross) = (work.path().join("out"), repo("fixtures/questions.parquet"), cross_encoder());
+    let first = ["--cross-encoder", text(&cross), "--second-order-margin", "0", "--threshold", "0.6"];
+    let said = mine_ok(&tiny(text(&input), text(&output), &first));
+    assert!(said.contains("tiny-bert-cross"), "{said}");
+    let said = mine_ok(&tiny(text(&input), text(&output), &[&first[..5], &["0.7", "--force"]].concat()));
+    assert!(!said.contains("loading "), "{said}");
+    // nor does a run without them in between cost them
+    mine_ok(&tiny(text(&input), text(&output), &["--force"]));
+    let said = mine_ok(&tiny(text(&input), text(&output), &[&first[..], &["--force"]].concat()));
+    assert!(!said.contains("loading "), "{said}");
+}

@@ -1,6 +1,7 @@
 //! Running the binary, making inputs, reading results.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -16,13 +17,18 @@ pub fn repo(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Says that a test shows nothing here, past libtest's capture: a skipped test reads "ok" otherwise.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
 /// Path of real data beside the checkout, `None` (and a line that says so) when it is not there.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let path = repo("../shared").join(path);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not there", path.display());
+    skipped(&format!("{} is not there", path.display()));
     None
 }
 

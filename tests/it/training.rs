@@ -68,7 +68,9 @@ fn a_killed_training_goes_on_to_the_same_weights() {
             // the first two without warning, the last by Ctrl-C
             if kills < 2 {
                 child.kill().unwrap();
-                child.wait().unwrap();
+                // it may have ended just before
+                let was_killed = !child.wait().unwrap().success();
+                assert!(was_killed != killed.exists(), "a killed training leaves no model");
             } else {
                 let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
                 assert!(told.success());
@@ -78,7 +80,6 @@ fn a_killed_training_goes_on_to_the_same_weights() {
             kills += 1;
         }
         assert!(kills > 0, "the training ended before it could be killed");
-        assert!(!killed.exists(), "a killed training leaves no model");
         assert!(checkpoints(&run).len() <= 3, "old checkpoints are pruned");
         mine_ok(&arguments);
         assert!(weights(&alone) == weights(&killed), "{training}: killed {kills} times, and other weights came out");
@@ -230,10 +231,38 @@ fn a_training_needs_no_more_than_pairs() {
     assert!(said.contains("wrote models/cross-encoder") && said.contains("dev pairs are few"), "{said}");
     let calibration = std::fs::read_to_string(work.path().join("models/cross-encoder/dupmine.json")).unwrap();
     assert!(calibration.contains("probability_threshold"), "{calibration}");
-    assert!(train(&[]).contains("wrote models/bi-encoder"));
-    // the built-in cross-encoder decides beside its bi-encoder, which does not hold for other weights
-    let said = train(&["--kind", "cross", "--output", "refreshed", "--write-last"]);
-    assert!(said.contains("how built-in") && said.contains("mine calibrate --cross-encoder refreshed"), "{said}");
+    assert!(train(&["--freeze-tokens"]).contains("wrote models/bi-encoder"));
+    // a cross-encoder that decides beside its bi-encoder: that does not hold for other weights
+    let beside = work.path().join("beside");
+    copy_model(TINY_CROSS, &beside);
+    let decision = serde_json::json!({ "cosine_weight": 1.0, "calibrator": { "method": "platt", "slope": 1.0, "intercept": 0.0 }, "threshold": 0.5 });
+    let together = serde_json::json!({ "together": { "bi_encoder": "any", "decision": decision } });
+    std::fs::write(beside.join(calibration::FILE), together.to_string()).unwrap();
+    let said = train(&["--from", "beside", "--output", "refreshed", "--write-last"]);
+    assert!(said.contains("how beside") && said.contains("mine calibrate --cross-encoder refreshed"), "{said}");
+}
+
+#[test]
+fn ctrl_c_keeps_the_step_under_way() {
+    let work = folder();
+    let (output, run) = (work.path().join("model"), work.path().join("model.run"));
+    let files = ["--from", TINY, "--pairs", PAIRS, "--output", text(&output)];
+    // no step of its own leaves anything
+    let far = ["--epochs", "3000", "--evaluate-every", "1000000", "--checkpoint-every", "1000000"];
+    let mut child = command(&[&["train", "--kind", "bi", "--batch-size", "6"], &files[..], &far].concat());
+    let child = child.stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !run.join("best-00000000.safetensors").exists() {
+        assert!(started.elapsed() < Duration::from_secs(300), "no evaluation");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopping after the step under way") && said.contains("finished work is kept"), "{said}");
+    assert_eq!(checkpoints(&run).len(), 1, "{said}");
 }
 
 /// `(step, part, metric)` → value of a training's metrics.

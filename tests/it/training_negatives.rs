@@ -1,7 +1,7 @@
 //! Training: mined negatives, teachers and mixes of losses.
 
 use crate::support::*;
-use crate::training::{PAIRS, TINY, TINY_CROSS, arguments};
+use crate::training::{PAIRS, TINY, TINY_CROSS, arguments, last_state};
 
 #[test]
 fn negatives_and_teachers_work_end_to_end() {
@@ -66,6 +66,10 @@ fn negatives_and_teachers_work_end_to_end() {
     let mix = ["--loss", "contrastive=1,ranking=0.5", "--directions", "both-ways"];
     train("mix", "bi", TINY, &mix);
     train("mix-of-negatives", "bi", TINY, &[&mix[..], &["--hard-negatives", "2"]].concat());
+    train("plain", "bi", TINY, &[]);
+    // each of them has learnt something else
+    let learnt = |name: &str| last_state(&work.path().join(format!("{name}.run")));
+    assert!(learnt("mix") != learnt("mix-of-negatives") && learnt("plain") != learnt("negatives"));
 }
 
 #[test]
