@@ -156,10 +156,18 @@ fn deterministic_hnsw_gives_the_same_bytes_again() {
     let input = fixture();
     let run = |name: &str, threads: &'static str| {
         let output = work.path().join(name);
-        mine_ok(&tiny(&input, text(&output), &["--index", "hnsw", "--deterministic", "--threads", threads]));
+        // a graph so poor that what is found depends on its every link
+        let poor = ["--hnsw-links", "4", "--hnsw-ef-construction", "4", "--hnsw-ef-search", "2", "--top-k", "1"];
+        let index = ["--index", "hnsw", "--deterministic", "--threads", threads, "--min-cosine", "-1"];
+        let said = mine_ok(&tiny(&input, text(&output), &[&index[..], &poor, &["--min-recall", "0.9"]].concat()));
+        assert!(said.contains("less than --min-recall 90.00 %: raise --hnsw-ef-search"), "{said}");
+        assert!(metrics(&output)["candidates.recall_above_floor"] < 0.9);
         output
     };
-    assert_same_results(&run("first", "4"), &run("second", "3"));
+    let first = run("first", "4");
+    assert_same_results(&first, &run("second", "3"));
+    // of kept candidates it warns again
+    run("first", "4");
 }
 
 #[test]
