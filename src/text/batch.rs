@@ -45,10 +45,12 @@ impl Cut {
     }
 
     /// The padded number of rows of a batch of `rows` texts, each padded to `length` tokens. A product of one row is
-    /// added up in another order than one of several, so a text alone would have other last bits than in company.
+    /// added up in another order than one of several, so on the processor a text alone would have other last bits
+    /// than in company.
     pub fn padded_rows(self, rows: usize, length: usize) -> usize {
         match self.shapes {
-            Shapes::Any | Shapes::Unpadded => rows.max(2),
+            Shapes::Any => rows.max(2),
+            Shapes::Unpadded => rows,
             Shapes::Few => rows.next_power_of_two().min((self.tokens / length.max(1)).max(rows)),
         }
     }
