@@ -88,9 +88,8 @@ impl CrossEncoder {
             at.display(),
             config.types
         );
-        let prompt_of = |folder| -> Result<String> { Ok(SentenceConfig::read(folder)?.prompt()?.to_string()) };
         ensure!(
-            Kind::of(folder)? != Kind::Cross || prompt_of(folder)?.is_empty(),
+            Kind::of(folder)? != Kind::Cross || SentenceConfig::read(folder)?.prompt()?.is_empty(),
             "{}: a default prompt before the first text of every pair is not supported",
             folder.name()
         );

@@ -36,9 +36,8 @@ impl Format {
 
 /// The error for a column that a file lacks and that `flag` can name.
 pub fn missing_column(path: &Path, name: &str, flag: &str, present: &[String]) -> anyhow::Error {
-    let separator = |header: &str| [';', '\t', '|', ','].into_iter().find(|&separator| header.contains(separator));
     let advice = match present {
-        [header] if Format::of(path).is_some_and(Format::is_delimited) && separator(header).is_some() => {
+        [header] if Format::of(path).is_some_and(Format::is_delimited) && header.contains([';', '\t', '|', ',']) => {
             "its header looks like one of other separators: .csv files have commas, .tsv files tabs".to_string()
         }
         _ => {
