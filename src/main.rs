@@ -1,5 +1,6 @@
 //! The `mine` binary: parse, run, exit code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,11 @@ fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(handler) {
         eprintln!("warning: Ctrl-C will not stop cleanly: {error}");
     }
-    match cli::run(cli::Cli::parse(), cancellation) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match catch_unwind(AssertUnwindSafe(|| cli::run(cli::Cli::parse(), cancellation))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        // the hook has said what happened
+        Err(_) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
             eprintln!("{}", error::render(&error));
             ExitCode::from(error::exit_code(&error))
         }

@@ -50,7 +50,7 @@ impl Record {
         }
         if self.unknown > 0 {
             progress.warn(format!(
-                "{} texts hold nothing that the vocabulary of {bi_encoder} knows (another script, emoji alone): they \
+                "{} texts hold no word that the vocabulary of {bi_encoder} knows (another script, emoji alone): they \
                  get no candidates",
                 self.unknown
             ));

@@ -26,6 +26,11 @@ impl<'a> Vectors<'a> {
     pub fn rows(&self) -> usize {
         self.values.len() / self.width.max(1)
     }
+
+    /// Cosine of two rows, which are unit vectors.
+    pub fn cosine(&self, a: usize, b: usize) -> f32 {
+        self.row(a).iter().zip(self.row(b)).map(|(x, y)| x * y).sum()
+    }
 }
 
 /// A neighbour and its cosine to the row whose list it stands in.

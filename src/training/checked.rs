@@ -52,6 +52,8 @@ pub struct TrainOptions {
     pub negatives_from: Option<PathBuf>,
     pub mined_pairs: Option<usize>,
     pub teacher: Option<PathBuf>,
+    /// Share of the teacher's probability in a target, 0 to 1; the rest is the label.
+    pub teacher_weight: f64,
     pub trainer: TrainerConfig,
     pub device: DeviceChoice,
     pub precision: Precision,
@@ -156,6 +158,7 @@ impl RawTrainOptions {
             ),
             mined_pairs: self.mined_pairs,
             teacher: self.teacher.clone(),
+            teacher_weight: within("teacher-weight", self.teacher_weight.unwrap_or(0.0), 0.0, 1.0)?,
             trainer: TrainerConfig {
                 // a number of steps goes through the pairs as often as it takes
                 epochs: match (self.epochs, self.max_steps) {
@@ -255,7 +258,8 @@ impl RawTrainOptions {
         let mines_any = mines || self.mined_pairs.is_some();
         let distils_vectors = loss.any(|one| one == Loss::CosineDistillation);
         let checks = mines && self.teacher.is_some() && !distils_vectors;
-        let distils = mines_any || loss.any(Loss::needs_teacher);
+        let blends = self.teacher_weight.is_some_and(|weight| weight > 0.0);
+        let distils = mines_any || blends || loss.any(Loss::needs_teacher);
         let no_ranking = "no --loss ranks";
         let no_mining = "without --hard-negatives nothing is mined";
         let all = [
@@ -281,7 +285,7 @@ impl RawTrainOptions {
                 "teacher",
                 self.teacher.is_some(),
                 distils,
-                "no --loss distils, and neither --hard-negatives nor --mined-pairs asks for it",
+                "no --loss distils, and no --hard-negatives, --mined-pairs or --teacher-weight asks for it",
             ),
         ];
         let idle = all.into_iter().filter(|(_, given, read, _)| *given && !read);
@@ -360,6 +364,14 @@ fn check_loss(loss: &Mix, kind: Kind, raw: &RawTrainOptions) -> Result<()> {
             "--loss score-distillation and binary-cross-entropy: the target is a teacher's logit or a label, not both; \
              train in two runs",
         ));
+    }
+    if raw.teacher_weight.is_some_and(|weight| weight > 0.0) {
+        if !loss.any(|one| one == Loss::BinaryCrossEntropy) {
+            return Err(usage("--teacher-weight: only binary-cross-entropy takes a probability for a label"));
+        }
+        if raw.teacher.is_none() {
+            return Err(usage("--teacher-weight: whose probability? name a cross-encoder with --teacher"));
+        }
     }
     if raw.mined_pairs.is_some() && raw.teacher.is_none() {
         return Err(usage("--mined-pairs: a teacher labels them; name it with --teacher"));

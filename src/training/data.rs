@@ -9,11 +9,14 @@ use crate::device::Devices;
 use crate::error::hint;
 use crate::losses::mix::Loss;
 use crate::models::bi_encoder::{self, BiEncoder};
+use crate::models::calibration;
 use crate::models::cross_encoder::{self, CrossEncoder};
+use crate::models::folder::ModelFolder;
 use crate::models::precision::Precision;
 use crate::models::replicas::Replicas;
 use crate::models::{built_in, hub};
 use crate::progress::{Progress, readable};
+use crate::search::Vectors;
 use crate::stages::score_pairs::log_odds;
 use crate::stages::split;
 use crate::tables::pairs::{self, LabelledPair};
@@ -44,28 +47,57 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
     let only_duplicates = !options.loss.any(Loss::uses_others);
     let kept: Vec<LabelledPair> = train.into_iter().filter(|pair| pair.is_duplicate || !only_duplicates).collect();
     let mut dataset = Dataset::new(&kept);
-    let bi_encoder = |written: Option<&Path>| -> Result<Replicas<BiEncoder>> {
+    let bi_encoder = |written: Option<&Path>| -> Result<(Replicas<BiEncoder>, ModelFolder)> {
         let folder = hub::open_path_or(written, built_in::BI_ENCODER, progress)?;
-        bi_encoder::replicas(&folder, devices, Precision::F32)
+        Ok((bi_encoder::replicas(&folder, devices, Precision::F32)?, folder))
     };
     let cross_teacher = match &options.teacher {
         Some(path) if !options.loss.any(|loss| loss == Loss::CosineDistillation) => {
             let folder = hub::open_path_or(Some(path), built_in::CROSS_ENCODER, progress)?;
-            Some(cross_encoder::replicas(&folder, devices, Precision::F32)?)
+            Some((cross_encoder::replicas(&folder, devices, Precision::F32)?, folder))
         }
         _ => None,
     };
+    let mut miner = None;
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
-        let miner = bi_encoder(options.negatives_from.as_deref())?;
-        mine(&mut dataset, options, &miner, cross_teacher.as_ref(), progress)?;
+        let (model, folder) = bi_encoder(options.negatives_from.as_deref())?;
+        let (vectors, width) = hard_negatives::embed_texts(&model, &dataset.texts, progress)?;
+        let embedded = Vectors { values: &vectors, width };
+        mine(&mut dataset, options, embedded, cross_teacher.as_ref().map(|(model, _)| model), progress)?;
+        miner = Some(Miner { fingerprint: folder.fingerprint()?, vectors, width });
     }
-    if let Some(model) = &cross_teacher {
-        teacher::score(&mut dataset, &options.loss, |texts, pairs| log_odds(model, texts, pairs, false, progress))?;
+    if let Some((model, folder)) = &cross_teacher {
+        teach(&mut dataset, options, (model, folder), miner.as_ref(), progress)?;
     }
     if let (Some(path), None) = (&options.teacher, &cross_teacher) {
-        teacher::vectors(&mut dataset, &bi_encoder(Some(path))?, progress)?;
+        teacher::vectors(&mut dataset, &bi_encoder(Some(path))?.0, progress)?;
     }
     Ok(Data { dataset, dev })
+}
+
+/// The bi-encoder that mined, and its unit vectors of all texts, row-major `[texts, width]`.
+struct Miner {
+    fingerprint: String,
+    vectors: Vec<f32>,
+    width: usize,
+}
+
+/// Lets a cross-encoder's scores take the place of labels, where the options ask for it.
+fn teach(
+    dataset: &mut Dataset,
+    options: &TrainOptions,
+    (model, folder): (&Replicas<CrossEncoder>, &ModelFolder),
+    miner: Option<&Miner>,
+    progress: &Progress,
+) -> Result<()> {
+    let logits = |texts: &Texts, pairs: &[(u32, u32)]| log_odds(model, texts, pairs, false, progress);
+    teacher::score(dataset, &options.loss, logits)?;
+    if options.teacher_weight > 0.0 {
+        let decision = calibration::read(folder)?.decision(miner.map_or("", |miner| &miner.fingerprint));
+        let vectors = miner.map(|miner| Vectors { values: &miner.vectors, width: miner.width });
+        teacher::blend(dataset, options.teacher_weight, decision.as_ref(), vectors, logits)?;
+    }
+    Ok(())
 }
 
 fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair>, Vec<LabelledPair>)> {
@@ -167,12 +199,12 @@ fn negatives_are_pairs(options: &TrainOptions) -> bool {
 fn mine(
     dataset: &mut Dataset,
     options: &TrainOptions,
-    miner: &Replicas<BiEncoder>,
+    vectors: Vectors,
     cross_teacher: Option<&Replicas<CrossEncoder>>,
     progress: &Progress,
 ) -> Result<()> {
     if let Some(config) = &options.hard_negatives {
-        let mined = hard_negatives::mine(dataset, miner, cross_teacher, config, progress)?;
+        let mined = hard_negatives::mine(dataset, vectors, cross_teacher, config, progress)?;
         progress.say(&format!(
             "{} hard negatives mined, {} dropped as duplicates by the teacher, {} drawn by chance for want of near ones",
             readable(mined.negatives),
@@ -188,8 +220,7 @@ fn mine(
         }
     }
     if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
-        let (vectors, width) = hard_negatives::embed_texts(miner, &dataset.texts, progress)?;
-        let near = hard_negatives::neighbours((&vectors, width), MINED_DEPTH, progress)?;
+        let near = hard_negatives::neighbours(vectors, MINED_DEPTH, progress)?;
         let logits = |texts: &Texts, pairs: &[(u32, u32)]| log_odds(teacher, texts, pairs, false, progress);
         let added = teacher::add_mined_pairs(dataset, &near, count, logits)?;
         progress.say(&format!("{} mined pairs labelled by the teacher", readable(added)));

@@ -77,31 +77,29 @@ pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progr
 }
 
 /// Nearest texts of every text, the nearest first.
-pub fn neighbours((vectors, width): (&[f32], usize), depth: usize, progress: &Progress) -> Result<Vec<Vec<Neighbour>>> {
-    let vectors = Vectors { values: vectors, width };
+pub fn neighbours(vectors: Vectors, depth: usize, progress: &Progress) -> Result<Vec<Vec<Neighbour>>> {
     let usable = vec![true; vectors.rows()];
     let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
     let task = progress.task("search", "texts", vectors.rows());
     Ok(exact::search(vectors, &usable, query, &plain_cpu(), &task)?.0)
 }
 
-/// Gives every duplicate example its negatives.
+/// Gives every duplicate example its negatives. `vectors` are the miner's, of all texts.
 pub fn mine(
     dataset: &mut Dataset,
-    bi_encoder: &Replicas<BiEncoder>,
+    vectors: Vectors,
     cross_encoder: Option<&Replicas<CrossEncoder>>,
     config: &MiningConfig,
     progress: &Progress,
 ) -> Result<Mined> {
-    let (vectors, width) = embed_texts(bi_encoder, &dataset.texts, progress)?;
-    let neighbours = neighbours((&vectors, width), config.depth, progress)?;
+    let neighbours = neighbours(vectors, config.depth, progress)?;
     let duplicates: Vec<usize> = (0..dataset.examples.len()).filter(|&at| dataset.examples[at].target > 0.5).collect();
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
-    let vectors = Vectors { values: &vectors, width };
     let mut chosen: Vec<Vec<u32>> =
         duplicates.iter().map(|&at| qualified(dataset, at, vectors, &neighbours, config, &mut random)).collect();
     let mut mined = Mined::default();
-    if let Some(teacher) = cross_encoder {
+    // nothing is dropped at 1, so nothing is asked
+    if let Some(teacher) = cross_encoder.filter(|_| config.most_probability < 1.0) {
         let probabilities = |asked: &[(usize, u32)]| -> Result<Vec<f64>> {
             let question = |list: usize| dataset.examples[duplicates[list]].question;
             let pairs: Vec<(u32, u32)> = asked.iter().map(|&(list, text)| (question(list), text)).collect();
@@ -141,8 +139,7 @@ fn qualified(
     random: &mut ChaCha8Rng,
 ) -> Vec<u32> {
     let Example { question, other, cluster, .. } = dataset.examples[at];
-    let [one, two] = [question, other].map(|text| vectors.row(text as usize));
-    let most = one.iter().zip(two).map(|(x, y)| x * y).sum::<f32>() - config.margin;
+    let most = vectors.cosine(question as usize, other as usize) - config.margin;
     let near = neighbours[question as usize].iter().skip(config.skip);
     let others = near.filter(|near| dataset.clusters[near.row as usize] != cluster && near.cosine <= most);
     let mut others: Vec<u32> = others.map(|near| near.row).collect();

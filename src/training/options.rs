@@ -153,6 +153,9 @@ pub struct RawTrainOptions {
     /// Cross-encoder (for cosine-distillation: bi-encoder) that checks negatives and is distilled: a folder or a hub name
     #[arg(long, value_name = "DIR|NAME")]
     pub teacher: Option<PathBuf>,
+    /// Share of the teacher's probability in the targets of binary-cross-entropy; the rest is the label [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub teacher_weight: Option<f64>,
     /// Stop after this many steps; the learning rate decays by then
     #[arg(long, value_name = "STEPS")]
     pub max_steps: Option<usize>,

@@ -278,7 +278,11 @@ fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) 
         add(&std::fs::read(file).map_err(|e| usage(format!("cannot read {}: {e}", file.display())))?);
     }
     if let Some(teacher) = &options.teacher {
-        add(hub::open_path_or(Some(teacher), built_in::CROSS_ENCODER, progress)?.fingerprint()?.as_bytes());
+        let teacher = hub::open_path_or(Some(teacher), built_in::CROSS_ENCODER, progress)?;
+        add(teacher.fingerprint()?.as_bytes());
+        if options.teacher_weight > 0.0 {
+            add(&teacher.read(calibration::FILE)?.unwrap_or_default());
+        }
     }
     if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
         let miner = hub::open_path_or(options.negatives_from.as_deref(), built_in::BI_ENCODER, progress)?;

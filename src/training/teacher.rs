@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 
+use crate::calibration::decision::Decision;
 use crate::calibration::sigmoid;
 use crate::losses::mix::{Loss, Mix};
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::replicas::Replicas;
 use crate::progress::Progress;
-use crate::search::Neighbour;
+use crate::search::{Neighbour, Vectors};
 use crate::tables::questions::Texts;
 use crate::training::dataset::{Dataset, Example};
 use crate::training::hard_negatives;
@@ -73,6 +74,27 @@ pub fn score(
     Ok(())
 }
 
+/// Draws every label to the teacher's probability: `target = (1 − w) label + w p` (Hinton et al. 2015,
+/// arXiv:1503.02531, at temperature 1). `decision` is how the cross-encoder decides in runs, without one `p` is the plain
+/// sigmoid; `vectors` of all texts are those of the bi-encoder that it decides beside, if it does.
+pub fn blend(
+    dataset: &mut Dataset,
+    weight: f64,
+    decision: Option<&Decision>,
+    vectors: Option<Vectors>,
+    mut logits: impl FnMut(&Texts, &[(u32, u32)]) -> Result<Vec<f64>>,
+) -> Result<()> {
+    let pairs: Vec<(u32, u32)> = dataset.examples.iter().map(|example| (example.question, example.other)).collect();
+    let logits = logits(&dataset.texts, &pairs)?;
+    for ((example, (a, b)), logit) in dataset.examples.iter_mut().zip(pairs).zip(logits) {
+        let cosine = vectors.map_or(0.0, |vectors| vectors.cosine(a as usize, b as usize));
+        let probability =
+            decision.map_or_else(|| sigmoid(logit), |decision| decision.probability(logit, f64::from(cosine)));
+        example.target = ((1.0 - weight) * f64::from(example.target) + weight * probability) as f32;
+    }
+    Ok(())
+}
+
 /// Gives the dataset a bi-encoder's vectors to be imitated.
 pub fn vectors(dataset: &mut Dataset, teacher: &Replicas<BiEncoder>, progress: &Progress) -> Result<()> {
     dataset.teacher = Some(hard_negatives::embed_texts(teacher, &dataset.texts, progress)?);
@@ -86,6 +108,7 @@ fn probability(logit: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::Calibrator;
 
     /// Question `a` with text `b` gets the logit `10 a + b`, so that each number says whose it is.
     fn logit(_: &Texts, pairs: &[(u32, u32)]) -> Result<Vec<f64>> {
@@ -129,5 +152,24 @@ mod tests {
         assert!(dataset.examples.iter().all(|example| example.target == 1.0));
         score(&mut dataset, &"score-distillation".parse().unwrap(), logit).unwrap();
         assert_eq!(dataset.examples.iter().map(|e| e.target).collect::<Vec<_>>(), [1.0, 11.0]);
+    }
+
+    #[test]
+    fn a_label_gives_way_to_the_teacher_by_its_weight() {
+        let example = |question, other, target| Example { question, other, target, ..Example::default() };
+        let examples = vec![example(0, 1, 1.0), example(0, 2, 0.0)];
+        let blended = |weight, decision, vectors| {
+            let mut dataset = Dataset { examples: examples.clone(), ..Dataset::default() };
+            blend(&mut dataset, weight, decision, vectors, logit).unwrap();
+            dataset.examples.iter().map(|example| example.target).collect::<Vec<_>>()
+        };
+        assert_eq!(blended(0.0, None, None), [1.0, 0.0]);
+        assert_eq!(blended(1.0, None, None), [probability(1.0), probability(2.0)]);
+        assert_eq!(blended(0.25, None, None)[1], 0.25 * probability(2.0));
+        // 1 + 10 cos = 11 and 2 + 10 cos = 2
+        let calibrator = Calibrator::Platt { slope: 1.0, intercept: -6.0 };
+        let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None };
+        let vectors = Vectors { values: &[1.0, 0.0, 1.0, 0.0, 0.0, 1.0], width: 2 };
+        assert_eq!(blended(1.0, Some(&decision), Some(vectors)), [probability(5.0), probability(-4.0)]);
     }
 }

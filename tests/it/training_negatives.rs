@@ -1,5 +1,10 @@
 //! Training: mined negatives, teachers and mixes of losses.
 
+use dupmine::calibration::Calibrator;
+use dupmine::calibration::decision::Decision;
+use dupmine::models::calibration::{self, Calibration, Together};
+use dupmine::models::folder::ModelFolder;
+
 use crate::support::*;
 use crate::training::{PAIRS, TINY, TINY_CROSS, arguments, last_state};
 
@@ -70,6 +75,39 @@ fn negatives_and_teachers_work_end_to_end() {
     // each of them has learnt something else
     let learnt = |name: &str| last_state(&work.path().join(format!("{name}.run")));
     assert!(learnt("mix") != learnt("mix-of-negatives") && learnt("plain") != learnt("negatives"));
+}
+
+#[test]
+fn a_cross_encoder_learns_from_labels_and_from_a_teacher_that_decides_beside_the_miner() {
+    let work = folder();
+    let of = |name: &str| work.path().join(name);
+    let teacher = of("teacher");
+    copy_model(TINY_CROSS, &teacher);
+    let mined = ["--hard-negatives", "1", "--negatives-from", TINY, "--max-steps", "5"];
+    let train = |name: &str, more: &[&str]| {
+        let output = of(name);
+        let all = arguments("cross", TINY_CROSS, text(&output), &[&mined, more].concat());
+        mine_ok(&all.into_iter().filter(|flag| *flag != "--quiet").collect::<Vec<_>>());
+        last_state(&of(&format!("{name}.run")))
+    };
+    let taught = ["--teacher", text(&teacher), "--teacher-weight", "0.5"];
+    let labels = train("labels", &[]);
+    let plain = train("plain", &taught);
+    // the same teacher's probabilities are others where it was measured alone, and others beside the miner
+    let calibrator = Calibrator::Platt { slope: 2.0, intercept: -9.0 };
+    let alone = Calibration {
+        calibrator: Some(calibrator.clone()),
+        probability_threshold: Some(0.5),
+        ..Calibration::default()
+    };
+    calibration::write(&teacher.join(calibration::FILE), &alone).unwrap();
+    let measured = train("measured", &taught);
+    let bi_encoder = ModelFolder::open(TINY.as_ref()).unwrap().fingerprint().unwrap();
+    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None };
+    let beside = Calibration { together: Some(Together { bi_encoder, decision }), ..alone };
+    calibration::write(&teacher.join(calibration::FILE), &beside).unwrap();
+    let together = train("together", &taught);
+    assert!(labels != plain && plain != measured && measured != together);
 }
 
 #[test]

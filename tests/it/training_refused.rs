@@ -10,7 +10,7 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
     let margins = ["--loss", "margin-mse,contrastive", "--hard-negatives", "2", "--teacher", TINY_CROSS];
     let mined = ["--mined-pairs", "5", "--teacher", TINY_CROSS, "--loss", "ranking"];
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--precision", "f16"], "--precision bf16 has the range"),
         (&mined, "ranking does not look at labels"),
         (&margins, "margin-mse learns from duplicates alone"),
@@ -21,6 +21,7 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (&["--epochs", "0"], "--epochs is 0"),
         (&["--freeze-encoder"], "siamese"),
         (&["--mined-pairs", "5"], "--teacher"),
+        (&["--teacher-weight", "0.5", "--teacher", TINY_CROSS], "only binary-cross-entropy"),
     ];
     for (more, reason) in cases {
         let error = fails(more, 2);
@@ -29,6 +30,13 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let scores = ["--loss", "score-distillation,binary-cross-entropy", "--teacher", TINY_CROSS];
     let error = mine_fails(&arguments("cross", TINY_CROSS, text(&output), &scores), 2);
     assert!(error.contains("a teacher's logit or a label"), "{error}");
+    let weighs = |more: &[&str]| {
+        mine_fails(&arguments("cross", TINY_CROSS, text(&output), &[&["--teacher-weight"], more].concat()), 2)
+    };
+    let error = weighs(&["1"]);
+    assert!(error.contains("name a cross-encoder with --teacher"), "{error}");
+    let error = weighs(&["2", "--teacher", TINY_CROSS]);
+    assert!(error.contains("--teacher-weight is 2"), "{error}");
     // dev questions among the training pairs
     let error = fails(&["--dev", PAIRS], 1);
     assert!(error.contains("learnt by heart") && error.contains("--allow-shared-questions"), "{error}");
@@ -181,13 +189,15 @@ fn what_the_clock_ended_holds_up_what_comes_after_it() {
 }
 
 #[test]
-fn the_pipeline_file_that_ships_is_read_to_its_end() {
+fn the_pipeline_files_that_ship_are_read_to_their_end() {
     let work = folder();
-    let file = repo("pipelines/train.toml");
-    // its keys and values are right: what is missing are the pairs
-    let output = command(&["run", text(&file)]).current_dir(work.path()).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("cannot read split/train.parquet"), "{error}");
-    assert!(std::fs::read_dir(work.path()).unwrap().next().is_none(), "nothing is written before its input is read");
+    for file in ["pipelines/train.toml", "pipelines/distil.toml"] {
+        // its keys and values are right: what is missing are the pairs
+        let output = command(&["run", text(&repo(file))]).current_dir(work.path()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{file}: {error}");
+        assert!(error.contains("cannot read split/train.parquet"), "{file}: {error}");
+        let nothing = std::fs::read_dir(work.path()).unwrap().next().is_none();
+        assert!(nothing, "{file}: nothing is written before its input is read");
+    }
 }
