@@ -11,8 +11,8 @@ use crate::metrics::calibration::{brier, expected_calibration_error};
 const FOLDS: usize = 5;
 
 /// A method with fewer parameters is taken if its Brier score is within this share of the lowest: steps of an isotonic map
-/// make ties of pairs that the scores tell apart.
-const SIMPLER_IS_WORTH: f64 = 0.01;
+/// make ties of pairs that the scores tell apart. A map that was better by 1.1 % cost 0.006 in average precision.
+const SIMPLER_IS_WORTH: f64 = 0.02;
 
 /// What scores are, which decides the methods that apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
