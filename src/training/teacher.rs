@@ -56,7 +56,7 @@ pub fn score(
     if !loss.any(|loss| matches!(loss, Loss::MarginMse | Loss::ScoreDistillation)) {
         return Ok(());
     }
-    let pairs: Vec<(u32, u32)> = dataset.examples.iter().map(|example| (example.question, example.other)).collect();
+    let pairs = pairs(dataset);
     let of_pairs = logits(&dataset.texts, &pairs)?;
     if loss.any(|loss| loss == Loss::MarginMse) {
         let with_negatives =
@@ -84,7 +84,7 @@ pub fn blend(
     vectors: Option<Vectors>,
     mut logits: impl FnMut(&Texts, &[(u32, u32)]) -> Result<Vec<f64>>,
 ) -> Result<()> {
-    let pairs: Vec<(u32, u32)> = dataset.examples.iter().map(|example| (example.question, example.other)).collect();
+    let pairs = pairs(dataset);
     let logits = logits(&dataset.texts, &pairs)?;
     for ((example, (a, b)), logit) in dataset.examples.iter_mut().zip(pairs).zip(logits) {
         let cosine = vectors.map_or(0.0, |vectors| vectors.cosine(a as usize, b as usize));
@@ -99,6 +99,11 @@ pub fn blend(
 pub fn vectors(dataset: &mut Dataset, teacher: &Replicas<BiEncoder>, progress: &Progress) -> Result<()> {
     dataset.teacher = Some(hard_negatives::embed_texts(teacher, &dataset.texts, progress)?);
     Ok(())
+}
+
+/// The two texts of every example.
+fn pairs(dataset: &Dataset) -> Vec<(u32, u32)> {
+    dataset.examples.iter().map(|example| (example.question, example.other)).collect()
 }
 
 fn probability(logit: f64) -> f32 {
