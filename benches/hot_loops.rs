@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
-use dupmine::models::built_in::BI_ENCODER;
+use dupmine::models::checkpoint::built_in::BI_ENCODER;
 use dupmine::progress::Progress;
 use dupmine::search::{Query, Vectors, dot, exact};
 use dupmine::text::normalise::normalise;

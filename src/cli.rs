@@ -14,8 +14,9 @@ use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
 use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
-use crate::pipeline::config::{self, RawOptions};
-use crate::pipeline::{self, plan::Plan};
+use crate::mining;
+use crate::mining::options::{self, RawOptions};
+use crate::mining::plan::Plan;
 use crate::progress::{Cancellation, Progress};
 
 /// Finds duplicate questions in a corpus and writes pairs, clusters and metrics to Parquet.
@@ -83,7 +84,7 @@ enum Command {
 pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
     match cli.command {
         None => {
-            let base = config::defaults()?;
+            let base = options::defaults()?;
             mine(base, cli.run, cancellation)
         }
         Some(Command::Run { pipeline, sets, run }) => {
@@ -100,9 +101,9 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
                 let progress = Progress::new(run.quiet, cancellation);
                 return train::run_file(&text, &pipeline, &sets, run.force, &progress);
             }
-            let mut base = config::parse(&text, &pipeline)?;
+            let mut base = options::parse(&text, &pipeline)?;
             for set in &sets {
-                base = config::overlay(&base, &config::parse_set(set)?)?;
+                base = options::overlay(&base, &options::parse_set(set)?)?;
             }
             mine(base, *run, cancellation)
         }
@@ -119,7 +120,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
 }
 
 fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Result<()> {
-    let options = config::check(&config::overlay(&base, &run.options)?)?;
+    let options = options::check(&options::overlay(&base, &run.options)?)?;
     if options.threads > 0 {
         rayon::ThreadPoolBuilder::new()
             .num_threads(options.threads)
@@ -129,7 +130,7 @@ fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Resu
     let progress = Progress::new(run.quiet, cancellation);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(pipeline::describe(&plan, run.force));
+        return print_lines(mining::run::describe(&plan, run.force));
     }
-    pipeline::mine(&plan, run.force, &progress)
+    mining::run::mine(&plan, run.force, &progress)
 }

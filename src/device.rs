@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{quietly, usage};
+use crate::executor::batch::Cut;
 use crate::progress::Progress;
-use crate::text::batch::Cut;
 
 /// The device that `--device` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

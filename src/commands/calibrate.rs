@@ -14,16 +14,17 @@ use crate::calibration::target::Target;
 use crate::commands::Computing;
 use crate::commands::evaluate::added_note;
 use crate::error::{hint, usage};
+use crate::executor::replicas::Replicas;
+use crate::labels::pairs::{self, LabelledPair, PairColumns};
+use crate::labels::score_pairs::{QuestionPairs, cosines, log_odds};
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
 use crate::models::bi_encoder::{self, BiEncoder};
-use crate::models::calibration::{self, Calibration, CosineCalibration, Together};
+use crate::models::checkpoint::built_in;
+use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibration, Together};
+use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder;
-use crate::models::folder::ModelFolder;
-use crate::models::replicas::Replicas;
-use crate::models::{built_in, hub};
+use crate::models::hub;
 use crate::progress::{Progress, readable};
-use crate::stages::score_pairs::{QuestionPairs, cosines, log_odds};
-use crate::tables::pairs::{self, LabelledPair, PairColumns};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("model").required(true).multiple(true).args(["bi_encoder", "cross_encoder"]))]

@@ -8,13 +8,13 @@ use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
 use crate::device::plain_cpu;
 use crate::error::usage;
+use crate::mining::options::{self, RawOptions};
+use crate::mining::plan::Plan;
+use crate::mining::rerank::Scores;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::pipeline::config::{self, RawOptions};
-use crate::pipeline::plan::Plan;
 use crate::progress::Progress;
 use crate::search::dot::dot;
-use crate::stages::rerank::Scores;
 use crate::text::normalise::normalise;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::visible::visible;
@@ -99,8 +99,8 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
         rerank_floor: args.rerank_floor,
         ..RawOptions::default()
     };
-    let base = config::defaults()?;
-    let plan = Plan::of_inputs(config::check(&config::overlay(&base, &typed)?)?, Vec::new(), progress)?;
+    let base = options::defaults()?;
+    let plan = Plan::of_inputs(options::check(&options::overlay(&base, &typed)?)?, Vec::new(), progress)?;
     let device = plain_cpu();
 
     let normal = [normalise(&args.a), normalise(&args.b)];

@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::device::{DeviceChoice, Devices};
-use crate::models::precision::Precision;
+use crate::models::network::precision::Precision;
 use crate::progress::Progress;
 
 /// Where a command's models compute, and in what.

@@ -9,13 +9,16 @@ use serde_json::json;
 use crate::commands::print_lines;
 use crate::commands::terminal::table;
 use crate::error::{hint, usage};
-use crate::models::compress::Storage;
-use crate::models::config::EncoderConfig;
-use crate::models::folder::ModelFolder;
+use crate::models::checkpoint::built_in;
+use crate::models::checkpoint::compress;
+use crate::models::checkpoint::compress::Storage;
+use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::kind::Kind;
+use crate::models::checkpoint::quantised::Bits;
+use crate::models::export;
+use crate::models::hub::cache;
 use crate::models::hub::{self, Hub, HubName};
-use crate::models::kind::Kind;
-use crate::models::quantised::Bits;
-use crate::models::{built_in, compress, export, hub_cache};
 use crate::progress::{Progress, readable};
 
 #[derive(Debug, Subcommand)]
@@ -116,13 +119,13 @@ fn local(written: &str) -> Result<ModelFolder> {
 
 /// What a model of the cache does; `None` for what is incomplete, damaged or of a family that is not known: the cache
 /// holds what any program fetched.
-fn kind(model: &hub_cache::CachedModel) -> Option<Kind> {
+fn kind(model: &cache::CachedModel) -> Option<Kind> {
     EncoderConfig::read(&model.folder).and_then(|_| Kind::of(&model.folder)).ok().filter(|_| model.complete)
 }
 
 fn overview() -> Result<Vec<String>> {
     let hub = Hub::from_env()?;
-    let models = hub_cache::list(&hub.cache)?;
+    let models = cache::list(&hub.cache)?;
     if models.is_empty() {
         return Ok(vec![format!("no models in {}", hub.cache.path().display())]);
     }
@@ -143,8 +146,8 @@ fn overview() -> Result<Vec<String>> {
 }
 
 fn json_list() -> Result<String> {
-    let models = hub_cache::list(&Hub::from_env()?.cache)?;
-    let row = |model: &hub_cache::CachedModel| {
+    let models = cache::list(&Hub::from_env()?.cache)?;
+    let row = |model: &cache::CachedModel| {
         let ModelFolder::Hub { name, commit, path } = &model.folder else { return json!(null) };
         json!({
             "model": name,

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::pipeline::finished::FinishedRun;
-use crate::pipeline::manifest;
 use crate::progress::{Progress, readable};
 use crate::report::labels::Labels;
 use crate::report::source::Source;
 use crate::report::{self, page};
+use crate::run::manifest;
+use crate::run::reader::FinishedRun;
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {

@@ -6,11 +6,11 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::error::{hint, usage};
-use crate::pipeline::finished::FinishedRun;
+use crate::labels::stratified_draw;
 use crate::progress::Progress;
-use crate::stages::sample;
+use crate::run::reader::FinishedRun;
 use crate::tables::results::{PairKind, PairRow};
-use crate::tables::sample::{SampledPair, write};
+use crate::tables::sample_file::{SampledPair, write};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: mine sample --run mined/ --n 200 --output to-label
@@ -66,7 +66,7 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 1.0);
     let scores: Vec<f32> = pairs.iter().map(score).collect();
     let predicted: Vec<bool> = pairs.iter().map(|pair| pair.is_duplicate == Some(true)).collect();
-    let strata = sample::draw(&scores, &predicted, args.n, args.seed);
+    let strata = stratified_draw::draw(&scores, &predicted, args.n, args.seed);
     if strata.iter().any(|stratum| stratum.drawn.is_empty()) {
         return Err(usage(format!("--n is {}, expected at least {}: one pair a stratum", args.n, strata.len())));
     }

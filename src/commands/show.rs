@@ -10,8 +10,8 @@ use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
 use crate::commands::{show_cluster, show_question};
 use crate::error::hint;
-use crate::pipeline::finished::FinishedRun;
 use crate::progress::{Progress, readable};
+use crate::run::reader::FinishedRun;
 use crate::tables::results::{ClusterStatsRow, PairRow};
 use crate::text::visible::visible;
 

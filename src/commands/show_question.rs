@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::commands::show::{id, pair_json, pairs, question_json, row_of, score, text};
 use crate::commands::terminal::table;
-use crate::pipeline::finished::FinishedRun;
 use crate::progress::{Progress, readable};
+use crate::run::reader::FinishedRun;
 use crate::tables::results::{ClusterRow, PairKind, PairRow};
 
 /// Pairs listed in the terminal; JSON has all.

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::error::{hint, usage};
+use crate::labels::pairs::{self, LabelledPair, PairColumns};
+use crate::labels::split::{self, Augmented, Protocol};
 use crate::option_file::at_least;
 use crate::progress::{Progress, readable};
-use crate::stages::split::{self, Augmented, Protocol};
-use crate::tables::pairs::{self, LabelledPair, PairColumns};
-use crate::tables::splits;
+use crate::tables::split_files;
 
 /// Splits labelled pairs into train.parquet, dev.parquet and test.parquet.
 #[derive(Debug, clap::Args)]
@@ -85,18 +85,18 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
         std::fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
     for (part, pairs) in [("train", train), ("dev", of(&parts.dev)), ("test", of(&parts.test))] {
-        splits::write_pairs(&path(part), &pairs, &metadata(args, part, shares))?;
+        split_files::write_pairs(&path(part), &pairs, &metadata(args, part, shares))?;
         say(&path(part), &pairs, progress);
     }
     warn_of_shares(args, [parts.train.len(), parts.dev.len(), parts.test.len()], shares, progress);
     if !read.bad.is_empty() {
-        splits::write_bad_rows(&path("skipped"), &read.bad)?;
+        split_files::write_bad_rows(&path("skipped"), &read.bad)?;
         let count = readable(read.bad.len());
         progress.say(&format!("{count} rows without a labelled pair: {}", path("skipped").display()));
     }
     if !contradictions.is_empty() {
         let (path, count) = (path("contradictions"), readable(contradictions.len()));
-        splits::write_pairs(&path, &contradictions, &metadata(args, "contradictions", shares))?;
+        split_files::write_pairs(&path, &contradictions, &metadata(args, "contradictions", shares))?;
         progress.say(&format!("{count} contradictions: {}", path.display()));
     }
     Ok(())

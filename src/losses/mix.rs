@@ -14,8 +14,8 @@ use crate::losses::{
     Targets, binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
-use crate::models::dense::normalise;
-use crate::models::kind::Kind;
+use crate::models::checkpoint::kind::Kind;
+use crate::models::network::dense::normalise;
 
 /// One loss by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

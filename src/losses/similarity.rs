@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::models::dense::normalise;
+use crate::models::network::dense::normalise;
 
 /// Cosine of row i with row i: `[B, D], [B, D] → [B]`.
 pub fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {

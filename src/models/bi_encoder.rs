@@ -5,17 +5,17 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::device::Devices;
-use crate::models::config::EncoderConfig;
-use crate::models::dense::{Dense, normalise};
-use crate::models::encoder::Encoder;
-use crate::models::folder::ModelFolder;
-use crate::models::pooling::Pooling;
-use crate::models::precision::Precision;
-use crate::models::replicas::Replicas;
-use crate::models::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
-use crate::models::token_batch::TokenBatch;
+use crate::executor::replicas::Replicas;
+use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
+use crate::models::checkpoint::weights::Weights;
+use crate::models::network::dense::{Dense, normalise};
+use crate::models::network::encoder::Encoder;
+use crate::models::network::pooling::Pooling;
+use crate::models::network::precision::Precision;
+use crate::models::network::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
-use crate::models::weights::Weights;
 use crate::text::tokenizer::Tokenizer;
 
 /// A sentence-transformers folder, loaded.

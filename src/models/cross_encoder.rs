@@ -6,19 +6,19 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use crate::device::Devices;
-use crate::models::config::EncoderConfig;
-use crate::models::dense::Activation;
-use crate::models::encoder::Encoder;
-use crate::models::family::TokenTypes;
-use crate::models::folder::ModelFolder;
-use crate::models::head::Head;
-use crate::models::kind::Kind;
-use crate::models::precision::Precision;
-use crate::models::replicas::Replicas;
-use crate::models::sentence_config::{SentenceConfig, TextLimits};
-use crate::models::token_batch::TokenBatch;
+use crate::executor::replicas::Replicas;
+use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::kind::Kind;
+use crate::models::checkpoint::sentence_config::{SentenceConfig, TextLimits};
+use crate::models::checkpoint::weights::Weights;
+use crate::models::families::family::TokenTypes;
+use crate::models::network::dense::Activation;
+use crate::models::network::encoder::Encoder;
+use crate::models::network::head::Head;
+use crate::models::network::precision::Precision;
+use crate::models::network::token_batch::TokenBatch;
 use crate::models::tokenizer_files;
-use crate::models::weights::Weights;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 
 /// A classification folder with one label, loaded.

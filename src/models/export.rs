@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use crate::device::plain_cpu;
 use crate::models::bi_encoder::BiEncoder;
-use crate::models::calibration;
+use crate::models::checkpoint::calibration;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::folder_writer::FolderWriter;
+use crate::models::checkpoint::kind::Kind;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::models::folder::ModelFolder;
-use crate::models::folder_writer::FolderWriter;
-use crate::models::kind::Kind;
 use crate::models::siamese::SiameseClassifier;
 
 /// Writes the model of `folder` into the new folder `output`: f32 weights whatever they were stored as, the old

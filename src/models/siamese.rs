@@ -16,15 +16,15 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
-use crate::models::dropout::Dropout;
-use crate::models::folder::ModelFolder;
-use crate::models::folder_writer::FolderWriter;
-use crate::models::initial;
-use crate::models::named_tensors::NamedTensors;
-use crate::models::pooling::{Mode, Pooling};
-use crate::models::precision::Precision;
-use crate::models::token_batch::TokenBatch;
-use crate::models::weights::Weights;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::folder_writer::FolderWriter;
+use crate::models::checkpoint::named_tensors::NamedTensors;
+use crate::models::checkpoint::weights::Weights;
+use crate::models::network::dropout::Dropout;
+use crate::models::network::initial;
+use crate::models::network::pooling::{Mode, Pooling};
+use crate::models::network::precision::Precision;
+use crate::models::network::token_batch::TokenBatch;
 
 const CONFIG: &str = "siamese_head/config.json";
 const WEIGHTS: &str = "siamese_head/model";

@@ -234,7 +234,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pipeline::manifest::Manifest;
+    use crate::run::manifest::Manifest;
     use crate::tables::ids::Ids;
     use crate::tables::questions::{Questions, Texts};
     use crate::tables::results::{ClusterRow, PairKind};

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::pipeline::manifest::StageRecord;
 use crate::report::format::{bytes, count, percent, seconds};
 use crate::report::source::Source;
+use crate::run::manifest::StageRecord;
 
 /// A label and what belongs to it.
 pub struct Fact {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::pipeline::manifest::Manifest;
 use crate::report::labels::Labels;
+use crate::run::manifest::Manifest;
 use crate::tables::ids::Ids;
 use crate::tables::questions::Questions;
 use crate::tables::results::{ClusterRow, ClusterStatsRow};

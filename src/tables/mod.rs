@@ -6,18 +6,16 @@
 pub mod columns;
 pub mod comparison;
 pub mod format;
-pub mod gold;
 pub mod id_index;
 pub mod ids;
-pub mod pairs;
 pub mod questions;
 mod read_lines;
 mod read_parquet;
 pub mod read_results;
 pub mod results;
-pub mod sample;
+pub mod sample_file;
 pub mod shards;
-pub mod splits;
+pub mod split_files;
 pub mod training_metrics;
 
 pub mod write;

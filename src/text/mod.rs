@@ -1,6 +1,5 @@
 //! From strings to token ids: normalisation, tokenisation, batches by token budget; and back to a person's eyes.
 
-pub mod batch;
 pub mod normalise;
 pub mod tokenizer;
 pub mod visible;

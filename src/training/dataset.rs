@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
+use crate::labels::pairs::LabelledPair;
+use crate::labels::score_pairs::QuestionPairs;
 use crate::losses::Targets;
-use crate::models::kind::Kind;
-use crate::stages::score_pairs::QuestionPairs;
-use crate::tables::pairs::LabelledPair;
+use crate::models::checkpoint::kind::Kind;
 use crate::tables::questions::Texts;
 use crate::text::tokenizer::{TokenizedPair, TokenizedTexts, Tokenizer};
 use crate::training::network::Item;

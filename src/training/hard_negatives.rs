@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::sigmoid;
 use crate::device::plain_cpu;
+use crate::executor::replicas::Replicas;
+use crate::labels::score_pairs::log_odds;
+use crate::mining::embed;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::models::replicas::Replicas;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Query, Vectors, exact};
-use crate::stages::embed;
-use crate::stages::score_pairs::log_odds;
 use crate::tables::questions::Texts;
 use crate::training::dataset::{Dataset, Example};
 

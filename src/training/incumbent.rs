@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 
 use crate::error::hint;
-use crate::models::folder::ModelFolder;
-use crate::models::kind::Kind;
+use crate::labels::pairs::LabelledPair;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::kind::Kind;
 use crate::progress::Progress;
-use crate::tables::pairs::LabelledPair;
 use crate::training::checked::TrainOptions;
 use crate::training::evaluation::{DevSet, Figures};
 use crate::training::network::Trainee;

@@ -5,14 +5,14 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::folder_writer::FolderWriter;
+use crate::models::checkpoint::kind::Kind;
 use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
-use crate::models::encoder::Encoder;
-use crate::models::folder::ModelFolder;
-use crate::models::folder_writer::FolderWriter;
-use crate::models::kind::Kind;
-use crate::models::precision::Precision;
+use crate::models::network::encoder::Encoder;
+use crate::models::network::precision::Precision;
+use crate::models::network::token_batch::TokenBatch;
 use crate::models::siamese::{HeadConfig, SiameseClassifier, SiameseModel};
-use crate::models::token_batch::TokenBatch;
 use crate::text::tokenizer::Tokenizer;
 
 /// What one row of the outputs is made from.

@@ -1,6 +1,6 @@
 //! One micro-batch through a network and back.
 //!
-//! On the plain CPU device the encoder's gradient is worked out by [`crate::models::encoder::backward`] and autodiff sees
+//! On the plain CPU device the encoder's gradient is worked out by [`crate::models::network::encoder::backward`] and autodiff sees
 //! pooling and head alone; elsewhere, and for encoders with a relative bias, autodiff does it all. Both give the same
 //! gradient.
 
@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::losses::cached_ranking::surrogate;
-use crate::models::encoder::backward::EncoderTape;
-use crate::models::token_batch::TokenBatch;
+use crate::models::network::encoder::backward::EncoderTape;
+use crate::models::network::token_batch::TokenBatch;
 use crate::training::gradients::{self, Gradient};
 use crate::training::network::{Item, Network};
 

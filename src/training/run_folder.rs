@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::error::hint;
-use crate::models::folder_writer::FolderWriter;
+use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::tables::write::{TEMPORARY_PREFIX, folder_of, remove_unfinished, sync_folder, write_json};
 use crate::training::checkpoint;
 

@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use crate::calibration::decision::Decision;
 use crate::calibration::sigmoid;
+use crate::executor::replicas::Replicas;
 use crate::losses::mix::{Loss, Mix};
 use crate::models::bi_encoder::BiEncoder;
-use crate::models::replicas::Replicas;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Vectors};
 use crate::tables::questions::Texts;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use dupmine::device::plain_cpu;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::folder::ModelFolder;
 use serde_json::Value;
 
 use crate::evaluate::{BI, CROSS, PAIRS, QUESTIONS, number};

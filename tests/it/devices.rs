@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use dupmine::device::{DeviceKind, Devices, plain_cpu};
+use dupmine::executor::replicas::Replicas;
+use dupmine::mining::candidates::Candidate;
+use dupmine::mining::embed;
+use dupmine::mining::rerank::{self, Order};
 use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::folder::ModelFolder;
-use dupmine::models::precision::Precision;
-use dupmine::models::replicas::Replicas;
+use dupmine::models::network::precision::Precision;
 use dupmine::progress::{Progress, Task};
-use dupmine::stages::candidates::Candidate;
-use dupmine::stages::embed;
-use dupmine::stages::rerank::{self, Order};
 use dupmine::tables::questions::Texts;
 
 use crate::support::*;

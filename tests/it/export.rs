@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use dupmine::models::bi_encoder::BiEncoder;
-use dupmine::models::folder::ModelFolder;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use serde_json::{Value, json};
 
 use crate::support::{copy_folder, folder, mine_fails, mine_ok, repo, text};

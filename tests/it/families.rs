@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::dense::Activation;
-use dupmine::models::folder::ModelFolder;
+use dupmine::models::network::dense::Activation;
+use dupmine::models::network::token_batch::TokenBatch;
 use dupmine::models::siamese::SiameseClassifier;
-use dupmine::models::token_batch::TokenBatch;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

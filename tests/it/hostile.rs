@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use dupmine::models::bi_encoder::BiEncoder;
-use dupmine::models::compress::{Storage, compress};
+use dupmine::models::checkpoint::compress::{Storage, compress};
+use dupmine::models::checkpoint::folder::ModelFolder;
+use dupmine::models::checkpoint::quantised::Bits;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::folder::ModelFolder;
-use dupmine::models::quantised::Bits;
 use dupmine::models::siamese::{HeadConfig, SiameseClassifier, SiameseHead};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -7,9 +7,9 @@ use arrow::datatypes::Int8Type;
 use dupmine::calibration::{expected_f1, platt};
 use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
-use dupmine::models::built_in::{BI_ENCODER, CROSS_ENCODER};
-use dupmine::models::calibration;
-use dupmine::models::folder::ModelFolder;
+use dupmine::models::checkpoint::built_in::{BI_ENCODER, CROSS_ENCODER};
+use dupmine::models::checkpoint::calibration;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::search::dot::dot;
 use rayon::prelude::*;
 

@@ -2,8 +2,8 @@
 
 use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::folder::ModelFolder;
 use serde::Deserialize;
 
 use crate::support::repo;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
 use dupmine::device::{DeviceChoice, plain_cpu};
-use dupmine::models::built_in;
+use dupmine::mining::candidates::Candidate;
+use dupmine::mining::rerank::{Order, score};
+use dupmine::models::checkpoint::built_in;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::{self, CrossEncoder};
-use dupmine::models::folder::ModelFolder;
-use dupmine::models::precision::Precision;
+use dupmine::models::network::precision::Precision;
 use dupmine::progress::Progress;
-use dupmine::stages::candidates::Candidate;
-use dupmine::stages::rerank::{Order, score};
 use dupmine::tables::questions::Texts;
 use dupmine::text::normalise::normalise;
 

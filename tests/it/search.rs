@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use dupmine::device::plain_cpu;
+use dupmine::mining::candidates::{Candidate, Candidates, CandidatesConfig, Engine, find};
 use dupmine::progress::Progress;
 use dupmine::search::hnsw::HnswConfig;
 use dupmine::search::{Query, Vectors};
-use dupmine::stages::candidates::{Candidate, Candidates, CandidatesConfig, Engine, find};
 use proptest::prelude::*;
 
 fn progress() -> Progress {

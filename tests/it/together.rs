@@ -6,8 +6,8 @@ use std::path::Path;
 use arrow::array::AsArray;
 use dupmine::calibration::Calibrator;
 use dupmine::calibration::decision::Decision;
-use dupmine::models::calibration::{self, Calibration, Together};
-use dupmine::models::folder::ModelFolder;
+use dupmine::models::checkpoint::calibration::{self, Calibration, Together};
+use dupmine::models::checkpoint::folder::ModelFolder;
 use serde_json::Value;
 
 use crate::support::*;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use dupmine::models::config::EncoderConfig;
-use dupmine::models::folder::ModelFolder;
-use dupmine::models::sentence_config::TextLimits;
+use dupmine::models::checkpoint::config::EncoderConfig;
+use dupmine::models::checkpoint::folder::ModelFolder;
+use dupmine::models::checkpoint::sentence_config::TextLimits;
 use dupmine::models::tokenizer_files;
 use dupmine::text::tokenizer::Tokenizer;
 use proptest::prelude::*;

@@ -8,12 +8,12 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use dupmine::models::bi_encoder::BiEncoder;
+use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::dropout::seeded;
-use dupmine::models::folder::ModelFolder;
-use dupmine::models::precision::Precision;
+use dupmine::models::network::dropout::seeded;
+use dupmine::models::network::precision::Precision;
+use dupmine::models::network::token_batch::TokenBatch;
 use dupmine::models::siamese::{HeadConfig, SiameseClassifier};
-use dupmine::models::token_batch::TokenBatch;
 use dupmine::text::tokenizer::TokenizedPair;
 use dupmine::training::gradients::{self, Gradient};
 use dupmine::training::network::{Item, Network};
@@ -56,7 +56,7 @@ fn cross_logits(model: &CrossEncoder) -> Vec<f32> {
 fn autodiff_gives_the_same_vectors_and_a_gradient_to_every_parameter() {
     let plain = bi_vectors(&BiEncoder::load(&open("tiny-bert"), &Device::flex()).unwrap());
     let mut model = BiEncoder::load(&open("tiny-bert"), &Device::flex().autodiff()).unwrap();
-    let with_dropout = dupmine::models::dropout::seeded(1, || bi_vectors(&model));
+    let with_dropout = dupmine::models::network::dropout::seeded(1, || bi_vectors(&model));
     assert!(largest_difference(&with_dropout, &plain) > 0.01, "config.json asks for dropout");
     model.model = model.model.with_dropout(0.0);
     assert!(largest_difference(&bi_vectors(&model), &plain) <= 2e-5);

@@ -9,7 +9,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, UInt64Type};
 use serde_json::Value;
 
-use dupmine::models::calibration::{self, Calibration};
+use dupmine::models::checkpoint::calibration::{self, Calibration};
 
 use crate::support::*;
 

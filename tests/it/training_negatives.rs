@@ -2,8 +2,8 @@
 
 use dupmine::calibration::Calibrator;
 use dupmine::calibration::decision::Decision;
-use dupmine::models::calibration::{self, Calibration, Together};
-use dupmine::models::folder::ModelFolder;
+use dupmine::models::checkpoint::calibration::{self, Calibration, Together};
+use dupmine::models::checkpoint::folder::ModelFolder;
 
 use crate::support::*;
 use crate::training::{PAIRS, TINY, TINY_CROSS, arguments, last_state};

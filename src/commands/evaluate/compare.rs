@@ -10,9 +10,10 @@ use crate::error::usage;
 use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
 use crate::metrics::pairs::Ranking;
-use crate::models::folder::ModelFolder;
-use crate::models::kind::Kind;
-use crate::models::{built_in, hub};
+use crate::models::checkpoint::built_in;
+use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::kind::Kind;
+use crate::models::hub;
 use crate::progress::Progress;
 use crate::tables::comparison::{ComparisonRow, prepare, write};
 

@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::mining_answer::{Answer, Draws};
 use crate::error::hint;
+use crate::labels::gold::{self, GoldFile};
 use crate::metrics::gold::{Fate, Gold};
-use crate::pipeline::finished::FinishedRun;
-use crate::pipeline::rescoring;
+use crate::mining::collapse::{UniqueTexts, collapse};
 use crate::progress::{Progress, readable};
-use crate::stages::collapse::{UniqueTexts, collapse};
-use crate::tables::gold::{self, GoldFile};
+use crate::run::reader::FinishedRun;
+use crate::run::rescoring;
 use crate::tables::questions::{Questions, Texts};
 use crate::tables::results::PairKind;
 

@@ -8,16 +8,17 @@ use serde_json::{Map, Value};
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs_answer::{Answer, lines};
+use crate::labels::pairs;
+use crate::labels::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::metrics::bootstrap::Clusters;
 use crate::models::bi_encoder;
-use crate::models::calibration::{self, Calibration};
+use crate::models::checkpoint::built_in;
+use crate::models::checkpoint::calibration::{self, Calibration};
+use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder;
-use crate::models::folder::ModelFolder;
-use crate::models::{built_in, hub};
+use crate::models::hub;
 use crate::progress::Progress;
-use crate::stages::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::tables::columns::{self, CellKind, Wanted};
-use crate::tables::pairs;
 
 /// A cluster with more of the pairs than this makes intervals doubtful.
 const LARGE_CLUSTER: f64 = 0.1;

@@ -10,11 +10,11 @@ use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::hint;
 use crate::metrics::stratified::{Estimate, Stratum, estimate};
 use crate::progress::{Progress, readable};
-use crate::tables::sample::{self, LabelledSample};
+use crate::tables::sample_file::{self, LabelledSample};
 
 /// Answers `mine evaluate --sample`.
 pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Result<Vec<String>> {
-    let rows = sample::read(file)?;
+    let rows = sample_file::read(file)?;
     let labelled = rows.iter().filter(|row| row.is_duplicate.is_some()).count();
     if labelled == 0 {
         return Err(hint(

@@ -1,0 +1,4 @@
+//! Batches of work on the devices of this machine.
+
+pub mod batch;
+pub mod replicas;

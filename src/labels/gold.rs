@@ -1,0 +1,92 @@
+//! Known duplicates of a corpus, by text or by id, in any of the forms that people keep them in.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::error::hint;
+use crate::labels::pairs::{self, PairColumns, parse_label};
+use crate::tables::columns::{self, CellKind, Wanted};
+
+/// Two questions, and whether they are duplicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoldPair {
+    pub a: String,
+    pub b: String,
+    pub is_duplicate: bool,
+}
+
+/// What a gold file holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GoldFile {
+    /// Pairs of texts.
+    Texts(Vec<GoldPair>),
+    /// Pairs of ids; groups of ids become the pairs that tie each member to the group's first.
+    Ids(Vec<GoldPair>),
+}
+
+/// Reads a gold file, by the columns it has: `id_a, id_b` and maybe a label (without one, all are duplicates); `id,
+/// group`; else texts and labels as `columns` names them. The second value says what was left out.
+pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<String>)> {
+    let optional = |name, kind| Wanted { name, kind, flag: None };
+    let table = columns::read(
+        path,
+        &[
+            optional("id_a", CellKind::Text),
+            optional("id_b", CellKind::Text),
+            optional(&columns.label_column, CellKind::Text),
+            optional("id", CellKind::Text),
+            optional("group", CellKind::Text),
+            optional(&columns.question1_column, CellKind::Text),
+        ],
+    )?;
+    let cell = |column: usize, row: usize| table.text(column, row).map(String::from);
+    if table.has(0) && table.has(1) {
+        let label = &columns.label_column;
+        if !table.has(2) && *label != PairColumns::default().label_column {
+            return Err(hint(
+                format!("{}: no column {label:?}", path.display()),
+                "without a label column, and without --label-column, every pair counts as duplicates",
+            ));
+        }
+        let (mut gold, mut unlabelled) = (Vec::new(), 0);
+        for row in 0..table.rows() {
+            let at = || format!("{}: {}", path.display(), table.place(row));
+            let written = if table.has(2) { table.text(2, row) } else { Some("1") };
+            match (cell(0, row), cell(1, row), parse_label(written).map_err(|e| anyhow!("{}: {label} is {e}", at()))?) {
+                (Some(a), Some(b), Some(is_duplicate)) => gold.push(GoldPair { a, b, is_duplicate }),
+                (_, _, None) => unlabelled += 1,
+                _ => bail!("{}: expected two ids", at()),
+            }
+        }
+        let note = match (table.has(2), unlabelled) {
+            (true, 0) => None,
+            (true, rows) => Some(format!("{}: {rows} rows without a label left out", path.display())),
+            (false, _) => Some(format!(
+                "{}: no column {label:?}: all of its {} pairs are taken as duplicates",
+                path.display(),
+                gold.len()
+            )),
+        };
+        return Ok((GoldFile::Ids(gold), note));
+    }
+    if table.has(3) && table.has(4) && !table.has(5) {
+        let mut first_of = HashMap::new();
+        let mut gold = Vec::new();
+        for row in 0..table.rows() {
+            let (Some(b), Some(group)) = (cell(3, row), cell(4, row)) else { continue };
+            let a = first_of.entry(group).or_insert_with(|| b.clone()).clone();
+            // the first of a group is paired with itself, so that a group of one is known to be one
+            gold.push(GoldPair { a, b, is_duplicate: true });
+        }
+        let left_out = table.rows() - gold.len();
+        let note = format!("{}: {left_out} rows without an id or a group left out", path.display());
+        return Ok((GoldFile::Ids(gold), (left_out > 0).then_some(note)));
+    }
+    let read = pairs::read(path, columns)?;
+    let warning = read.warning();
+    let gold = read.pairs.into_iter();
+    let gold = gold.map(|pair| GoldPair { a: pair.question1, b: pair.question2, is_duplicate: pair.is_duplicate });
+    Ok((GoldFile::Texts(gold.collect()), warning))
+}

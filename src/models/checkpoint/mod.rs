@@ -1,0 +1,14 @@
+//! The files of a model: what a folder holds, read and written.
+
+pub mod built_in;
+pub mod calibration;
+pub mod compress;
+pub mod config;
+pub mod folder;
+pub mod folder_writer;
+pub mod kind;
+pub mod named_tensors;
+pub mod quantised;
+pub mod sentence_config;
+pub mod tensor_file;
+pub mod weights;

@@ -1,0 +1,161 @@
+//! Token ids to hidden states: embeddings and the stack of layers, without pooling or head.
+//!
+//! Shapes: B batch, T tokens, R = B·T rows, H hidden. Hidden states stay `[R, H]` throughout: every product is then
+//! one large matrix product, and only attention looks at sequences.
+
+pub mod backward;
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::nn::{Embedding, LayerNorm};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+
+use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::named_tensors::NamedTensors;
+use crate::models::checkpoint::weights::Weights;
+use crate::models::families::family::TokenTypes;
+use crate::models::families::mpnet::RelativeBias;
+use crate::models::network::dropout::Dropout;
+use crate::models::network::layer::TransformerLayer;
+use crate::models::network::ops::{self, Sequences};
+use crate::models::network::precision::Precision;
+use crate::models::network::token_batch::TokenBatch;
+
+const WORDS: &str = "embeddings.word_embeddings";
+const POSITIONS: &str = "embeddings.position_embeddings";
+const TYPES: &str = "embeddings.token_type_embeddings";
+const NORM: &str = "embeddings.LayerNorm";
+
+/// An encoder of any family.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    words: Embedding,
+    positions: Embedding,
+    types: Option<Embedding>,
+    norm: LayerNorm,
+    dropout: Dropout,
+    layers: Vec<TransformerLayer>,
+    relative: Option<RelativeBias>,
+    #[module(skip)]
+    config: EncoderConfig,
+}
+
+impl Encoder {
+    /// Builds the encoder from the tensors of a Hugging Face checkpoint, on the device of `weights`.
+    pub fn load(config: &EncoderConfig, weights: &Weights) -> Result<Self> {
+        let hidden = config.hidden;
+        let types = config.family.token_types != TokenTypes::None;
+        let layer = |number: usize| format!("{}.{number}", config.family.layers);
+        Ok(Self {
+            words: weights.embedding(WORDS, config.vocabulary, hidden)?,
+            positions: weights.embedding(POSITIONS, config.positions, hidden)?,
+            types: types.then(|| weights.embedding(TYPES, config.types, hidden)).transpose()?,
+            norm: weights.layer_norm(NORM, hidden, config.epsilon)?,
+            dropout: Dropout::new(config.dropout),
+            layers: (0..config.layers)
+                .map(|number| TransformerLayer::load(config, &layer(number), weights))
+                .collect::<Result<_>>()?,
+            relative: config
+                .family
+                .relative_bias
+                .then(|| RelativeBias::load(config.relative_buckets, config.heads, weights))
+                .transpose()?,
+            config: config.clone(),
+        })
+    }
+
+    /// Lists every tensor under its bare name.
+    pub fn tensors(&self, out: &mut NamedTensors) {
+        out.embedding(WORDS, &self.words);
+        out.embedding(POSITIONS, &self.positions);
+        if let Some(types) = &self.types {
+            out.embedding(TYPES, types);
+        }
+        out.layer_norm(NORM, &self.norm);
+        for (number, layer) in self.layers.iter().enumerate() {
+            layer.tensors(&self.config.family.layer, &format!("{}.{number}", self.config.family.layers), out);
+        }
+        if let Some(relative) = &self.relative {
+            relative.tensors(out);
+        }
+    }
+
+    /// Sets the probability of every dropout, which drops only where masks are drawn from a seed (`models/dropout.rs`).
+    pub fn with_dropout(mut self, p: f64) -> Self {
+        self.dropout.prob = p;
+        self.layers.iter_mut().for_each(|layer| layer.set_dropout(p));
+        self
+    }
+
+    /// The same encoder with layers that compute in another number format. Embeddings stay in f32: the gradient of a row is
+    /// a sum over all tokens of a batch.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.layers = self.layers.into_iter().map(|layer| precision.cast(layer)).collect();
+        self
+    }
+
+    /// What `config.json` said.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        self.words.weight.device()
+    }
+
+    /// Hidden states of the last layer in f32, `[R, H]`. Rows of padding hold no meaning.
+    pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
+        self.hidden_states(batch).cast(FloatDType::F32)
+    }
+
+    /// The sum of each token's embeddings in f32, `[R, H]`.
+    fn embedded(&self, batch: &TokenBatch) -> Tensor<2> {
+        let device = self.device();
+        let [rows, tokens] = batch.dims();
+        let select = |table: &Embedding, values: Vec<i32>| {
+            let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(values, [rows * tokens]), &device);
+            table.weight.val().select(0, indices)
+        };
+        let embedded =
+            select(&self.words, batch.ids().to_vec()) + select(&self.positions, batch.positions(self.config.padding));
+        match &self.types {
+            Some(types) => embedded + select(types, self.type_ids(batch)),
+            None => embedded,
+        }
+    }
+
+    /// Rows of the token type table, row-major `[B, T]`.
+    fn type_ids(&self, batch: &TokenBatch) -> Vec<i32> {
+        match self.config.family.token_types {
+            TokenTypes::Zero => vec![0; batch.ids().len()],
+            _ => batch.type_ids().to_vec(),
+        }
+    }
+
+    /// Hidden states in the format of the weights.
+    fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
+        let (embedded, sequences) = self.begin(batch);
+        self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences))
+    }
+
+    /// What enters the layers.
+    fn begin<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
+        let embedded = self.norm.forward(self.embedded(batch));
+        let dtype = self.layers.first().map_or(FloatDType::F32, TransformerLayer::dtype);
+        let embedded = self.dropout.forward(embedded).cast(dtype);
+        let relative = self.relative.as_ref().map(|relative| relative.forward(batch.dims()[1]));
+        let sequences = Sequences::new(batch, relative, &embedded);
+        (embedded, sequences)
+    }
+
+    /// The first token's hidden state of every row in f32, `[B, H]`.
+    pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
+        let (embedded, sequences) = self.begin(batch);
+        let Some((last, before)) = self.layers.split_last() else {
+            return ops::first_tokens(embedded, batch).cast(FloatDType::F32);
+        };
+        let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences));
+        last.forward_first(hidden, &sequences).cast(FloatDType::F32)
+    }
+}

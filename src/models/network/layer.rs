@@ -1,0 +1,116 @@
+//! One layer of a post-norm transformer encoder (Vaswani et al. 2017, arXiv:1706.03762): attention and a feed-forward
+//! part, each followed by a residual connection and a layer norm. Shared by all families.
+//!
+//! Shapes: B batch, T tokens, R = B·T rows, H hidden, I intermediate, N heads.
+
+pub mod backward;
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{FloatDType, Tensor};
+
+use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::named_tensors::NamedTensors;
+use crate::models::checkpoint::weights::Weights;
+use crate::models::families::family::LayerNames;
+use crate::models::network::dropout::Dropout;
+use crate::models::network::ops::{self, ResidualNorm, Sequences};
+
+/// Attention and feed-forward part.
+#[derive(Module, Debug)]
+pub struct TransformerLayer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_dropout: Dropout,
+    attention_output: ResidualNorm,
+    intermediate: Linear,
+    output: ResidualNorm,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl TransformerLayer {
+    /// Builds layer `name` (`encoder.layer.0`) from a checkpoint.
+    pub fn load(config: &EncoderConfig, name: &str, weights: &Weights) -> Result<Self> {
+        let (hidden, wide) = (config.hidden, config.intermediate);
+        let names: &LayerNames = &config.family.layer;
+        let linear = |part: &str, d_in, d_out| weights.linear(&format!("{name}.{part}"), d_in, d_out, true);
+        let residual_norm = |linear: Linear, part: &str, drops: bool| -> Result<ResidualNorm> {
+            Ok(ResidualNorm {
+                linear,
+                dropout: drops.then(|| Dropout::new(config.dropout)),
+                norm: weights.layer_norm(&format!("{name}.{part}"), hidden, config.epsilon)?,
+                epsilon: config.epsilon,
+            })
+        };
+        Ok(Self {
+            query: linear(names.query, hidden, hidden)?,
+            key: linear(names.key, hidden, hidden)?,
+            value: linear(names.value, hidden, hidden)?,
+            attention_dropout: Dropout::new(config.attention_dropout),
+            attention_output: residual_norm(
+                linear(names.attention_output, hidden, hidden)?,
+                names.attention_norm,
+                config.family.attention_output_dropout,
+            )?,
+            intermediate: linear(names.intermediate, hidden, wide)?,
+            output: residual_norm(linear(names.output, wide, hidden)?, names.output_norm, true)?,
+            heads: config.heads,
+        })
+    }
+
+    /// Lists the layer's tensors for writing.
+    pub fn tensors(&self, names: &LayerNames, name: &str, out: &mut NamedTensors) {
+        let linears = [
+            (names.query, &self.query),
+            (names.key, &self.key),
+            (names.value, &self.value),
+            (names.attention_output, &self.attention_output.linear),
+            (names.intermediate, &self.intermediate),
+            (names.output, &self.output.linear),
+        ];
+        for (part, linear) in linears {
+            out.linear(&format!("{name}.{part}"), linear);
+        }
+        out.layer_norm(&format!("{name}.{}", names.attention_norm), &self.attention_output.norm);
+        out.layer_norm(&format!("{name}.{}", names.output_norm), &self.output.norm);
+    }
+
+    /// Sets the probability of every dropout.
+    pub fn set_dropout(&mut self, p: f64) {
+        self.attention_dropout.prob = p;
+        for dropout in [&mut self.attention_output.dropout, &mut self.output.dropout].into_iter().flatten() {
+            dropout.prob = p;
+        }
+    }
+
+    /// What the products are computed in.
+    pub fn dtype(&self) -> FloatDType {
+        self.query.weight.val().dtype().into()
+    }
+
+    /// `[R, H] → [R, H]`.
+    pub fn forward(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        self.forward_rows(hidden.clone(), hidden, sequences)
+    }
+
+    /// The first token's row of every sequence alone: `[R, H] → [B, H]`. Where nothing else is read, the last layer need
+    /// not work out the rest.
+    pub fn forward_first(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        self.forward_rows(ops::first_tokens(hidden.clone(), sequences.batch()), hidden, sequences)
+    }
+
+    /// `asking` are the rows of `hidden` that are carried on.
+    fn forward_rows(&self, asking: Tensor<2>, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        let project = |rows: &Tensor<2>, layer: &Linear| rows.clone().matmul(layer.weight.val());
+        let projected = [project(&asking, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
+        drop(hidden);
+        let layers = [&self.query, &self.key, &self.value];
+        let context = ops::attention(projected, layers, self.heads, sequences, &self.attention_dropout);
+        let attended = self.attention_output.forward(context, asking);
+        let wide = ops::linear_gelu(attended.clone(), &self.intermediate);
+        self.output.forward(wide, attended)
+    }
+}

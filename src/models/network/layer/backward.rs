@@ -1,0 +1,198 @@
+//! The training path of a layer on the plain CPU device: a forward pass that keeps what the gradient needs, and the
+//! gradient by hand. Under autodiff every elementwise step is a pass over memory of its own, forward and back, and two
+//! thirds of the time go there; here the passes are fused as in inference, and the products are what is left.
+
+use burn::nn::Linear;
+use burn::tensor::{Tensor, TensorData};
+
+use super::TransformerLayer;
+use crate::models::kernels::{self, AttentionRecord, AttentionShape, backward};
+use crate::models::network::ops::{ResidualNorm, bias_values, first_tokens, norm_values, on_buffer, slice, values};
+use crate::models::network::token_batch::TokenBatch;
+
+/// What a forward pass through a layer leaves for its gradient.
+pub struct LayerTape {
+    input: Tensor<2>,
+    /// The rows of the input that are carried on: all, or the first of every sequence.
+    asking: Tensor<2>,
+    /// Queries, keys and values before their biases.
+    projected: [TensorData; 3],
+    probabilities: Vec<f32>,
+    attention_mask: Option<Vec<f32>>,
+    context: Tensor<2>,
+    attention_norm: NormTape,
+    attended: Tensor<2>,
+    before_gelu: Vec<f32>,
+    wide: Tensor<2>,
+    output_norm: NormTape,
+}
+
+/// What a norm, and the dropout next to it, leave for their gradient.
+pub struct NormTape {
+    /// Rows before gamma and beta.
+    normalised: Vec<f32>,
+    /// `1 / sqrt(var + ε)` of every row.
+    inverses: Vec<f32>,
+    mask: Option<Vec<f32>>,
+}
+
+impl NormTape {
+    /// `x ← norm(x)` row by row.
+    pub fn record(x: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f64, mask: Option<Vec<f32>>) -> Self {
+        let (mut normalised, mut inverses) = (vec![0.0; x.len()], vec![0.0; x.len() / gamma.len()]);
+        backward::norm_into(x, gamma, beta, epsilon as f32, &mut normalised, &mut inverses);
+        Self { normalised, inverses, mask }
+    }
+
+    /// `x ← x · mask`.
+    pub fn drop_out(&self, x: &mut [f32]) {
+        if let Some(mask) = &self.mask {
+            backward::multiply(x, mask);
+        }
+    }
+
+    /// `g ←` gradient of the norm's input; returns those of gamma and beta.
+    pub fn backward(&self, g: &mut [f32], gamma: &[f32]) -> [Vec<f32>; 2] {
+        let (mut of_gamma, mut of_beta) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
+        backward::norm(g, &self.normalised, &self.inverses, gamma, &mut of_gamma, &mut of_beta);
+        [of_gamma, of_beta]
+    }
+}
+
+impl ResidualNorm {
+    fn record(&self, x: Tensor<2>, residual: &Tensor<2>) -> (Tensor<2>, NormTape) {
+        let residual = residual.clone().into_data();
+        let (gamma, beta) = norm_values(&self.norm);
+        let mask = self.dropout.as_ref().and_then(|dropout| dropout.draw(slice(&residual).len()));
+        let mut tape = None;
+        let out = on_buffer(x.matmul(self.linear.weight.val()), |out| {
+            backward::add_residual(out, &bias_values(&self.linear), mask.as_deref(), slice(&residual));
+            tape = Some(NormTape::record(out, &gamma, &beta, self.epsilon, mask));
+        });
+        (out, tape.expect("the closure has run"))
+    }
+
+    /// From the gradient of the output: that of the residual, that of `x`, and those of the parameters.
+    fn backward(&self, tape: &NormTape, x: Tensor<2>, mut g: Vec<f32>) -> (Vec<f32>, Tensor<2>, Vec<Vec<f32>>) {
+        let (gamma, _) = norm_values(&self.norm);
+        let [of_gamma, of_beta] = tape.backward(&mut g, &gamma);
+        let mut of_product = g.clone();
+        tape.drop_out(&mut of_product);
+        let (of_x, mut gradients) = linear(&self.linear, x, of_product);
+        gradients.extend([of_gamma, of_beta]);
+        (g, of_x, gradients)
+    }
+}
+
+impl TransformerLayer {
+    /// `[R, H] → [R, H]` with dropout, or `[B, H]` of the first tokens alone; for layers without a relative bias.
+    pub fn record(&self, hidden: Tensor<2>, batch: &TokenBatch, first_only: bool) -> (Tensor<2>, LayerTape) {
+        let [sequences, tokens] = batch.dims();
+        let asking = if first_only { first_tokens(hidden.clone(), batch) } else { hidden.clone() };
+        let [rows, width] = asking.dims();
+        let shape = AttentionShape { tokens, queries: rows / sequences, width: width / self.heads };
+        let project = |rows: &Tensor<2>, layer: &Linear| rows.clone().matmul(layer.weight.val()).into_data();
+        let projected = [project(&asking, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
+        let biases = [&self.query, &self.key, &self.value].map(bias_values);
+        let mut probabilities = vec![0.0; rows * self.heads * tokens];
+        let attention_mask = self.attention_dropout.draw(probabilities.len());
+        let mut context = vec![0.0; rows * width];
+        kernels::attention(
+            &mut context,
+            [slice(&projected[0]), slice(&projected[1]), slice(&projected[2])],
+            &biases,
+            shape,
+            batch.lengths(),
+            None,
+            Some(AttentionRecord { probabilities: &mut probabilities, mask: attention_mask.as_deref() }),
+        );
+        let context = tensor(context, width, &hidden);
+        let (attended, attention_norm) = self.attention_output.record(context.clone(), &asking);
+        let mut before_gelu = values(attended.clone().matmul(self.intermediate.weight.val()));
+        let mut wide = vec![0.0; before_gelu.len()];
+        backward::add_bias_gelu_into(&mut before_gelu, &bias_values(&self.intermediate), &mut wide);
+        let wide = tensor(wide, before_gelu.len() / rows, &hidden);
+        let (output, output_norm) = self.output.record(wide.clone(), &attended);
+        let tape = LayerTape {
+            input: hidden,
+            asking,
+            projected,
+            probabilities,
+            attention_mask,
+            context,
+            attention_norm,
+            attended,
+            before_gelu,
+            wide,
+            output_norm,
+        };
+        (output, tape)
+    }
+
+    /// From the gradient of the output, `[R, H]`: that of the input, and those of the parameters in the order in which a
+    /// module visits them.
+    pub fn backward(&self, tape: LayerTape, g: Vec<f32>, batch: &TokenBatch) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let ([rows, width], [sequences, tokens]) = (tape.asking.dims(), batch.dims());
+        let shape = AttentionShape { tokens, queries: rows / sequences, width: width / self.heads };
+        let (mut of_attended, of_wide, output) = self.output.backward(&tape.output_norm, tape.wide, g);
+        let mut of_wide = values(of_wide);
+        backward::gelu(&mut of_wide, &tape.before_gelu);
+        let (through, intermediate) = linear(&self.intermediate, tape.attended, of_wide);
+        backward::add(&mut of_attended, &values(through));
+        let (mut of_asking, of_context, attention_output) =
+            self.attention_output.backward(&tape.attention_norm, tape.context, of_attended);
+
+        let layers = [&self.query, &self.key, &self.value];
+        let mut of_q = vec![0.0; of_asking.len()];
+        let [mut of_k, mut of_v] = [(); 2].map(|()| vec![0.0; sequences * tokens * width]);
+        backward::attention(
+            &values(of_context),
+            [slice(&tape.projected[0]), slice(&tape.projected[1]), slice(&tape.projected[2])],
+            &layers.map(bias_values),
+            (&tape.probabilities, tape.attention_mask.as_deref()),
+            shape,
+            batch.lengths(),
+            [&mut of_q, &mut of_k, &mut of_v],
+        );
+        let (through, mut gradients) = linear(&self.query, tape.asking, of_q);
+        backward::add(&mut of_asking, &values(through));
+        let mut of_input = spread(of_asking, width, shape);
+        for (layer, g) in [(&self.key, of_k), (&self.value, of_v)] {
+            let (through, of_layer) = linear(layer, tape.input.clone(), g);
+            backward::add(&mut of_input, &values(through));
+            gradients.extend(of_layer);
+        }
+        gradients.extend(attention_output);
+        gradients.extend(intermediate);
+        gradients.extend(output);
+        (of_input, gradients)
+    }
+}
+
+/// Rows of the tokens that ask at their places among all tokens, zero elsewhere.
+fn spread(asking: Vec<f32>, width: usize, shape: AttentionShape) -> Vec<f32> {
+    if shape.queries == shape.tokens {
+        return asking;
+    }
+    let mut all = vec![0.0; asking.len() / shape.queries * shape.tokens];
+    let sequences = all.chunks_exact_mut(shape.tokens * width).zip(asking.chunks_exact(shape.queries * width));
+    sequences.for_each(|(all, asking)| all[..asking.len()].copy_from_slice(asking));
+    all
+}
+
+/// From the gradient of `x W + b`, `[R, d_out]`: that of `x` `[R, d_in]`, and those of W and b.
+fn linear(layer: &Linear, x: Tensor<2>, g: Vec<f32>) -> (Tensor<2>, Vec<Vec<f32>>) {
+    let weight = layer.weight.val();
+    let width = weight.dims()[1];
+    let mut bias = vec![0.0; width];
+    backward::bias(&g, &mut bias);
+    let g = tensor(g, width, &x);
+    let of_weight = values(x.transpose().matmul(g.clone()));
+    (g.matmul(weight.transpose()), vec![of_weight, bias])
+}
+
+/// Rows of `width` on the device of `like`.
+fn tensor(values: Vec<f32>, width: usize, like: &Tensor<2>) -> Tensor<2> {
+    let rows = values.len() / width;
+    Tensor::from_data(TensorData::new(values, [rows, width]), &like.device())
+}

@@ -1,0 +1,12 @@
+//! Burn modules: token ids to vectors and logits.
+
+pub mod dense;
+pub mod dropout;
+pub mod encoder;
+pub mod head;
+pub mod initial;
+pub mod layer;
+pub mod ops;
+pub mod pooling;
+pub mod precision;
+pub mod token_batch;

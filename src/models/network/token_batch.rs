@@ -1,0 +1,105 @@
+//! One padded batch of token ids: what an encoder takes.
+
+use crate::executor::batch::Cut;
+use crate::text::tokenizer::TokenizedPair;
+
+/// Rows of token ids, padded at the end to the longest. B rows, T tokens.
+pub struct TokenBatch {
+    ids: Vec<i32>,
+    type_ids: Vec<i32>,
+    lengths: Vec<usize>,
+    tokens: usize,
+}
+
+impl TokenBatch {
+    /// Pads rows of `(ids, type ids)`; empty type ids stand for zeros. At least one row.
+    pub fn new<'a>(rows: impl ExactSizeIterator<Item = (&'a [u32], &'a [u32])> + Clone) -> Self {
+        let lengths: Vec<usize> = rows.clone().map(|(ids, _)| ids.len()).collect();
+        // no tensor has zero tokens: texts that tokenize to nothing are one token of padding
+        let tokens = lengths.iter().copied().max().unwrap_or(0).max(1);
+        let (mut ids, mut type_ids) = (vec![0; rows.len() * tokens], vec![0; rows.len() * tokens]);
+        for (row, (row_ids, row_types)) in rows.enumerate() {
+            for (to, &from) in ids[row * tokens..].iter_mut().zip(row_ids) {
+                *to = from as i32;
+            }
+            for (to, &from) in type_ids[row * tokens..].iter_mut().zip(row_types) {
+                *to = from as i32;
+            }
+        }
+        Self { ids, type_ids, lengths, tokens }
+    }
+
+    /// A batch of texts.
+    pub fn of_texts(texts: &[&[u32]]) -> Self {
+        Self::new(texts.iter().map(|&ids| (ids, [].as_slice())))
+    }
+
+    /// A batch of pairs.
+    pub fn of_pairs(pairs: &[&TokenizedPair]) -> Self {
+        Self::new(pairs.iter().map(|pair| (pair.ids.as_slice(), pair.type_ids.as_slice())))
+    }
+
+    /// The same rows in the shape that the device wants, of at most `limit` tokens. Rows that only fill the shape come
+    /// last and hold one token each, so that none is all padding.
+    pub fn cut_to(self, cut: Cut, limit: usize) -> Self {
+        let [old_rows, old_tokens] = self.dims();
+        let tokens = cut.padded(old_tokens).min(limit.max(old_tokens));
+        let rows = cut.padded_rows(old_rows, tokens);
+        if [rows, tokens] == [old_rows, old_tokens] {
+            return self;
+        }
+        let wider = |values: &[i32]| {
+            let mut padded = vec![0; rows * tokens];
+            for (to, from) in padded.chunks_exact_mut(tokens).zip(values.chunks_exact(old_tokens)) {
+                to[..old_tokens].copy_from_slice(from);
+            }
+            padded
+        };
+        let (ids, type_ids) = (wider(&self.ids), wider(&self.type_ids));
+        let mut lengths = self.lengths;
+        lengths.resize(rows, 1);
+        Self { ids, type_ids, lengths, tokens }
+    }
+
+    /// B and T.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.lengths.len(), self.tokens]
+    }
+
+    /// Real tokens per row.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Whether some row is shorter than the longest.
+    pub fn is_padded(&self) -> bool {
+        self.lengths.iter().any(|&length| length < self.tokens)
+    }
+
+    /// Token ids, row-major `[B, T]`, 0 in padding.
+    pub fn ids(&self) -> &[i32] {
+        &self.ids
+    }
+
+    /// Token types, row-major `[B, T]`.
+    pub fn type_ids(&self) -> &[i32] {
+        &self.type_ids
+    }
+
+    /// Rows of the position table, row-major `[B, T]`: from 0, or from the row after that of the `padding` id, on which
+    /// a padding token inside a text stays without being counted.
+    pub fn positions(&self, padding: Option<usize>) -> Vec<i32> {
+        let rows = self.ids.chunks_exact(self.tokens.max(1));
+        match padding.map(|id| id as i32) {
+            None => rows.flat_map(|_| 0..self.tokens as i32).collect(),
+            Some(padding) => rows
+                .flat_map(|row| {
+                    row.iter().scan(padding, move |last, &id| {
+                        *last += i32::from(id != padding);
+                        Some(if id == padding { padding } else { *last })
+                    })
+                })
+                .collect(),
+        }
+    }
+}
