@@ -15,9 +15,10 @@ use crate::commands::train::{self, TrainArgs};
 use crate::commands::{explain, print_lines, report, show};
 use crate::error::usage;
 use crate::mining;
-use crate::mining::options::{self, RawOptions};
 use crate::mining::plan::Plan;
 use crate::progress::{Cancellation, Progress};
+use crate::run::flags::{self, RawOptions};
+use crate::run::options;
 
 /// Finds duplicate questions in a corpus and writes pairs, clusters and metrics to Parquet.
 #[derive(Debug, Parser)]
@@ -84,7 +85,7 @@ enum Command {
 pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
     match cli.command {
         None => {
-            let base = options::defaults()?;
+            let base = flags::defaults()?;
             mine(base, cli.run, cancellation)
         }
         Some(Command::Run { pipeline, sets, run }) => {
@@ -101,9 +102,9 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
                 let progress = Progress::new(run.quiet, cancellation);
                 return train::run_file(&text, &pipeline, &sets, run.force, &progress);
             }
-            let mut base = options::parse(&text, &pipeline)?;
+            let mut base = flags::parse(&text, &pipeline)?;
             for set in &sets {
-                base = options::overlay(&base, &options::parse_set(set)?)?;
+                base = flags::overlay(&base, &flags::parse_set(set)?)?;
             }
             mine(base, *run, cancellation)
         }
@@ -120,7 +121,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
 }
 
 fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Result<()> {
-    let options = options::check(&options::overlay(&base, &run.options)?)?;
+    let options = options::check(&flags::overlay(&base, &run.options)?)?;
     if options.threads > 0 {
         rayon::ThreadPoolBuilder::new()
             .num_threads(options.threads)
@@ -130,7 +131,7 @@ fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Resu
     let progress = Progress::new(run.quiet, cancellation);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(mining::run::describe(&plan, run.force));
+        return print_lines(mining::run::describe(&plan, run.force, &progress)?);
     }
     mining::run::mine(&plan, run.force, &progress)
 }

@@ -1,13 +1,18 @@
 //! How a run fails: one line, a hint where there is one, and the exit code.
 //!
 //! Errors are `anyhow` errors; the types here ride along inside so that `main` can tell a wrong command line (exit
-//! code 2) and an interruption (130) from a failure (1), and print a hint on a line of its own.
+//! code 2), a store in use (4) and an interruption (130) from a failure (1), and print a hint on a line of its own.
 
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
+
+/// Exit code of any failure that has no code of its own.
+const FAILED: u8 = 1;
+/// Exit code when another run uses the output or the store.
+const IN_USE: u8 = 4;
 
 /// The command line or a pipeline file asks for something that cannot be: exit code 2.
 #[derive(Debug, Error)]
@@ -20,6 +25,8 @@ pub struct Usage(pub String);
 pub struct Hinted {
     pub message: String,
     pub hint: String,
+    /// The process's exit code.
+    pub code: u8,
 }
 
 /// The user pressed Ctrl-C, or the process was asked to end.
@@ -37,7 +44,12 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// An error with a hint.
 pub fn hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    Hinted { message: message.into(), hint: hint.into() }.into()
+    Hinted { message: message.into(), hint: hint.into(), code: FAILED }.into()
+}
+
+/// An error with a hint: another run uses what this one needs.
+pub fn in_use(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Hinted { message: message.into(), hint: hint.into(), code: IN_USE }.into()
 }
 
 /// The process's exit code for an error.
@@ -48,7 +60,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     } else if has(|e| e.is::<Usage>()) {
         2
     } else {
-        1
+        error.chain().find_map(|e| e.downcast_ref::<Hinted>()).map_or(FAILED, |hinted| hinted.code)
     }
 }
 

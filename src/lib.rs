@@ -36,6 +36,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod search;
+pub mod store;
 pub mod tables;
 pub mod text;
 pub mod training;

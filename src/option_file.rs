@@ -32,9 +32,14 @@ pub fn place<'a>(origin: &Path, first: usize, lines: impl IntoIterator<Item = &'
 /// Refuses keys that `Options` has no flag for, naming the nearest that it has, and values that are none for their key.
 pub fn check<Options: Args + DeserializeOwned>(table: &Table, place: impl Fn(&str) -> String) -> Result<()> {
     let command = Options::augment_args(Command::new("keys"));
-    let known: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    fn names(argument: &clap::Arg) -> Vec<&str> {
+        argument.get_long_and_visible_aliases().unwrap_or_default()
+    }
+    let known: Vec<&str> = command.get_arguments().flat_map(names).collect();
+    // an old name of a key still works, and is never proposed
+    let is_old = |key: &str| command.get_arguments().any(|a| a.get_all_aliases().unwrap_or_default().contains(&key));
     for (key, value) in table {
-        if !known.contains(&key.as_str()) {
+        if !known.contains(&key.as_str()) && !is_old(key) {
             let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or(&"");
             return Err(usage(format!("{}: unknown key `{key}`; the nearest known key is `{nearest}`", place(key))));
         }

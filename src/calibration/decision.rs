@@ -24,8 +24,8 @@ pub struct Decision {
     pub calibrator: Calibrator,
     /// Probability from which a pair is a duplicate.
     pub threshold: f32,
-    /// Cosine below which the cross-encoder hardly ever made a duplicate of a labelled pair: it is not asked about pairs
-    /// there, and they are none. `None` where it is asked about all.
+    /// Below this cosine, labelled pairs were almost never duplicates: skip reranking and classify as not duplicate.
+    /// `None` reranks every candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerank_floor: Option<f32>,
 }
@@ -46,8 +46,8 @@ impl Decision {
         (self.score(log_odds, cosine) - self.calibrator.score(f64::from(self.threshold))).abs() <= margin
     }
 
-    /// Whether the cross-encoder is asked about a pair of this cosine.
-    pub fn asks(&self, cosine: f32) -> bool {
+    /// Whether the cross-encoder is asked about a pair with this cosine.
+    pub fn should_rerank(&self, cosine: f32) -> bool {
         self.rerank_floor.is_none_or(|floor| cosine >= floor)
     }
 
@@ -153,10 +153,10 @@ mod tests {
         let decision = Decision { cosine_weight: 5.0, calibrator, threshold: 0.5, rerank_floor: None };
         let rerank_floor = decision.fit_rerank_floor(&log_odds, &cosines);
         let decision = Decision { rerank_floor, ..decision };
-        assert!(decision.check().is_ok() && decision.asks(rerank_floor.unwrap()));
+        assert!(decision.check().is_ok() && decision.should_rerank(rerank_floor.unwrap()));
         let pairs = || log_odds.iter().zip(&cosines);
         let called = pairs().filter(|&(&z, &cosine)| decision.probability(z, cosine) >= 0.5).collect::<Vec<_>>();
-        let lost = called.iter().filter(|(_, cosine)| !decision.asks(**cosine as f32)).count();
+        let lost = called.iter().filter(|(_, cosine)| !decision.should_rerank(**cosine as f32)).count();
         assert!(lost > 0 && lost * 1000 <= called.len(), "{lost} of {}", called.len());
         // some hundred pairs do not tell where a thousandth lies
         assert_eq!(decision.fit_rerank_floor(&log_odds[..900], &cosines[..900]), None);

@@ -65,6 +65,17 @@ pub enum Algorithm {
     Components,
 }
 
+impl Algorithm {
+    /// As it is written in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cohesive => "cohesive",
+            Self::Star => "star",
+            Self::Components => "components",
+        }
+    }
+}
+
 /// A partition of the nodes with a representative for each cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clustering {

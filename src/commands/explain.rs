@@ -8,13 +8,15 @@ use crate::commands::print_lines;
 use crate::commands::terminal::{CHARACTERS, table};
 use crate::device::plain_cpu;
 use crate::error::usage;
-use crate::mining::options::{self, RawOptions};
 use crate::mining::plan::Plan;
-use crate::mining::rerank::Scores;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
+use crate::run::decision::Scores;
+use crate::run::flags::{self, RawOptions};
+use crate::run::options;
 use crate::search::dot::dot;
+use crate::text::key::TextKey;
 use crate::text::normalise::normalise;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::visible::visible;
@@ -99,8 +101,8 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
         rerank_floor: args.rerank_floor,
         ..RawOptions::default()
     };
-    let base = options::defaults()?;
-    let plan = Plan::of_inputs(options::check(&options::overlay(&base, &typed)?)?, Vec::new(), progress)?;
+    let base = flags::defaults()?;
+    let plan = Plan::of_inputs(options::check(&flags::overlay(&base, &typed)?)?, Vec::new(), progress)?;
     let device = plain_cpu();
 
     let normal = [normalise(&args.a), normalise(&args.b)];
@@ -112,7 +114,7 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
     let cosine = dot(a, b);
     ensure!(cosine.is_finite(), "{} gives no usable vector for these texts", plan.bi_encoder.name());
     let mut scores = Scores::default();
-    if let Some((folder, _)) = &plan.cross_encoder {
+    if let Some(folder) = &plan.cross_encoder {
         let model = CrossEncoder::load(folder, &device)?;
         let pairs = model.tokenizer.tokenize_pairs(&[(text_a, text_b), (text_b, text_a)])?;
         let logit = |at: usize| -> Result<Option<f32>> { Ok(model.logits(&[&pairs[at]])?.first().copied()) };
@@ -131,23 +133,29 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
 fn see(tokenizer: &Tokenizer, text: &str, normalised: &str) -> Result<Seen> {
     let tokens = tokenizer.tokens(normalised)?;
     let tokenized = tokenizer.tokenize(&[normalised])?;
-    let (truncated, unknown) = (tokenized.truncated > 0, !tokenized.unknown.is_empty());
+    let (truncated, unknown) = (!tokenized.truncated.is_empty(), !tokenized.unknown.is_empty());
     Ok(Seen { text: text.into(), normalised: normalised.into(), tokens, truncated, unknown })
 }
 
 /// What a run would say, step by step.
 fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32, scores: Scores) -> Explanation {
-    let (floor, threshold, margin) = (plan.floor, plan.threshold, plan.options.second_order_margin);
+    let (floor, rule) = (plan.min_cosine, &plan.rule);
+    let (threshold, margin) = (rule.threshold, rule.swap_margin);
     let is_unknown = a.unknown || b.unknown;
     let is_candidate = cosine >= floor && !is_unknown;
     let mut why = Vec::new();
-    let mut probability = Some(cosine.clamp(0.0, 1.0));
-    if let (Some(decision), Some(first)) = (&plan.decision, scores.logit_ab) {
-        let both = decision.is_open(f64::from(first), f64::from(cosine), f64::from(margin));
-        let read = if both { scores } else { Scores { logit_ba: None, ..scores } };
-        probability = read.probability(decision, cosine).filter(|_| decision.asks(cosine));
-        if decision.cosine_weight > 0.0 {
-            why.push(format!("beside the logit the cosine counts {:.1} times", decision.cosine_weight));
+    let mut probability = rule.decide(cosine, Scores::default()).probability;
+    // a run scores the text with the smaller key first
+    let first_only = match TextKey::of(&a.normalised) <= TextKey::of(&b.normalised) {
+        true => Scores { logit_ba: None, ..scores },
+        false => Scores { logit_ab: None, ..scores },
+    };
+    if let Some(first) = first_only.logit() {
+        let both = rule.is_open(first, cosine);
+        let read = if both { scores } else { first_only };
+        probability = rule.decide(cosine, read).probability.filter(|_| rule.should_rerank(cosine));
+        if let Some(weight) = rule.calibrated.as_ref().map(|decision| decision.cosine_weight).filter(|w| *w > 0.0) {
+            why.push(format!("beside the logit the cosine counts {weight:.1} times"));
         }
         why.push(if both {
             format!(
@@ -167,19 +175,19 @@ fn decide(plan: &Plan, a: Seen, b: Seen, same: Option<&'static str>, cosine: f32
             why = vec!["the texts are the same after normalisation: a run joins them without asking a model".into()];
         }
         (None, false) if is_unknown => {
-            why = vec!["the vocabulary knows nothing of a text: a run gives it no candidates".into()];
+            why = vec!["the vocabulary knows no word of a text: a run gives it no candidates".into()];
         }
         (None, false) => {
-            why = vec![format!("the cosine is below the floor {floor}: a run would not look at the pair")];
+            why = vec![format!("the cosine is below the minimum {floor}: a run would not look at the pair")];
         }
         (None, true) if probability.is_none() => {
-            let floor = plan.decision.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
+            let floor = rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
             why = vec![format!(
                 "the cosine is below the rerank floor {floor}: a run does not ask the cross-encoder, and calls it no duplicate"
             )];
         }
         (None, true) => {
-            why.insert(0, format!("the cosine reaches the floor {floor}: a candidate, if among the k nearest"));
+            why.insert(0, format!("the cosine reaches the minimum {floor}: a candidate, if among the k nearest"));
             let name = if plan.cross_encoder.is_some() { "probability" } else { "cosine, which decides alone," };
             let side = if p >= threshold { "reaches" } else { "is below" };
             why.push(format!("the {name} {side} the threshold {threshold}"));

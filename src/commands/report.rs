@@ -10,7 +10,7 @@ use crate::progress::{Progress, readable};
 use crate::report::labels::Labels;
 use crate::report::source::Source;
 use crate::report::{self, page};
-use crate::run::manifest;
+use crate::run::manifest::Manifest;
 use crate::run::reader::FinishedRun;
 
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
     let metrics = run.results.metrics()?;
     let source = Source {
         manifest: &run.manifest,
-        defaults: &manifest::default_options()?,
+        defaults: &Manifest::default_options()?,
         metrics: &metrics,
         ids: index.ids(),
         questions: run.questions.as_ref().map_err(String::as_str),

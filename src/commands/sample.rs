@@ -9,7 +9,7 @@ use crate::error::{hint, usage};
 use crate::labels::stratified_draw;
 use crate::progress::Progress;
 use crate::run::reader::FinishedRun;
-use crate::tables::results::{PairKind, PairRow};
+use crate::run::schema::{PairKind, PairRow};
 use crate::tables::sample_file::{SampledPair, write};
 
 #[derive(Debug, Args)]

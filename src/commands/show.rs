@@ -12,7 +12,7 @@ use crate::commands::{show_cluster, show_question};
 use crate::error::hint;
 use crate::progress::{Progress, readable};
 use crate::run::reader::FinishedRun;
-use crate::tables::results::{ClusterStatsRow, PairRow};
+use crate::run::schema::{ClusterStatsRow, PairRow};
 use crate::text::visible::visible;
 
 /// Biggest clusters of the overview.

@@ -10,7 +10,7 @@ use crate::commands::terminal::table;
 use crate::error::hint;
 use crate::progress::{Progress, readable};
 use crate::run::reader::FinishedRun;
-use crate::tables::results::{ClusterRow, ClusterStatsRow, PairRow};
+use crate::run::schema::{ClusterRow, ClusterStatsRow, PairRow};
 
 /// Figures of a cluster for JSON.
 pub fn stats_json(run: &FinishedRun, stats: &ClusterStatsRow) -> Value {

@@ -7,15 +7,16 @@ use crate::commands::show::{id, pair_json, pairs, question_json, row_of, score, 
 use crate::commands::terminal::table;
 use crate::progress::{Progress, readable};
 use crate::run::reader::FinishedRun;
-use crate::tables::results::{ClusterRow, PairKind, PairRow};
+use crate::run::schema::{ClusterRow, PairKind, PairRow};
 
 /// Pairs listed in the terminal; JSON has all.
 const LISTED: usize = 25;
 
 /// The question as lines and as JSON.
 pub fn show(run: &FinishedRun, typed: &str, progress: &Progress) -> Result<(Vec<String>, Value)> {
-    if let Some((_, reason)) = run.results.skipped()?.into_iter().find(|(id, _)| id == typed) {
-        let why = format!("its row was skipped: {reason}");
+    let typed_row = run.results.index().find(typed);
+    if let Some(skipped) = run.results.skipped()?.into_iter().find(|row| Some(row.question) == typed_row) {
+        let why = format!("its row was skipped: {}", skipped.reason);
         let object = json!({ "id": typed, "text": null, "cluster": null, "pairs": [], "why": why });
         return Ok((vec![format!("question  {typed}"), format!("why       {why}")], object));
     }
@@ -75,8 +76,8 @@ pub fn show(run: &FinishedRun, typed: &str, progress: &Progress) -> Result<(Vec<
 
 /// Why the question is where it is. `own` are its pairs, the best first.
 fn why(run: &FinishedRun, row: u32, member: Option<(&ClusterRow, u32)>, own: &[PairRow]) -> String {
-    let option = |name: &str| run.manifest.options.get(name).map_or("?".into(), |value| value.to_string());
-    let threshold = option("threshold");
+    let options = &run.manifest.options;
+    let threshold = run.manifest.rule().threshold;
     if let Some((member, centre)) = member {
         let centre = id(run, centre);
         return match member.probability_to_representative {
@@ -87,9 +88,9 @@ fn why(run: &FinishedRun, row: u32, member: Option<(&ClusterRow, u32)>, own: &[P
     }
     let Some(best) = own.first() else {
         return format!(
-            "it has no candidate pair: no other question reached the cosine floor {} among the {} nearest",
-            option("min-cosine"),
-            option("top-k")
+            "it has no candidate pair: none of its {} nearest questions reached the minimum cosine {}",
+            options.top_k,
+            options.min_cosine.unwrap_or_default()
         );
     };
     let other = id(run, if best.a == row { best.b } else { best.a });
@@ -104,7 +105,7 @@ fn why(run: &FinishedRun, row: u32, member: Option<(&ClusterRow, u32)>, own: &[P
         (Some(p), _) => format!(
             "it matches {other} with {p:.4}, but the clustering ({}) kept it out: it fits no representative without a pair \
              that is ruled out",
-            option("clustering").replace('"', "")
+            options.clustering.name()
         ),
     }
 }

@@ -9,14 +9,13 @@ use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::labels::pairs::LabelledPair;
 use crate::metrics::bootstrap::Clusters;
-use crate::mining::candidates::Candidate;
-use crate::mining::rerank::{self, Order};
+use crate::mining::rerank;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::network::dense;
 use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task};
-use crate::tables::questions::Texts;
+use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
 
 /// Where a pair's score comes from.
@@ -198,11 +197,13 @@ pub fn log_odds(
     progress: &Progress,
 ) -> Result<Vec<f64>> {
     let task = progress.task("rerank", "pairs", pairs.len());
-    let candidates: Vec<Candidate> = pairs.iter().map(|&(a, b)| Candidate { a, b, cosine: 0.0 }).collect();
-    let mut logits = Vec::with_capacity(candidates.len());
-    for chunk in candidates.chunks(rerank::SHARD_PAIRS) {
-        let (ab, _) = rerank::score(models, texts, chunk, Order::Ab, &task)?;
-        let ba = if both_orders { rerank::score(models, texts, chunk, Order::Ba, &task)?.0 } else { ab.clone() };
+    let text = |number: u32| texts.get(number as usize);
+    let mut logits = Vec::with_capacity(pairs.len());
+    for chunk in pairs.chunks(rerank::PARTITION_PAIRS) {
+        let in_order: Vec<(&str, &str)> = chunk.iter().map(|&(a, b)| (text(a), text(b))).collect();
+        let ab = rerank::score(models, &in_order, &task)?.logits;
+        let swapped: Vec<(&str, &str)> = in_order.into_iter().map(|(a, b)| (b, a)).collect();
+        let ba = if both_orders { rerank::score(models, &swapped, &task)?.logits } else { ab.clone() };
         logits.extend(ab.into_iter().zip(ba).map(|(ab, ba)| (f64::from(ab) + f64::from(ba)) / 2.0));
         task.advance(chunk.len())?;
     }

@@ -5,11 +5,16 @@
 
 use std::collections::HashMap;
 
-use crate::tables::questions::Texts;
+use rayon::prelude::*;
+
+use crate::tables::texts::Texts;
+use crate::text::key::TextKey;
 use crate::text::normalise::normalise;
 
-/// Unique normalised texts in order of first appearance, and the questions that hold each.
+/// Unique normalised texts in the order of their keys, and the questions that hold each.
 pub struct UniqueTexts {
+    /// Ascending.
+    pub keys: Vec<TextKey>,
     pub texts: Texts,
     /// Question → text.
     pub text_of: Vec<u32>,
@@ -27,25 +32,31 @@ pub struct CopyPair {
     pub same_bytes: bool,
 }
 
+impl UniqueTexts {
+    /// Hash of all keys: the same texts, the same corpus.
+    pub fn corpus(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.keys.iter().for_each(|key| {
+            hasher.update(key.bytes());
+        });
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+}
+
 /// Normalises and collapses.
 pub fn collapse(questions: &Texts) -> UniqueTexts {
-    let mut unique = UniqueTexts { texts: Texts::default(), text_of: Vec::new(), first_question: Vec::new() };
-    let mut known: HashMap<String, u32> = HashMap::with_capacity(questions.len());
-    for (question, raw) in questions.iter().enumerate() {
-        let text = normalise(raw);
-        let number = match known.get(text.as_ref()) {
-            Some(&number) => number,
-            None => {
-                let number = unique.texts.len() as u32;
-                unique.texts.push(&text);
-                unique.first_question.push(question as u32);
-                known.insert(text.into_owned(), number);
-                number
-            }
-        };
-        unique.text_of.push(number);
+    let keys: Vec<TextKey> =
+        (0..questions.len()).into_par_iter().map(|at| TextKey::of(&normalise(questions.get(at)))).collect();
+    let mut first: Vec<(TextKey, u32)> = keys.iter().copied().zip(0..).collect();
+    first.par_sort_unstable();
+    first.dedup_by_key(|(key, _)| *key);
+    let number_of: HashMap<TextKey, u32> = first.iter().map(|(key, _)| *key).zip(0..).collect();
+    UniqueTexts {
+        text_of: keys.iter().map(|key| number_of[key]).collect(),
+        texts: first.iter().map(|&(_, question)| normalise(questions.get(question as usize))).collect(),
+        first_question: first.iter().map(|&(_, question)| question).collect(),
+        keys: first.into_iter().map(|(key, _)| key).collect(),
     }
-    unique
 }
 
 /// The pairs that tie every copy to the first of its text: to the first with the same bytes if there is one, else
@@ -80,9 +91,12 @@ mod tests {
             questions.push(text);
         }
         let unique = collapse(&questions);
-        assert_eq!(unique.text_of, [0, 0, 1, 0, 0]);
-        assert_eq!(unique.first_question, [0, 2]);
-        assert_eq!(unique.texts.iter().collect::<Vec<_>>(), ["a b", "c"]);
+        assert!(unique.keys.is_sorted());
+        let number = |text: &str| unique.keys.binary_search(&TextKey::of(text)).unwrap();
+        let (ab, c) = (number("a b"), number("c"));
+        assert_eq!(unique.text_of, [ab, ab, c, ab, ab].map(|number| number as u32));
+        assert_eq!((unique.first_question[ab], unique.first_question[c]), (0, 2));
+        assert_eq!((unique.texts.get(ab), unique.texts.get(c)), ("a b", "c"));
         let copy = |a, b, same_bytes| CopyPair { a, b, same_bytes };
         assert_eq!(copies(&questions, &unique), [copy(0, 1, false), copy(0, 3, true), copy(1, 4, true)]);
     }

@@ -1,121 +1,232 @@
-//! Unique texts to unit vectors, shard by shard.
+//! Unique texts to unit vectors.
 
-use std::ops::Range;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
+use crate::mining::collapse::UniqueTexts;
+use crate::mining::plan::Plan;
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::network::token_batch::TokenBatch;
-use crate::progress::Task;
-use crate::text::tokenizer::TokenizedTexts;
+use crate::progress::{Progress, Task};
+use crate::search::Vectors;
+use crate::store::segments::Segments;
+use crate::store::store::Store;
+use crate::tables::segment_file::{Column, Columns};
+use crate::text::key::TextKey;
 
-/// Part of the stage's fingerprint; raise it when the vectors of some text change.
-pub const VERSION: u32 = 4;
+/// Part of a vector's identity; raise it when the vector of some text changes.
+pub const VERSION: u32 = 5;
 
-/// Texts of a shard: what an interruption costs at most (some seconds on a CPU).
-pub const SHARD_TEXTS: usize = 4096;
+/// Texts of a partition: what an interruption costs at most.
+const PARTITION_TEXTS: usize = 4096;
 
-/// Neighbours in length that stay together, so that batches inside a shard need little padding.
-const GROUP_TEXTS: usize = 64;
+/// Rows of a segment that is never merged again: 25 MB of vectors of 384 dimensions.
+const FULL_SEGMENT: usize = 16_384;
 
-/// Splits texts into shards that each hold the whole range of lengths, so that progress is even. The split depends on
-/// the token counts alone.
-pub fn shards(lengths: &[u32]) -> Vec<Vec<u32>> {
-    let count = lengths.len().div_ceil(SHARD_TEXTS);
-    let mut shards = vec![Vec::new(); count];
-    let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
-    order.sort_unstable_by_key(|&text| (lengths[text as usize], text));
-    for (group, texts) in order.chunks(GROUP_TEXTS).enumerate() {
-        shards[group % count].extend_from_slice(texts);
-    }
-    shards
+/// The vectors of a partition, and what the model could not read.
+pub struct TextVectors {
+    /// Unit vectors, row-major `[texts, D]`; zero for texts of which the vocabulary knows no word, or all of them would be
+    /// duplicates of each other.
+    pub values: Vec<f32>,
+    /// Texts that were cut at the model's limit.
+    pub truncated: Vec<bool>,
+    /// Texts of which the vocabulary knows no word.
+    pub unknown: Vec<bool>,
 }
 
-/// Shards that are batched together, and where their vectors gather.
-struct Group<'a> {
-    shards: &'a [(usize, Vec<u32>)],
-    /// Texts of all shards, in their order.
-    texts: Vec<u32>,
-    /// Numbers into `texts`, in the order of the batches.
-    order: Vec<u32>,
-    batches_left: usize,
-    vectors: Vec<f32>,
-}
-
-/// Computes shards (their numbers and texts) and hands each to `finished` when it is complete: its number, its texts,
-/// and their vectors, row-major `[texts, D]` in the same order; zero for texts of which the vocabulary has nothing, or all
-/// of them would be duplicates of each other.
-pub fn embed(
-    models: &Replicas<BiEncoder>,
-    tokenized: &TokenizedTexts,
-    shards: &[(usize, Vec<u32>)],
-    task: &Task,
-    mut finished: impl FnMut(usize, &[u32], &[f32]) -> Result<()>,
-) -> Result<()> {
-    let (width, cut) = (models.first().dimensions(), models.cut);
-    let limit = models.first().tokenizer.max_tokens();
-    let mut groups: Vec<Group> = Vec::new();
-    let mut jobs: Vec<(usize, Range<usize>)> = Vec::new();
-    for shards in shards.chunks(cut.shards) {
-        let texts: Vec<u32> = shards.iter().flat_map(|(_, texts)| texts).copied().collect();
-        let lengths: Vec<u32> = texts.iter().map(|&text| tokenized.ids(text as usize).len() as u32).collect();
-        let plan = batch::plan(&lengths, cut);
-        jobs.extend(plan.batches.iter().map(|range| (groups.len(), range.clone())));
-        groups.push(Group { shards, texts, order: plan.order, batches_left: plan.batches.len(), vectors: Vec::new() });
-    }
-    let rows: Vec<Vec<&[u32]>> = jobs
-        .iter()
-        .map(|(group, range)| (&groups[*group], range.clone()))
-        .map(|(group, range)| group.order[range].iter().map(|&at| group.texts[at as usize]).collect::<Vec<u32>>())
-        .map(|texts| texts.into_iter().map(|text| tokenized.ids(text as usize)).collect())
-        .collect();
+/// The vectors of `texts`, in their order.
+pub fn embed(models: &Replicas<BiEncoder>, texts: &[&str], task: &Task) -> Result<TextVectors> {
+    let (model, shape) = (models.first(), models.cut);
+    let (width, limit) = (model.dimensions(), model.tokenizer.max_tokens());
+    let tokenized = model.tokenizer.tokenize(texts)?;
+    let plan = batch::plan(&tokenized.lengths(), shape);
+    let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
+    let mut values = vec![0.0; texts.len() * width];
     models.run(
-        jobs.len(),
-        |job| TokenBatch::of_texts(&rows[job]).cut_to(cut, limit),
+        plan.batches.len(),
+        |batch| {
+            let rows: Vec<&[u32]> = texts_of(batch).iter().map(|&text| tokenized.ids(text as usize)).collect();
+            TokenBatch::of_texts(&rows).cut_to(shape, limit)
+        },
         |encoder, batch| encoder.model.forward(batch),
         |_, _, vectors| bi_encoder::read_vectors(vectors),
-        |job, vectors| {
-            let (group, range) = (&mut groups[jobs[job].0], jobs[job].1.clone());
-            task.advance(range.len())?;
-            group.vectors.resize(group.texts.len() * width, 0.0);
+        |batch, vectors| {
             // rows that only fill a batch's shape come last, and have no place
-            for (&at, vector) in group.order[range].iter().zip(vectors.chunks_exact(width)) {
-                if tokenized.unknown.binary_search(&group.texts[at as usize]).is_err() {
-                    group.vectors[at as usize * width..(at as usize + 1) * width].copy_from_slice(vector);
+            for (&text, vector) in texts_of(batch).iter().zip(vectors.chunks_exact(width)) {
+                if tokenized.unknown.binary_search(&text).is_err() {
+                    values[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
                 }
             }
-            group.batches_left -= 1;
-            if group.batches_left > 0 {
-                return Ok(());
-            }
-            let mut rest = std::mem::take(&mut group.vectors);
-            for (number, texts) in group.shards {
-                let after = rest.split_off(texts.len() * width);
-                finished(*number, texts, &rest)?;
-                rest = after;
-            }
-            Ok(())
+            task.advance(texts_of(batch).len())
         },
-    )
+    )?;
+    let flags = |rows: &[u32]| {
+        let mut flags = vec![false; texts.len()];
+        rows.iter().for_each(|&row| flags[row as usize] = true);
+        flags
+    };
+    Ok(TextVectors { values, truncated: flags(&tokenized.truncated), unknown: flags(&tokenized.unknown) })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The vectors of all unique texts.
+pub struct Embedded {
+    vectors: TextVectors,
+    width: usize,
+    /// Texts that had no stored vector.
+    pub computed: usize,
+    pub seconds: f64,
+    segments: Segments,
+}
 
-    #[test]
-    fn shards_hold_every_text_once_and_the_same_mix_of_lengths() {
-        let lengths: Vec<u32> = (0..20_000u32).map(|i| 3 + i * 7 % 40).collect();
-        let shards = shards(&lengths);
-        let mut all: Vec<u32> = shards.concat();
-        all.sort_unstable();
-        assert_eq!(all, (0..20_000).collect::<Vec<_>>());
-        let mean =
-            |texts: &Vec<u32>| texts.iter().map(|&t| lengths[t as usize] as f64).sum::<f64>() / texts.len() as f64;
-        assert!(
-            shards.iter().all(|shard| (mean(shard) - 22.5).abs() < 1.0 && shard.len() <= SHARD_TEXTS + GROUP_TEXTS)
-        );
+impl Embedded {
+    pub fn vectors(&self) -> Vectors<'_> {
+        Vectors { values: &self.vectors.values, width: self.width }
     }
+
+    /// Texts that were cut at the model's limit.
+    pub fn truncated(&self) -> usize {
+        self.vectors.truncated.iter().filter(|cut| **cut).count()
+    }
+
+    /// Texts of which the vocabulary knows no word.
+    pub fn unknown(&self) -> usize {
+        self.vectors.unknown.iter().filter(|unknown| **unknown).count()
+    }
+
+    /// Warns of what the vectors lack, whether they were computed now or by an earlier run.
+    pub fn warn(&self, plan: &Plan, progress: &Progress) -> Result<()> {
+        bi_encoder::warning(&plan.bi_encoder)?.into_iter().for_each(|line| progress.warn(line));
+        let (truncated, unknown) = (self.truncated(), self.unknown());
+        if truncated > 0 {
+            progress.warn(format!(
+                "{truncated} texts are longer than the model's limit of {} tokens: their ends were cut",
+                bi_encoder::max_tokens(&plan.bi_encoder)?
+            ));
+        }
+        if unknown > 0 {
+            progress.warn(format!(
+                "{unknown} texts hold no word that the vocabulary of {} knows (another script, emoji alone): they get no \
+                 candidates",
+                plan.bi_encoder.name()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Gives the vectors' memory back.
+    pub fn release(&mut self) {
+        self.vectors.values = Vec::new();
+    }
+
+    /// Merges segments that have become many. `live` are the keys that some kept version needs.
+    pub fn merge(&mut self, live: &[TextKey]) -> Result<()> {
+        self.segments.merge(FULL_SEGMENT, &|key| live.binary_search(key).is_ok())
+    }
+}
+
+/// The vectors that are stored, and which texts have none.
+pub struct Stored {
+    vectors: TextVectors,
+    width: usize,
+    found: Vec<bool>,
+    segments: Segments,
+}
+
+impl Stored {
+    /// Looks up every key. `live` are the keys that some kept version needs.
+    pub fn read(mut segments: Segments, keys: &[TextKey], live: &[TextKey], progress: &Progress) -> Result<Self> {
+        let texts = keys.len();
+        let vectors = TextVectors { values: Vec::new(), truncated: vec![false; texts], unknown: vec![false; texts] };
+        let (mut vectors, mut width, mut found) = (vectors, 0, vec![false; texts]);
+        segments.read(&|line| progress.warn(line), |columns| {
+            let (keys_of_rows, rows, width_of_rows) = TextVectors::of_columns(columns)?;
+            width = width_of_rows;
+            let mut live_rows = 0;
+            for (row, key) in keys_of_rows.iter().enumerate() {
+                live_rows += usize::from(live.binary_search(key).is_ok());
+                if let Ok(text) = keys.binary_search(key) {
+                    found[text] = true;
+                    vectors.put(text, &rows, row, width);
+                }
+            }
+            Ok(live_rows)
+        })?;
+        Ok(Self { vectors, width, found, segments })
+    }
+
+    /// Numbers of the texts without a vector.
+    pub fn missing(&self) -> Vec<usize> {
+        (0..self.found.len()).filter(|&text| !self.found[text]).collect()
+    }
+}
+
+impl TextVectors {
+    /// Puts a row of other vectors at the place of a text.
+    fn put(&mut self, text: usize, from: &Self, row: usize, width: usize) {
+        self.values.resize(self.truncated.len() * width, 0.0);
+        self.values[text * width..(text + 1) * width].copy_from_slice(&from.values[row * width..(row + 1) * width]);
+        self.truncated[text] = from.truncated[row];
+        self.unknown[text] = from.unknown[row];
+    }
+
+    fn into_columns(self, keys: Vec<TextKey>, width: usize) -> Columns {
+        vec![
+            ("text".into(), Column::Keys(keys)),
+            ("vector".into(), Column::Vectors { width, values: self.values }),
+            ("truncated".into(), Column::Flags(self.truncated)),
+            ("unknown".into(), Column::Flags(self.unknown)),
+        ]
+    }
+
+    /// The inverse of [`TextVectors::into_columns`].
+    fn of_columns(columns: Columns) -> Result<(Vec<TextKey>, Self, usize)> {
+        match <[(String, Column); 4]>::try_from(columns) {
+            Ok(
+                [
+                    (_, Column::Keys(keys)),
+                    (_, Column::Vectors { width, values }),
+                    (_, Column::Flags(truncated)),
+                    (_, Column::Flags(unknown)),
+                ],
+            ) => Ok((keys, Self { values, truncated, unknown }, width)),
+            _ => bail!("not the columns of vectors"),
+        }
+    }
+}
+
+/// Reads the vectors that are stored, computes and stores the others.
+pub fn run(
+    store: &Store,
+    plan: &Plan,
+    unique: &UniqueTexts,
+    live: &[TextKey],
+    devices: &Devices,
+    progress: &Progress,
+) -> Result<Embedded> {
+    let started = Instant::now();
+    let stored = Stored::read(store.use_segments(&plan.vectors)?, &unique.keys, live, progress)?;
+    let missing = stored.missing();
+    let Stored { mut vectors, mut width, mut segments, .. } = stored;
+    if !missing.is_empty() {
+        progress.say(&format!("loading {}", plan.bi_encoder.name()));
+        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.options.precision)?;
+        width = models.first().dimensions();
+        let task = progress.task("embed", "questions", unique.keys.len());
+        task.resume(unique.keys.len() - missing.len());
+        for partition in missing.chunks(PARTITION_TEXTS) {
+            let texts: Vec<&str> = partition.iter().map(|&text| unique.texts.get(text)).collect();
+            let computed = embed(&models, &texts, &task)?;
+            for (row, &text) in partition.iter().enumerate() {
+                vectors.put(text, &computed, row, width);
+            }
+            let keys = partition.iter().map(|&text| unique.keys[text]).collect();
+            segments.append(computed.into_columns(keys, width))?;
+        }
+    }
+    let (computed, seconds) = (missing.len(), started.elapsed().as_secs_f64());
+    Ok(Embedded { vectors, width, computed, seconds, segments })
 }

@@ -2,14 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use crate::mining::candidates::{Candidate, Found};
+use crate::mining::embed::Embedded;
+use crate::mining::rerank::{Reranked, to_rerank};
+use crate::progress::Progress;
+use crate::run::decision::Rule;
 use crate::run::manifest::StageRecord;
-use crate::tables::results::Metric;
+use crate::run::schema::MetricRow;
 
 /// What the stages of a run leave behind besides their tables.
 #[derive(Default)]
 pub struct Log {
     pub records: Vec<StageRecord>,
-    pub metrics: Vec<Metric>,
+    figures: Vec<Figure>,
+}
+
+struct Figure {
+    stage: &'static str,
+    metric: &'static str,
+    value: f64,
+    unit: &'static str,
 }
 
 impl Log {
@@ -33,17 +45,74 @@ impl Log {
             cached,
             rows_in: rows[0] as u64,
             rows_out: rows[1] as u64,
+            computed: None,
             dropped: dropped.iter().map(|&(name, count)| (name.to_string(), count)).collect::<BTreeMap<_, _>>(),
         });
     }
 
     /// A number of rows.
     pub fn count(&mut self, stage: &'static str, metric: &'static str, value: f64) {
-        self.metrics.push(Metric { stage, metric, value, unit: "rows" });
+        self.figure(stage, metric, value, "rows");
     }
 
-    /// Any other figure.
-    pub fn figure(&mut self, stage: &'static str, metric: &'static str, value: f64, unit: &'static str) {
-        self.metrics.push(Metric { stage, metric, value, unit });
+    fn figure(&mut self, stage: &'static str, metric: &'static str, value: f64, unit: &'static str) {
+        self.figures.push(Figure { stage, metric, value, unit });
+    }
+
+    /// The figures so far as rows of `metrics.parquet`.
+    pub fn metrics(&self, run_id: &str) -> Vec<MetricRow> {
+        let row = |figure: &Figure| MetricRow {
+            run_id: run_id.into(),
+            stage: figure.stage.into(),
+            metric: figure.metric.into(),
+            value: figure.value,
+            unit: figure.unit.into(),
+        };
+        self.figures.iter().map(row).collect()
+    }
+
+    /// The embed stage.
+    pub fn embed(&mut self, embedded: &Embedded, texts: usize) {
+        let noted = [("truncated", embedded.truncated() as u64), ("unknown", embedded.unknown() as u64)];
+        self.stage("embed", embedded.seconds, embedded.computed == 0, [texts, texts], &noted);
+        self.note_computed(embedded.computed);
+    }
+
+    /// The candidates stage.
+    pub fn candidates(&mut self, found: &Found, texts: usize) {
+        let counts = &found.counts;
+        let mut dropped = vec![("unusable_vectors", counts.unusable_vectors as u64)];
+        dropped.extend(counts.below_min_cosine.map(|below| ("neighbours_below_floor", below)));
+        dropped.extend(counts.cut_lists.map(|cut| ("texts_with_more_than_k_above_floor", cut as u64)));
+        self.stage("candidates", found.seconds, found.cached, [texts, found.pairs.len()], &dropped);
+        self.figure("candidates", "recall_at_k", counts.recall_at_k, "share");
+        self.figure("candidates", "recall_above_floor", counts.recall_above_min_cosine, "share");
+    }
+
+    /// The rerank stage; warns of what the budget left out.
+    pub fn rerank(&mut self, reranked: &Reranked, candidates: &[Candidate], rule: &Rule, progress: &Progress) {
+        let (all, asked) = (candidates.len(), to_rerank(candidates, rule));
+        let left = asked - reranked.pairs;
+        let dropped = [
+            ("below_rerank_floor", (all - asked) as u64),
+            ("not_reranked", left as u64),
+            ("truncated", reranked.truncated as u64),
+        ];
+        self.stage("rerank", reranked.seconds, reranked.computed == 0, [all, reranked.pairs], &dropped);
+        self.note_computed(reranked.computed);
+        self.count("rerank", "both_orders", reranked.both_orders as f64);
+        if left > 0 {
+            progress.warn(format!(
+                "the rerank budget ended before {left} of {asked} candidates: they have no probability, are neither \
+                 duplicates nor not, and are left out of the clusters"
+            ));
+        }
+    }
+
+    /// How much of the last stage was not stored. Only the manifest says so: results do not depend on it.
+    fn note_computed(&mut self, computed: usize) {
+        if let Some(record) = self.records.last_mut() {
+            record.computed = Some(computed as u64);
+        }
     }
 }

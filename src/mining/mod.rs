@@ -1,19 +1,17 @@
-//! The mining pipeline: from questions to files. Read [`run`] first.
+//! Mining: from questions to clusters. Read [`run`] first.
+//!
+//! A stage is one file: the function that computes a partition of it, which sees columns and no files, and below it the
+//! shell that looks up what is stored and computes what is missing.
 
-pub mod artifact;
 pub mod candidates;
 pub mod cluster;
 pub mod collapse;
 pub mod embed;
-pub mod embedding;
-pub mod input;
-pub mod log;
-pub mod options;
+mod log;
 pub mod plan;
-pub mod reporting;
 pub mod rerank;
-pub mod reranking;
+mod rows;
 pub mod run;
-pub mod searching;
-pub mod summary;
-pub mod write;
+mod stale;
+mod summary;
+mod write;

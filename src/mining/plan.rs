@@ -1,155 +1,150 @@
-//! What a run consists of: its stages with their fingerprints, before anything is computed.
+//! What a run consists of, before anything is computed: models, thresholds, and the identities of what it stores.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
 use crate::calibration::decision::Decision;
-use crate::mining::artifact::{Stage, Workspace};
-use crate::mining::candidates;
-use crate::mining::candidates::{AUTO_EXACT_TEXTS, CandidatesConfig, Engine};
-use crate::mining::cluster;
-use crate::mining::embed;
-use crate::mining::input::{self, InputFile};
-use crate::mining::options::Options;
-use crate::mining::rerank;
+use crate::mining::{candidates, cluster, embed, rerank};
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration;
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::checkpoint::kind::Kind;
+use crate::models::checkpoint::kind::Kind as ModelKind;
 use crate::models::hub;
+use crate::models::hub::cache;
 use crate::progress::Progress;
-use crate::run::manifest::Manifest;
+use crate::run::decision::Rule;
+use crate::run::input;
+use crate::run::manifest::{DecisionRecord, ModelRecord, Models};
+use crate::run::options::{Options, Part};
 use crate::search::Query;
-use crate::tables::questions::{self, Columns};
-use crate::text::normalise;
+use crate::store::identity::{Identity, Kind, fingerprint};
 
 /// Decides at this cosine when neither the user nor the model says otherwise.
 const FALLBACK_COSINE: f32 = 0.75;
 /// Decides at this probability when neither the user nor the cross-encoder says otherwise.
 const FALLBACK_PROBABILITY: f32 = 0.5;
 
-/// Everything a run needs to know before it starts.
+/// Everything a run needs to know before it reads its input.
 pub struct Plan {
+    /// With the minimum cosine and the threshold that the run takes.
     pub options: Options,
-    pub inputs: Vec<InputFile>,
+    pub inputs: Vec<PathBuf>,
     pub bi_encoder: ModelFolder,
-    pub bi_encoder_hash: String,
-    pub cross_encoder: Option<(ModelFolder, String)>,
-    /// Candidate floor.
-    pub floor: f32,
-    /// Of the probability; of the cosine when there is no cross-encoder.
-    pub threshold: f32,
-    /// How a cross-encoder's scores decide; `None` when there is no cross-encoder.
-    pub decision: Option<Decision>,
-    pub stages: Stages,
-}
-
-/// The stages that keep artifacts. Scores depend neither on threshold, margin nor budget, which only decide which pairs
-/// are scored: changing them reuses what is there.
-pub struct Stages {
-    pub embed: Stage,
-    pub candidates: Stage,
-    pub rerank_ab: Stage,
-    pub rerank_ba: Stage,
-    pub rerank: Stage,
-    pub cluster: Stage,
+    pub cross_encoder: Option<ModelFolder>,
+    pub models: Models,
+    /// Lowest cosine of a candidate.
+    pub min_cosine: f32,
+    pub rule: Rule,
+    /// What the stored vectors depend on.
+    pub vectors: Identity,
+    /// What the stored scores depend on; `None` without a cross-encoder.
+    pub scores: Option<Identity>,
 }
 
 impl Plan {
-    /// Reads and hashes what the options name. Warns of thresholds that nobody measured.
+    /// Finds the files and reads the models' calibration. Warns of thresholds that nobody measured.
     pub fn new(options: Options, progress: &Progress) -> Result<Self> {
-        let inputs = input::hash(&input::resolve(&options.input)?)?;
+        let inputs = input::resolve(&options.input)?;
         Self::of_inputs(options, inputs, progress)
     }
 
-    /// The plan for inputs that are hashed already; without any it still tells models, floor and threshold.
-    pub fn of_inputs(options: Options, inputs: Vec<InputFile>, progress: &Progress) -> Result<Self> {
+    /// The plan for files that are found already; without any it still tells models and thresholds.
+    pub fn of_inputs(mut options: Options, inputs: Vec<PathBuf>, progress: &Progress) -> Result<Self> {
         let bi_encoder = hub::open_or(&options.bi_encoder, built_in::BI_ENCODER, progress)?;
-        let bi_encoder_hash = bi_encoder.fingerprint()?;
-        let cross_encoder = match &options.cross_encoder {
+        let bi_encoder_record = record(&bi_encoder)?;
+        let cross_encoder = match options.cross_encoder() {
             Some(written) => {
                 let folder = hub::open_or(written, built_in::CROSS_ENCODER, progress)?;
                 check_cross_encoder(&folder)?;
-                let hash = folder.fingerprint()?;
-                Some((folder, hash))
+                Some(folder)
             }
             None => None,
         };
-        let decision = match &cross_encoder {
-            Some((folder, _)) => Some(decision(&options, folder, &bi_encoder_hash, progress)?),
+        let calibrated = match &cross_encoder {
+            Some(folder) => Some(decision(&options, folder, &bi_encoder_record.hash, progress)?),
             None => None,
         };
-        let (floor, threshold) = thresholds(&options, &bi_encoder, decision.as_ref(), progress)?;
-        let cross_hash = cross_encoder.as_ref().map(|(_, hash)| hash.clone());
-        let stages = stages(&options, &inputs, &bi_encoder_hash, cross_hash, floor, (threshold, decision.as_ref()));
-        Ok(Self { options, inputs, bi_encoder, bi_encoder_hash, cross_encoder, floor, threshold, decision, stages })
-    }
-
-    /// Identifies the results: the same run id, the same bytes (save that a time budget depends on the machine).
-    pub fn run_id(&self) -> String {
-        let parts = [
-            ("cluster", self.stages.cluster.fingerprint()),
-            ("write-embeddings", self.options.write_embeddings.to_string()),
-        ];
-        Stage::new("run", 1, parts).fingerprint()
-    }
-
-    /// Options of the candidates stage.
-    pub fn candidates_config(&self) -> CandidatesConfig {
-        CandidatesConfig {
-            engine: self.options.engine,
-            query: Query { top_k: self.options.top_k, floor: self.floor },
-            hnsw: self.options.hnsw,
-            seed: self.options.seed,
-        }
-    }
-
-    /// One line a stage: fresh or stale, and why.
-    pub fn describe(&self) -> Vec<String> {
-        let workspace = Workspace::peek(&self.options.output);
-        let mut staged = vec![&self.stages.embed, &self.stages.candidates];
-        if self.cross_encoder.is_some() {
-            staged.push(&self.stages.rerank);
-        }
-        let line = |name: &str, why: Option<String>| match why {
-            None => format!("{name:<12} fresh"),
-            Some(why) => format!("{name:<12} stale   {why}"),
+        let (min_cosine, threshold) = thresholds(&options, &bi_encoder, calibrated.as_ref(), progress)?;
+        options.min_cosine = Some(min_cosine);
+        options.threshold = Some(threshold);
+        let models = Models {
+            bi_encoder: bi_encoder_record,
+            cross_encoder: cross_encoder.as_ref().map(record).transpose()?,
+            decision: calibrated.as_ref().map(|decision| DecisionRecord {
+                cosine_weight: decision.cosine_weight,
+                calibrator: decision.calibrator.clone(),
+                rerank_floor: decision.rerank_floor,
+            }),
         };
-        let mut upstream: Option<&str> = None;
-        let mut lines = Vec::new();
-        for stage in staged {
-            let done = workspace.done::<serde_json::Value>(stage).is_some();
-            let shards = match stage.name {
-                "rerank" => workspace.shards(&self.stages.rerank_ab) + workspace.shards(&self.stages.rerank_ba),
-                _ => workspace.shards(stage),
-            };
-            let why = (!done).then(|| match upstream {
-                Some(upstream) => format!("{}; after {upstream}", workspace.why_stale(stage, shards)),
-                None => workspace.why_stale(stage, shards),
-            });
-            if why.is_some() {
-                upstream = Some(stage.name);
+        let model = |flag: &str, record: &ModelRecord| (flag.to_string(), record.hash.clone());
+        let vectors = options.of_part(Part::Vectors)?.into_iter().chain([model("bi-encoder", &models.bi_encoder)]);
+        let vectors = Identity::new(Kind::Vectors, embed::VERSION, vectors);
+        let scores = match &models.cross_encoder {
+            Some(record) => {
+                let parts = options.of_part(Part::Scores)?.into_iter().chain([model("cross-encoder", record)]);
+                Some(Identity::new(Kind::Scores, rerank::VERSION, parts))
             }
-            lines.push(line(stage.name, why));
-        }
-        let written = Manifest::read(&self.options.output)
-            .ok()
-            .flatten()
-            .is_some_and(|manifest| manifest.run_id == self.run_id());
-        let why = match upstream {
-            Some(stage) => Some(format!("after {stage}")),
-            None if written => None,
-            None => Some("its options changed, or its files are not written".into()),
+            None => None,
         };
-        lines.push(line("cluster", why));
-        lines
+        let rule = Rule { threshold, swap_margin: options.swap_margin, calibrated };
+        Ok(Self { options, inputs, bi_encoder, cross_encoder, models, min_cosine, rule, vectors, scores })
     }
+
+    /// What the neighbour lists of these texts depend on; `corpus` is the hash of all their keys.
+    pub fn neighbours(&self, corpus: &str) -> Result<Identity> {
+        let parts = self.options.of_part(Part::Neighbours)?;
+        let identity = Identity::new(Kind::Neighbours, candidates::VERSION, parts);
+        Ok(identity.with("vectors", &self.vectors.fingerprint()).with("texts", corpus))
+    }
+
+    /// Identifies the results: the same run id, the same bytes (except that a time budget depends on the machine).
+    /// `content` is the hash of the questions.
+    pub fn run_id(&self, content: &str) -> Result<String> {
+        let mut parts = BTreeMap::from([
+            ("content".to_string(), content.to_string()),
+            ("vectors".to_string(), self.vectors.fingerprint()),
+            ("neighbours".to_string(), self.neighbours("")?.fingerprint()),
+            ("cluster".to_string(), cluster::VERSION.to_string()),
+            ("decision".to_string(), serde_json::to_string(&self.models.decision)?),
+        ]);
+        parts.extend(self.scores.as_ref().map(|scores| ("scores".to_string(), scores.fingerprint())));
+        for part in [Part::Decision, Part::Files] {
+            parts.extend(self.options.of_part(part)?);
+        }
+        Ok(fingerprint("run", &parts))
+    }
+
+    /// Where stored values lie, if not beside the results.
+    pub fn shared_store(&self) -> Option<&Path> {
+        self.options.store.as_deref()
+    }
+
+    /// What a search is asked for.
+    pub fn query(&self) -> Query {
+        Query { top_k: self.options.top_k, floor: self.min_cosine }
+    }
+}
+
+/// A model for the manifest. The paths of folders mean the same wherever they are read.
+fn record(folder: &ModelFolder) -> Result<ModelRecord> {
+    let name = match folder {
+        ModelFolder::OnDisk(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        ModelFolder::Hub { .. } | ModelFolder::BuiltIn { .. } => folder.name(),
+    };
+    let (revision, sha256) = match folder {
+        ModelFolder::Hub { commit, path, .. } => (Some(commit.clone()), cache::sha256(path).unwrap_or_default()),
+        ModelFolder::OnDisk(_) | ModelFolder::BuiltIn { .. } => (None, BTreeMap::new()),
+    };
+    Ok(ModelRecord { name, hash: folder.fingerprint()?, revision, sha256 })
 }
 
 /// Refuses here, and not after hours of embedding, what says of itself that it is something else.
 fn check_cross_encoder(folder: &ModelFolder) -> Result<()> {
-    let kind = Kind::of(folder)?;
+    let kind = ModelKind::of(folder)?;
     ensure!(
-        kind == Kind::Cross || kind == Kind::Bi && !folder.has("modules.json"),
+        kind == ModelKind::Cross || kind == ModelKind::Bi && !folder.has("modules.json"),
         "{} is a {}, expected a cross-encoder",
         folder.name(),
         kind.name()
@@ -205,7 +200,7 @@ fn decision(
     Ok(decision)
 }
 
-/// Candidate floor, and threshold of the probability or the cosine.
+/// Lowest cosine of a candidate, and threshold of the probability or the cosine.
 fn thresholds(
     options: &Options,
     bi_encoder: &ModelFolder,
@@ -217,7 +212,7 @@ fn thresholds(
     let lower = if decision.is_none() { options.threshold.unwrap_or(1.0) } else { 1.0 };
     let floor = options.min_cosine.or(cosine.map(|c| c.floor.min(lower)));
     let floor = floor.unwrap_or_else(|| {
-        unmeasured("candidate floor", "--min-cosine", FALLBACK_COSINE.min(lower), bi_encoder, progress)
+        unmeasured("minimum cosine", "--min-cosine", FALLBACK_COSINE.min(lower), bi_encoder, progress)
     });
     if floor > lower {
         progress.warn(format!("--min-cosine {floor} is above --threshold {lower}: no pair below the floor is found"));
@@ -230,76 +225,4 @@ fn thresholds(
             .unwrap_or_else(|| unmeasured("threshold", "--threshold", FALLBACK_COSINE, bi_encoder, progress)),
     };
     Ok((floor, threshold))
-}
-
-fn stages(
-    options: &Options,
-    inputs: &[InputFile],
-    bi_encoder: &str,
-    cross_encoder: Option<String>,
-    floor: f32,
-    (threshold, decision): (f32, Option<&Decision>),
-) -> Stages {
-    let input = inputs.iter().map(|file| file.blake3.as_str()).collect::<Vec<_>>().join(",");
-    let columns = Columns { text: options.text_column.clone(), id: options.id_column.clone() };
-    let embed = Stage::new(
-        "embed",
-        embed::VERSION,
-        [
-            ("input", input),
-            ("text-column", columns.text().to_string()),
-            ("reading", questions::VERSION.to_string()),
-            ("normaliser", normalise::VERSION.to_string()),
-            ("bi-encoder", bi_encoder.to_string()),
-            ("precision", options.precision.name().into()),
-        ],
-    );
-    let hnsw = if options.engine == Engine::Exact { String::new() } else { format!("{:?}", options.hnsw) };
-    let candidates = Stage::new(
-        "candidates",
-        candidates::VERSION,
-        [
-            ("embed", embed.fingerprint()),
-            ("top-k", options.top_k.to_string()),
-            ("min-cosine", floor.to_string()),
-            ("index", format!("{} {AUTO_EXACT_TEXTS}", options.engine.name())),
-            ("hnsw", hnsw),
-            ("seed", options.seed.to_string()),
-        ],
-    );
-    let model = cross_encoder.unwrap_or_else(|| "none".into());
-    let rerank_ab = Stage::new(
-        "rerank-ab",
-        rerank::VERSION,
-        [
-            ("candidates", candidates.fingerprint()),
-            ("cross-encoder", model),
-            ("precision", options.precision.name().into()),
-        ],
-    );
-    let rerank_ba = Stage::new("rerank-ba", rerank::VERSION, [("rerank-ab", rerank_ab.fingerprint())]);
-    let budget = options.rerank_budget.map_or(String::new(), |budget| budget.to_string());
-    let rerank = Stage::new(
-        "rerank",
-        rerank::VERSION,
-        [
-            ("rerank-ba", rerank_ba.fingerprint()),
-            ("decision", format!("{decision:?}")),
-            ("second-order-margin", options.second_order_margin.to_string()),
-            ("rerank-budget", budget),
-        ],
-    );
-    let cluster = Stage::new(
-        "cluster",
-        cluster::VERSION,
-        [
-            ("rerank", rerank.fingerprint()),
-            // ids change rows of the results, and nothing that was computed from the texts
-            ("id-column", columns.id.clone().unwrap_or_default()),
-            ("threshold", threshold.to_string()),
-            ("decision", format!("{decision:?}")),
-            ("clustering", format!("{:?}", options.clustering)),
-        ],
-    );
-    Stages { embed, candidates, rerank_ab, rerank_ba, rerank, cluster }
 }

@@ -1,47 +1,76 @@
-//! Candidates to probabilities with a cross-encoder, which reads both texts at once.
+//! Candidates to logits with a cross-encoder, which reads both texts at once.
 //!
 //! A cross-encoder is not symmetric: one order alone can be 0.3 away from the other, so the mean logit of both decides.
-//! But each call is dear: the second order runs only where the first leaves the decision open, and pairs go from the
-//! most promising down, so that a budget is spent where the duplicates are.
+//! But each call is expensive: the second order runs only if the first leaves the decision open, and pairs go from the most
+//! promising down, so that a budget is spent where the duplicates are.
 
-use anyhow::Result;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
 use rayon::slice::ParallelSliceMut;
 
-use crate::calibration::decision::Decision;
+use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::mining::candidates::Candidate;
+use crate::mining::collapse::UniqueTexts;
+use crate::mining::plan::Plan;
+use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::{self, CrossEncoder};
 use crate::models::network::token_batch::TokenBatch;
-use crate::progress::Task;
-use crate::tables::questions::Texts;
+use crate::progress::{Progress, Task, readable};
+use crate::run::decision::{Rule, Scores};
+use crate::run::flags::Budget;
+use crate::store::identity::Identity;
+use crate::store::segments::Segments;
+use crate::store::store::Store;
+use crate::tables::segment_file::{Column, Columns};
+use crate::text::key::TextKey;
 
-/// Part of the stage's fingerprint; raise it when the scores of some pair change.
-pub const VERSION: u32 = 2;
+/// Part of a score's identity; raise it when the score of some pair changes.
+pub const VERSION: u32 = 3;
 
-/// Pairs of a shard: what an interruption costs at most.
-pub const SHARD_PAIRS: usize = 2048;
+/// Pairs of a partition: what an interruption costs at most.
+pub const PARTITION_PAIRS: usize = 2048;
 
-/// Logits of one candidate; `None` where the cross-encoder was not asked.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Scores {
-    pub logit_ab: Option<f32>,
-    pub logit_ba: Option<f32>,
+/// Rows of a segment that is never merged again: 10 MB.
+const FULL_SEGMENT: usize = 262_144;
+
+/// From here on the cross-encoder takes long enough on a processor to say how it can be bounded.
+const MANY_PAIRS: usize = 100_000;
+
+/// The scores of a partition.
+#[derive(Debug, PartialEq)]
+pub struct PairScores {
+    /// One a pair, the first text of the pair before the second.
+    pub logits: Vec<f32>,
+    /// Pairs that were cut at the model's limit.
+    pub truncated: Vec<bool>,
 }
 
-impl Scores {
-    /// Mean of the logits there are.
-    pub fn logit(self) -> Option<f32> {
-        match (self.logit_ab, self.logit_ba) {
-            (Some(ab), Some(ba)) => Some((ab + ba) / 2.0),
-            (one, other) => one.or(other),
-        }
-    }
-
-    /// The probability that they and the cosine make.
-    pub fn probability(self, decision: &Decision, cosine: f32) -> Option<f32> {
-        self.logit().map(|logit| decision.probability(f64::from(logit), f64::from(cosine)) as f32)
-    }
+/// The logits of pairs of texts, in their order.
+pub fn score(models: &Replicas<CrossEncoder>, pairs: &[(&str, &str)], task: &Task) -> Result<PairScores> {
+    let tokenized = models.first().tokenizer.tokenize_pairs(pairs)?;
+    let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
+    let plan = batch::plan(&lengths, models.cut);
+    let pairs_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
+    let mut logits = vec![0.0; pairs.len()];
+    models.run(
+        plan.batches.len(),
+        |batch| {
+            let pairs: Vec<_> = pairs_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
+            TokenBatch::of_pairs(&pairs).cut_to(models.cut, models.first().tokenizer.max_tokens())
+        },
+        |encoder, batch| encoder.model.forward(batch),
+        |_, _, logits| cross_encoder::read_logits(logits),
+        |batch, computed| {
+            for (&at, logit) in pairs_of(batch).iter().zip(computed) {
+                logits[at as usize] = logit;
+            }
+            task.check()
+        },
+    )?;
+    Ok(PairScores { logits, truncated: tokenized.iter().map(|pair| pair.truncated).collect() })
 }
 
 /// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
@@ -53,48 +82,207 @@ pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
     order
 }
 
-/// Which text comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    Ab,
-    Ba,
+/// Candidates that the cross-encoder is asked about, if the budget suffices.
+pub fn to_rerank(candidates: &[Candidate], rule: &Rule) -> usize {
+    candidates.iter().filter(|pair| rule.should_rerank(pair.cosine)).count()
 }
 
-/// One logit per candidate, in their order, and which pairs were cut at the model's length.
-pub fn score(
-    models: &Replicas<CrossEncoder>,
-    texts: &Texts,
-    candidates: &[Candidate],
-    order: Order,
-    task: &Task,
-) -> Result<(Vec<f32>, Vec<bool>)> {
-    let pairs: Vec<(&str, &str)> = candidates
-        .iter()
-        .map(|pair| (texts.get(pair.a as usize), texts.get(pair.b as usize)))
-        .map(|(a, b)| if order == Order::Ab { (a, b) } else { (b, a) })
-        .collect();
-    let tokenized = models.first().tokenizer.tokenize_pairs(&pairs)?;
-    let truncated = tokenized.iter().map(|pair| pair.truncated).collect();
-    let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, models.cut);
-    let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
-    let mut logits = vec![0.0; candidates.len()];
-    models.run(
-        plan.batches.len(),
-        |batch| {
-            let pairs: Vec<_> = texts_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
-            TokenBatch::of_pairs(&pairs).cut_to(models.cut, models.first().tokenizer.max_tokens())
-        },
-        |encoder, batch| encoder.model.forward(batch),
-        |_, _, logits| cross_encoder::read_logits(logits),
-        |batch, computed| {
-            for (&at, logit) in texts_of(batch).iter().zip(computed) {
-                logits[at as usize] = logit;
+/// Scores in the order of the candidates, and what they cost.
+#[derive(Default)]
+pub struct Reranked {
+    /// `logit_ab` is that of (a, b): the text with the smaller key first.
+    pub scores: Vec<Scores>,
+    /// Candidates scored in at least one order.
+    pub pairs: usize,
+    /// Of these, scored in both.
+    pub both_orders: usize,
+    /// Scored orders whose texts were longer than the model's limit.
+    pub truncated: usize,
+    /// Calls that had no stored score.
+    pub computed: usize,
+    pub seconds: f64,
+    segments: Option<Segments>,
+}
+
+impl Reranked {
+    /// Merges segments that have become many. `live` are the keys that some kept version needs.
+    pub fn merge(&mut self, live: &[TextKey]) -> Result<()> {
+        let Some(segments) = &mut self.segments else { return Ok(()) };
+        segments.merge(FULL_SEGMENT, &|key| live.binary_search(key).is_ok())
+    }
+}
+
+/// Reads the scores that are stored, computes and stores the others within the budget. `earlier` is how many pairs the
+/// same run reached before, if it has ended before.
+pub fn run(
+    store: &Store,
+    plan: &Plan,
+    unique: &UniqueTexts,
+    live: &[TextKey],
+    (candidates, earlier): (&[Candidate], Option<usize>),
+    devices: &Devices,
+    progress: &Progress,
+) -> Result<Reranked> {
+    let started = Instant::now();
+    let mut reranked = Reranked { scores: vec![Scores::default(); candidates.len()], ..Reranked::default() };
+    let (Some(folder), Some(identity)) = (&plan.cross_encoder, &plan.scores) else { return Ok(reranked) };
+    let budget = plan.options.rerank_budget;
+    let most = match (earlier, budget) {
+        // a time budget ended where it ended: the same run again has the same pairs
+        (Some(pairs), Some(Budget::Time(_))) => pairs,
+        (_, Some(Budget::Pairs(pairs))) => pairs,
+        (_, Some(Budget::Time(_)) | None) => usize::MAX,
+    };
+    let pairs = most.min(to_rerank(candidates, &plan.rule));
+    let mut stored = Stored::read(store.use_segments(identity)?, &unique.keys, live, progress)?;
+    if budget.is_none() && stored.scores.is_empty() && pairs >= MANY_PAIRS {
+        progress.say(&format!(
+            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest undecided, --cross-encoder \
+             none lets the cosine decide",
+            readable(pairs)
+        ));
+    }
+    let task = progress.task("rerank", "pairs", pairs);
+    let mut scorer = Scorer { plan, folder, devices, unique, task: &task, progress, models: None };
+    let order = promising_first(candidates);
+    for partition in order[..pairs].chunks(PARTITION_PAIRS) {
+        if let (None, Some(Budget::Time(time))) = (earlier, budget)
+            && started.elapsed() >= time
+        {
+            break;
+        }
+        let of = |numbers: &[u32]| -> Vec<(u32, u32)> {
+            numbers.iter().map(|&at| (candidates[at as usize].a, candidates[at as usize].b)).collect()
+        };
+        let first = scorer.scores(&mut stored, &of(partition))?;
+        let mut open = Vec::new();
+        for (&at, score) in partition.iter().zip(&first) {
+            reranked.scores[at as usize].logit_ab = Some(score.logit);
+            if plan.rule.is_open(score.logit, candidates[at as usize].cosine) {
+                open.push(at);
             }
-            task.check()
-        },
-    )?;
-    Ok((logits, truncated))
+        }
+        let swapped: Vec<(u32, u32)> = of(&open).into_iter().map(|(a, b)| (b, a)).collect();
+        let second = scorer.scores(&mut stored, &swapped)?;
+        for (&at, score) in open.iter().zip(&second) {
+            reranked.scores[at as usize].logit_ba = Some(score.logit);
+        }
+        reranked.pairs += partition.len();
+        reranked.both_orders += open.len();
+        reranked.truncated += first.iter().chain(&second).filter(|score| score.truncated).count();
+        task.advance(partition.len())?;
+    }
+    reranked.computed = stored.computed;
+    reranked.segments = Some(stored.segments);
+    reranked.seconds = started.elapsed().as_secs_f64();
+    Ok(reranked)
+}
+
+/// One score of an ordered pair of texts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Score {
+    pair: (u32, u32),
+    logit: f32,
+    truncated: bool,
+}
+
+/// Scores that an earlier run computed.
+pub struct Stored {
+    /// By pair.
+    scores: Vec<Score>,
+    segments: Segments,
+    computed: usize,
+}
+
+impl Stored {
+    /// Reads the scores of all pairs of `keys`. `live` are the keys that some kept version needs.
+    pub fn read(mut segments: Segments, keys: &[TextKey], live: &[TextKey], progress: &Progress) -> Result<Self> {
+        let mut scores = Vec::new();
+        segments.read(&|line| progress.warn(line), |columns| {
+            let [first, second, logits, truncated] = columns_of(columns)?;
+            let (Column::Keys(first), Column::Keys(second)) = (first, second) else { bail!("no keys of pairs") };
+            let (Column::Floats(logits), Column::Flags(truncated)) = (logits, truncated) else { bail!("no scores") };
+            let is_live = |key: &TextKey| live.binary_search(key).is_ok();
+            let mut live_rows = 0;
+            for (((a, b), logit), truncated) in first.iter().zip(&second).zip(logits).zip(truncated) {
+                live_rows += usize::from(is_live(a) && is_live(b));
+                if let (Ok(a), Ok(b)) = (keys.binary_search(a), keys.binary_search(b)) {
+                    scores.push(Score { pair: (a as u32, b as u32), logit, truncated });
+                }
+            }
+            Ok(live_rows)
+        })?;
+        scores.par_sort_by_key(|score| score.pair);
+        scores.dedup_by_key(|score| score.pair);
+        Ok(Self { scores, segments, computed: 0 })
+    }
+
+    fn find(&self, pair: (u32, u32)) -> Option<Score> {
+        self.scores.binary_search_by_key(&pair, |score| score.pair).ok().map(|at| self.scores[at])
+    }
+
+    /// How many of the candidates have no score in their first order.
+    pub fn missing(&self, candidates: &[Candidate], rule: &Rule) -> usize {
+        let asked = candidates.iter().filter(|pair| rule.should_rerank(pair.cosine));
+        asked.filter(|pair| self.find((pair.a, pair.b)).is_none()).count()
+    }
+}
+
+fn columns_of(columns: Columns) -> Result<[Column; 4]> {
+    let columns: Vec<Column> = columns.into_iter().map(|(_, column)| column).collect();
+    columns.try_into().ok().context("not the columns of scores")
+}
+
+/// Looks up or computes scores; the models are loaded when the first is missing.
+struct Scorer<'a> {
+    plan: &'a Plan,
+    folder: &'a ModelFolder,
+    devices: &'a Devices,
+    unique: &'a UniqueTexts,
+    task: &'a Task,
+    progress: &'a Progress,
+    models: Option<Replicas<CrossEncoder>>,
+}
+
+impl Scorer<'_> {
+    /// One score a pair, in their order.
+    fn scores(&mut self, stored: &mut Stored, pairs: &[(u32, u32)]) -> Result<Vec<Score>> {
+        let mut scores: Vec<Option<Score>> = pairs.iter().map(|&pair| stored.find(pair)).collect();
+        let missing: Vec<usize> = (0..pairs.len()).filter(|&at| scores[at].is_none()).collect();
+        if !missing.is_empty() {
+            if self.models.is_none() {
+                self.progress.say(&format!("loading {}", self.folder.name()));
+                self.models = Some(cross_encoder::replicas(self.folder, self.devices, self.plan.options.precision)?);
+            }
+            let models = self.models.as_ref().context("the cross-encoder is loaded")?;
+            let text = |number: u32| self.unique.texts.get(number as usize);
+            let texts: Vec<(&str, &str)> = missing.iter().map(|&at| (text(pairs[at].0), text(pairs[at].1))).collect();
+            let computed = score(models, &texts, self.task)?;
+            for ((&at, &logit), &truncated) in missing.iter().zip(&computed.logits).zip(&computed.truncated) {
+                scores[at] = Some(Score { pair: pairs[at], logit, truncated });
+            }
+            let key = |number: u32| self.unique.keys[number as usize];
+            stored.computed += missing.len();
+            stored.segments.append(vec![
+                ("first".into(), Column::Keys(missing.iter().map(|&at| key(pairs[at].0)).collect())),
+                ("second".into(), Column::Keys(missing.iter().map(|&at| key(pairs[at].1)).collect())),
+                ("logit".into(), Column::Floats(computed.logits)),
+                ("truncated".into(), Column::Flags(computed.truncated)),
+            ])?;
+        }
+        Ok(scores.into_iter().flatten().collect())
+    }
+}
+
+/// Reads stored scores to say how many are missing, for `--plan`.
+pub fn missing(
+    store: &Store,
+    identity: &Identity,
+    keys: &[TextKey],
+    (candidates, rule): (&[Candidate], &Rule),
+    progress: &Progress,
+) -> Result<usize> {
+    Ok(Stored::read(store.segments(identity), keys, keys, progress)?.missing(candidates, rule))
 }
 
 #[cfg(test)]

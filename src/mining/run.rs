@@ -1,51 +1,38 @@
 //! One run from questions to files: read this first.
 //!
-//! [`mine`] is the loop. Stages compute, this folder knows files: it reads the input, keeps each stage's artifact
-//! under its fingerprint ([`artifact`]), resumes what was stopped halfway (`embedding`, `reranking`) and gives the
-//! result files their names only when all of them are complete (`outputs`).
+//! [`mine`] is the loop. Each stage looks up what is stored for the keys of its texts and computes what is missing; result
+//! files get their names only when all of them are complete.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::mining::artifact::Workspace;
-use crate::mining::cluster;
-use crate::mining::collapse;
+use crate::device::Devices;
+use crate::mining::collapse::UniqueTexts;
 use crate::mining::log::Log;
 use crate::mining::plan::Plan;
-use crate::mining::searching::Searched;
-use crate::mining::write::Scored;
-use crate::mining::{reporting, reranking, searching, summary, write};
+use crate::mining::rerank::Reranked;
+use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary, write};
 use crate::progress::Progress;
-use crate::run::manifest::Manifest;
-use crate::tables::questions::{self, Columns, Questions, SkipReason};
+use crate::run::input::InputFile;
+use crate::run::manifest::{FORMAT, Manifest};
+use crate::store::store::Store;
+use crate::store::versions::{Version, Versions};
+use crate::tables::question_rows::{Columns, SkipReason};
+use crate::tables::questions::{self, Questions};
 
-/// What `--plan` shows: each stage, and whether the run would be refused.
-pub fn describe(plan: &Plan, force: bool) -> Vec<String> {
-    let mut lines = plan.describe();
-    if let (false, Err(refused)) = (force, write::check_replaceable(plan)) {
-        lines.push(format!("refused      {refused:#}; --force replaces it"));
-    }
-    lines
-}
+pub use crate::mining::stale::describe;
 
 /// Runs the pipeline and writes the results. `force` lets it replace a run with other options.
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     progress.keeps_finished_work();
     write::check_folder(plan, force)?;
-    let given = [
-        ("--rerank-budget", plan.options.rerank_budget.is_some()),
-        ("--rerank-floor", plan.options.rerank_floor.is_some()),
-    ];
-    for (flag, _) in given.into_iter().filter(|(_, given)| *given && plan.cross_encoder.is_none()) {
-        progress.warn(format!("{flag} has no effect without a cross-encoder"));
-    }
-    let mut devices = plan.options.device.open(progress)?;
-    devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
-    plan.options.precision.check(&devices)?;
-    let workspace = Workspace::open(&plan.options.output)?;
+    warn_of_useless_flags(plan, progress);
+    let devices = open_devices(plan, progress)?;
+    let output = &plan.options.output;
+    let holder = format!("process {} since {started:.0}, --output {}", std::process::id(), output.display());
+    let store = Store::open(output, plan.shared_store(), &holder, plan.options.wait, progress)?;
     // again under the lock: another run may have ended in between
     write::check_folder(plan, force)?;
     let mut log = Log::default();
@@ -54,57 +41,108 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let since = Instant::now();
     let unique = collapse::collapse(&questions.texts);
     let copies = collapse::copies(&questions.texts, &unique);
-    log.stage(
-        "collapse",
-        since.elapsed().as_secs_f64(),
-        false,
-        [questions.texts.len(), unique.texts.len()],
-        &[("copies", copies.len() as u64)],
-    );
+    let noted = [("copies", copies.len() as u64)];
+    log.stage("collapse", since.elapsed().as_secs_f64(), false, [questions.texts.len(), unique.keys.len()], &noted);
     progress.check()?;
 
-    let Searched { candidates, embedded } =
-        searching::run(&workspace, plan, &unique.texts, &devices, &mut log, progress)?;
+    let live = store.live_keys(&unique.keys, &|line| progress.warn(line))?;
+    let mut embedded = embed::run(&store, plan, &unique, &live, &devices, progress)?;
+    log.embed(&embedded, unique.keys.len());
+    let found = candidates::run(&store, plan, &unique, &embedded, &devices, progress)?;
+    log.candidates(&found, unique.keys.len());
+    embedded.warn(plan, progress)?;
+    candidates::warn(plan, &found.counts, embedded.unknown(), unique.keys.len(), progress)?;
+    if !plan.options.write_embeddings {
+        embedded.release();
+    }
 
-    let since = Instant::now();
-    let scores = reranking::run(&workspace, plan, &unique.texts, &candidates, &devices, progress)?;
+    let run_id = plan.run_id(&questions.content)?;
+    let earlier = Versions::of(output).current().filter(|version| version.run_id == run_id);
+    let pairs = (found.pairs.as_slice(), earlier.map(|version| version.reranked));
+    let mut reranked = rerank::run(&store, plan, &unique, &live, pairs, &devices, progress)?;
     if plan.cross_encoder.is_some() {
-        reranking::log(&mut log, since, &candidates, (plan, &scores), progress);
+        log.rerank(&reranked, &found.pairs, &plan.rule, progress);
     }
+
     let since = Instant::now();
-    let reranked = plan.cross_encoder.is_some();
-    let scored: Vec<Scored> = write::decide(candidates, scores.scores, plan.decision.as_ref(), plan.threshold);
-    let decided = scored.iter().map(|pair| (pair.candidate.a, pair.candidate.b, pair.probability));
-    let (edges, clustering) =
-        cluster::run(unique.texts.iter(), decided, plan.threshold, reranked, plan.options.clustering);
-    let tables = write::assemble(&questions, &unique, &copies, &scored, &edges, &clustering, plan.threshold);
+    let scores = std::mem::take(&mut reranked.scores);
+    let decided = rows::decide(found.pairs, scores, &plan.rule);
+    let (edges, clustering) = cluster::run(&unique.texts, &decided, plan);
+    let clusters = (edges.as_slice(), &clustering);
+    let tables = rows::assemble(&questions, &unique, &copies, &decided, clusters, plan.rule.threshold);
     log.stage("cluster", since.elapsed().as_secs_f64(), false, [edges.len(), tables.stats.len()], &[]);
-    write::log(&mut log, &tables);
+    rows::log(&mut log, &tables);
+    drop(decided);
     progress.check()?;
 
     let since = Instant::now();
-    let staging = write::write(&workspace, plan, &questions, &unique, &tables, embedded.as_ref(), &log.metrics)?;
+    let metrics = log.metrics(&run_id);
+    let staging = write::stage(plan, &questions, &unique, &tables, &embedded, &metrics)?;
     log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
-    let manifest = Manifest::new(plan, log.records, started, &devices.name, progress.warnings());
-    reporting::write(&staging, &questions, &tables, &log.metrics, &manifest)?;
-    write::publish(&staging, &workspace, plan, &manifest)?;
-    workspace.finish(&plan.stages.cluster, &manifest.run_id)?;
-    let stages = &plan.stages;
-    workspace.prune(&[&stages.embed, &stages.candidates, &stages.cluster])?;
-    if reranked {
-        // dear scores survive a run without a cross-encoder in between
-        workspace.prune(&[&stages.rerank_ab, &stages.rerank_ba, &stages.rerank])?;
-    }
+    let manifest = Manifest {
+        format: FORMAT,
+        run_id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: started.to_string(),
+        seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
+        inputs: plan.inputs.iter().map(|path| InputFile::of(path)).collect(),
+        content: questions.content.clone(),
+        options: plan.options.clone(),
+        models: plan.models.clone(),
+        device: devices.name.clone(),
+        threads: rayon::current_num_threads(),
+        stages: log.records,
+        warnings: progress.warnings(),
+    };
+    write::stage_report(&staging, &questions, &tables, &metrics, &manifest)?;
+    write::publish(&staging, plan, &manifest)?;
+    commit(&store, plan, &unique, &manifest, &reranked)?;
+    embedded.merge(&live)?;
+    reranked.merge(&live)?;
     summary::print(plan, &questions, &tables, &manifest, progress);
     Ok(())
 }
 
-fn read(plan: &Plan, progress: &Progress, log: &mut Log) -> Result<Questions> {
+fn warn_of_useless_flags(plan: &Plan, progress: &Progress) {
+    let given = [
+        ("--rerank-budget", plan.options.rerank_budget.is_some()),
+        ("--rerank-floor", plan.options.rerank_floor.is_some()),
+    ];
+    for (flag, _) in given.into_iter().filter(|(_, given)| *given && plan.cross_encoder.is_none()) {
+        progress.warn(format!("{flag} has no effect without a cross-encoder"));
+    }
+}
+
+fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
+    let mut devices = plan.options.device.open(progress)?;
+    devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
+    plan.options.precision.check(&devices)?;
+    Ok(devices)
+}
+
+/// Makes the run the current version of its output, and removes what no version needs any more.
+fn commit(store: &Store, plan: &Plan, unique: &UniqueTexts, manifest: &Manifest, reranked: &Reranked) -> Result<()> {
+    let identities = [plan.vectors.clone(), plan.neighbours(&unique.corpus())?].into_iter().chain(plan.scores.clone());
+    let version = Version {
+        number: 0,
+        run_id: manifest.run_id.clone(),
+        started: manifest.started.clone(),
+        content: manifest.content.clone(),
+        questions: unique.text_of.len(),
+        texts: store.write_texts(&unique.keys)?,
+        identities: identities.collect(),
+        reranked: reranked.pairs,
+    };
+    Versions::of(&plan.options.output).commit(version)?;
+    store.prune()
+}
+
+/// Reads the questions, and says what was left out.
+pub fn read(plan: &Plan, progress: &Progress, log: &mut Log) -> Result<Questions> {
     let since = Instant::now();
-    let files: Vec<PathBuf> = plan.inputs.iter().map(|file| file.path.clone()).collect();
     let columns = Columns { text: plan.options.text_column.clone(), id: plan.options.id_column.clone() };
-    let questions = questions::read(&files, &columns)?;
-    let skipped = |reason| questions.skipped.iter().filter(|(_, r)| *r == reason).count() as u64;
+    let questions = questions::read(&plan.inputs, &columns)?;
+    let skipped = |reason| questions.skipped.iter().filter(|row| row.reason == reason).count() as u64;
     let dropped = [("null_text", skipped(SkipReason::Null)), ("blank_text", skipped(SkipReason::Blank))];
     log.stage("read", since.elapsed().as_secs_f64(), false, [questions.ids.len(), questions.texts.len()], &dropped);
     if questions.ids.is_empty() {

@@ -1,7 +1,7 @@
 //! The last lines of a run, for a person.
 
 use crate::mining::plan::Plan;
-use crate::mining::write::Tables;
+use crate::mining::rows::Tables;
 use crate::progress::{Progress, readable};
 use crate::run::manifest::Manifest;
 use crate::tables::questions::Questions;
@@ -27,7 +27,7 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         readable(duplicates),
         readable(undecided)
     ));
-    let floor = plan.decision.as_ref().and_then(|decision| decision.rerank_floor);
+    let floor = plan.models.decision.as_ref().and_then(|decision| decision.rerank_floor);
     let below = tables.pairs.iter().filter(|pair| floor.is_some_and(|floor| pair.cosine < floor)).count();
     if let (Some(floor), 1..) = (floor, below) {
         progress.say(&format!(
@@ -42,7 +42,7 @@ pub fn print(plan: &Plan, questions: &Questions, tables: &Tables, manifest: &Man
         readable(review)
     ));
     if plan.cross_encoder.is_none() {
-        progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder", plan.threshold));
+        progress.say(&format!("           decided by cosine alone (at {}): no cross-encoder", plan.rule.threshold));
     }
     let mut biggest: Vec<_> = tables.stats.iter().collect();
     biggest.sort_by_key(|stats| (std::cmp::Reverse(stats.size), stats.cluster));

@@ -1,190 +1,32 @@
-//! From scored pairs and clusters of texts to the result files about questions, complete or absent.
+//! The output folder: what may be replaced, and result files that are complete or absent.
 
-use rayon::slice::ParallelSliceMut;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::calibration::decision::Decision;
-use crate::clustering::stats::{ClusterStats, stats};
-use crate::clustering::{Clustering, Edge};
 use crate::error::{hint, usage};
-use crate::mining::artifact::Workspace;
-use crate::mining::candidates::Candidate;
-use crate::mining::collapse::{CopyPair, UniqueTexts};
-use crate::mining::embedding::Embedded;
-use crate::mining::log::Log;
+use crate::mining::collapse::UniqueTexts;
+use crate::mining::embed::Embedded;
 use crate::mining::plan::Plan;
-use crate::mining::rerank::Scores;
-use crate::report;
+use crate::mining::rows::Tables;
+use crate::report::source::Source;
+use crate::report::{self, page};
 use crate::run::manifest::{self, Manifest};
+use crate::run::schema::{CLUSTER_STATS, CLUSTERS, EMBEDDINGS, METRICS, MetricRow, PAIRS, SKIPPED};
+use crate::store::versions::Versions;
+use crate::tables::embeddings;
 use crate::tables::questions::Questions;
-use crate::tables::results::{self, ClusterRow, ClusterStatsRow, Metric, PairKind, PairRow};
-use crate::tables::write::{folder_of, write_json};
+use crate::tables::write::{folder_of, write_bytes, write_json};
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
-const FILES: [&str; 7] = [
-    "pairs.parquet",
-    "clusters.parquet",
-    "cluster_stats.parquet",
-    "skipped.parquet",
-    "embeddings.parquet",
-    "metrics.parquet",
-    report::FILE,
-];
+const FILES: [&str; 7] =
+    [PAIRS.file, CLUSTERS.file, CLUSTER_STATS.file, SKIPPED.file, EMBEDDINGS, METRICS.file, report::FILE];
 
-/// A candidate with its decision.
-pub struct Scored {
-    pub candidate: Candidate,
-    pub scores: Scores,
-    /// `None` when the cross-encoder was not asked.
-    pub probability: Option<f32>,
-    /// `None` when the budget ended before the pair.
-    pub is_duplicate: Option<bool>,
-}
+/// Marks that result files are being replaced: a folder without a manifest is then this program's own doing.
+const PUBLISHING: &str = "publishing.json";
 
-/// Rows of the result files. All numbers are input rows.
-pub struct Tables {
-    pub pairs: Vec<PairRow>,
-    pub clusters: Vec<ClusterRow>,
-    pub stats: Vec<ClusterStatsRow>,
-}
-
-/// Probability and decision of every candidate: as `decision` makes them of the cross-encoder's scores and the cosine, or
-/// without a cross-encoder the cosine itself.
-pub fn decide(
-    candidates: Vec<Candidate>,
-    scores: Vec<Scores>,
-    decision: Option<&Decision>,
-    threshold: f32,
-) -> Vec<Scored> {
-    candidates
-        .into_iter()
-        .zip(scores)
-        .map(|(candidate, scores)| {
-            let probability = match decision {
-                Some(decision) => scores.probability(decision, candidate.cosine),
-                None => Some(candidate.cosine.clamp(0.0, 1.0)),
-            };
-            let is_duplicate = match decision {
-                Some(decision) if !decision.asks(candidate.cosine) => Some(false),
-                _ => probability.map(|p| p >= threshold),
-            };
-            Scored { candidate, scores, probability, is_duplicate }
-        })
-        .collect()
-}
-
-/// Rows of all result files.
-pub fn assemble(
-    questions: &Questions,
-    unique: &UniqueTexts,
-    copies: &[CopyPair],
-    scored: &[Scored],
-    edges: &[Edge],
-    clustering: &Clustering,
-    threshold: f32,
-) -> Tables {
-    let row = |question: u32| questions.rows[question as usize];
-    let first_row = |text: u32| row(unique.first_question[text as usize]);
-    let mut pairs: Vec<PairRow> = scored
-        .iter()
-        .map(|pair| PairRow {
-            a: first_row(pair.candidate.a),
-            b: first_row(pair.candidate.b),
-            cosine: pair.candidate.cosine,
-            logit_ab: pair.scores.logit_ab,
-            logit_ba: pair.scores.logit_ba,
-            probability: pair.probability,
-            is_duplicate: pair.is_duplicate,
-            kind: PairKind::Semantic,
-        })
-        .collect();
-    pairs.extend(copies.iter().map(|copy| PairRow {
-        a: row(copy.a),
-        b: row(copy.b),
-        cosine: 1.0,
-        logit_ab: None,
-        logit_ba: None,
-        probability: Some(1.0),
-        is_duplicate: Some(true),
-        kind: if copy.same_bytes { PairKind::Exact } else { PairKind::Normalised },
-    }));
-    pairs.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
-    let (clusters, stats) = cluster_tables(questions, unique, edges, clustering, threshold);
-    Tables { pairs, clusters, stats }
-}
-
-fn cluster_tables(
-    questions: &Questions,
-    unique: &UniqueTexts,
-    edges: &[Edge],
-    clustering: &Clustering,
-    threshold: f32,
-) -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
-    let cluster_of = |text: u32| clustering.cluster_of[text as usize];
-    let representative = |cluster: u32| clustering.representative[cluster as usize];
-    let mut to_representative: HashMap<u32, f32> = HashMap::new();
-    for edge in edges.iter().filter(|edge| cluster_of(edge.a) == cluster_of(edge.b)) {
-        let centre = representative(cluster_of(edge.a));
-        if edge.a == centre || edge.b == centre {
-            to_representative.insert(edge.a + edge.b - centre, edge.probability);
-        }
-    }
-    let row = |question: u32| questions.rows[question as usize];
-    let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (question, &text) in unique.text_of.iter().enumerate() {
-        members.entry(cluster_of(text)).or_default().push(question as u32);
-    }
-    let mut groups: Vec<(u32, Vec<u32>)> = members.into_iter().filter(|(_, members)| members.len() > 1).collect();
-    groups.sort_unstable_by_key(|(_, members)| members[0]);
-    let by_cluster: HashMap<u32, ClusterStats> =
-        stats(clustering, edges, threshold).into_iter().map(|stats| (stats.cluster, stats)).collect();
-    let (mut clusters, mut table) = (Vec::new(), Vec::new());
-    for (number, members) in groups {
-        let (cluster, size) = (row(members[0]), members.len() as u32);
-        let centre = unique.first_question[representative(number) as usize];
-        clusters.extend(members.iter().map(|&question| {
-            let text = unique.text_of[question as usize];
-            let own = (text == representative(number)).then_some(1.0);
-            ClusterRow {
-                question: row(question),
-                cluster,
-                is_representative: question == centre,
-                probability_to_representative: own.or(to_representative.get(&text).copied()),
-                size,
-            }
-        }));
-        let stats = by_cluster.get(&number);
-        table.push(ClusterStatsRow {
-            cluster,
-            size,
-            edges: stats.map_or(0, |s| s.edges as u64),
-            density: stats.map_or(1.0, |s| s.density as f32),
-            min_probability: stats.map_or(1.0, |s| s.min_probability),
-            mean_probability: stats.map_or(1.0, |s| s.mean_probability as f32),
-            representative: row(centre),
-            needs_review: stats.is_some_and(|s| s.needs_review),
-        });
-    }
-    (clusters, table)
-}
-
-/// Figures of the results.
-pub fn log(log: &mut Log, tables: &Tables) {
-    let kind = |kind| tables.pairs.iter().filter(|pair| pair.kind == kind).count() as f64;
-    log.count("pairs", "exact", kind(PairKind::Exact));
-    log.count("pairs", "normalised", kind(PairKind::Normalised));
-    log.count("pairs", "semantic", kind(PairKind::Semantic));
-    let decided = |is| tables.pairs.iter().filter(|pair| pair.is_duplicate == is).count() as f64;
-    log.count("pairs", "duplicates", decided(Some(true)));
-    log.count("pairs", "undecided", decided(None));
-    log.count("cluster", "clusters", tables.stats.len() as f64);
-    log.count("cluster", "questions_in_clusters", tables.clusters.len() as f64);
-    log.count("cluster", "largest", tables.stats.iter().map(|s| s.size).max().unwrap_or(0).into());
-    log.count("cluster", "needs_review", tables.stats.iter().filter(|s| s.needs_review).count() as f64);
-}
+/// Pairs that the report gets at a time.
+const REPORT_PAIRS: usize = 65_536;
 
 /// Refuses a folder that holds a run with other options (a new night's input is no other option), or files that no run of `mine` wrote.
 pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
@@ -192,11 +34,11 @@ pub fn check_folder(plan: &Plan, force: bool) -> Result<()> {
     if output.exists() && !output.is_dir() {
         return Err(hint(format!("--output {} is not a folder", output.display()), "choose another --output"));
     }
-    if let Some(file) = plan.inputs.iter().find(|file| is_at_risk(&file.path, plan)) {
+    if let Some(file) = plan.inputs.iter().find(|file| is_at_risk(file, plan)) {
         return Err(usage(format!(
             "--output {} is the folder of the input {}: results would be taken for questions, or take its place",
             output.display(),
-            file.path.display()
+            file.display()
         )));
     }
     ensure_writable(output)?;
@@ -217,11 +59,18 @@ pub fn check_replaceable(plan: &Plan) -> Result<()> {
     let output = &plan.options.output;
     let advice = "choose another --output, or replace what is there with --force";
     let refusal = match Manifest::read(output).map_err(|e| hint(format!("{e:#}"), advice))? {
-        Some(manifest) if manifest.has_options_of(plan) => return Ok(()),
         Some(manifest) => {
-            format!("{} holds a run with other options (run {})", output.display(), manifest.run_id)
+            let differences = manifest.differences(&plan.options, &plan.models)?;
+            if differences.is_empty() {
+                return Ok(());
+            }
+            let said: Vec<String> = differences
+                .iter()
+                .map(|found| format!("{} was {} and is now {}", found.option, found.before, found.now))
+                .collect();
+            format!("{} holds a run with other options: {}", output.display(), said.join("; "))
         }
-        None if Workspace::peek(output).was_publishing() => return Ok(()),
+        None if Versions::folder_of(output).join(PUBLISHING).exists() => return Ok(()),
         None => match FILES.iter().find(|file| output.join(file).exists()) {
             None => return Ok(()),
             Some(file) => format!("{} holds a {file} without a manifest: not a complete run of mine", output.display()),
@@ -231,36 +80,74 @@ pub fn check_replaceable(plan: &Plan) -> Result<()> {
 }
 
 /// Writes every result file into a staging folder.
-pub fn write(
-    workspace: &Workspace,
+pub fn stage(
     plan: &Plan,
     questions: &Questions,
     unique: &UniqueTexts,
     tables: &Tables,
-    embedded: Option<&Embedded>,
-    metrics: &[Metric],
+    embedded: &Embedded,
+    metrics: &[MetricRow],
 ) -> Result<PathBuf> {
-    let staging = workspace.staging()?;
-    let ids = &questions.ids;
-    results::write_pairs(&staging.join("pairs.parquet"), ids, &tables.pairs)?;
-    results::write_clusters(&staging.join("clusters.parquet"), ids, &tables.clusters)?;
-    results::write_cluster_stats(&staging.join("cluster_stats.parquet"), ids, &tables.stats)?;
-    let skipped: Vec<(u32, &str)> = questions.skipped.iter().map(|&(row, reason)| (row, reason.name())).collect();
-    results::write_skipped(&staging.join("skipped.parquet"), ids, &skipped)?;
-    if let (true, Some(embedded)) = (plan.options.write_embeddings, embedded) {
-        let rows: Vec<(u32, u32)> = questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
-        let path = staging.join("embeddings.parquet");
-        results::write_embeddings(&path, ids, &rows, &embedded.values, embedded.width)?;
+    let staging = Versions::folder_of(&plan.options.output).join("staging");
+    let failed = || format!("cannot prepare {}", staging.display());
+    if staging.exists() {
+        std::fs::remove_dir_all(&staging).with_context(failed)?;
     }
-    results::write_metrics(&staging.join("metrics.parquet"), &plan.run_id(), metrics)?;
+    std::fs::create_dir_all(&staging).with_context(failed)?;
+    let (ids, footer) = (&questions.ids, footer(plan, questions)?);
+    PAIRS.write(&staging, ids, &tables.pairs, &footer)?;
+    CLUSTERS.write(&staging, ids, &tables.clusters, &footer)?;
+    CLUSTER_STATS.write(&staging, ids, &tables.stats, &footer)?;
+    SKIPPED.write(&staging, ids, &tables.skipped, &footer)?;
+    METRICS.write(&staging, ids, metrics, &footer)?;
+    if plan.options.write_embeddings {
+        let rows: Vec<(u32, u32)> = questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
+        let vectors = embedded.vectors();
+        embeddings::write(&staging.join(EMBEDDINGS), ids, &rows, (vectors.values, vectors.width), &footer)?;
+    }
     Ok(staging)
+}
+
+/// What the footer of every Parquet file says of the run.
+fn footer(plan: &Plan, questions: &Questions) -> Result<Vec<(String, String)>> {
+    let entry = |key: &str, value: String| (format!("dupmine.{key}"), value);
+    Ok(vec![
+        entry("run_id", plan.run_id(&questions.content)?),
+        entry("threshold", plan.rule.threshold.to_string()),
+        entry("bi_encoder", plan.models.bi_encoder.hash.clone()),
+        entry("cross_encoder", plan.models.cross_encoder.as_ref().map_or("none".into(), |model| model.hash.clone())),
+    ])
+}
+
+/// Writes the report into the staging folder.
+pub fn stage_report(
+    staging: &Path,
+    questions: &Questions,
+    tables: &Tables,
+    metrics: &[MetricRow],
+    manifest: &Manifest,
+) -> Result<()> {
+    let metrics = metrics.iter().map(|row| (format!("{}.{}", row.stage, row.metric), row.value)).collect();
+    let source = Source {
+        manifest,
+        defaults: &Manifest::default_options()?,
+        metrics: &metrics,
+        ids: &questions.ids,
+        questions: Ok(questions),
+        clusters: &tables.clusters,
+        stats: &tables.stats,
+        labels: None,
+    };
+    let page = page::render(&source, tables.pairs.chunks(REPORT_PAIRS).map(|batch| Ok(batch.to_vec())))?;
+    write_bytes(&staging.join(report::FILE), page.as_bytes())
 }
 
 /// Gives the files their names. The old manifest goes first and the new one comes last, so that a folder with a
 /// manifest never mixes two runs.
-pub fn publish(staging: &Path, workspace: &Workspace, plan: &Plan, manifest: &Manifest) -> Result<()> {
-    workspace.begin_publishing(&manifest.run_id)?;
+pub fn publish(staging: &Path, plan: &Plan, manifest: &Manifest) -> Result<()> {
     let output = &plan.options.output;
+    let publishing = Versions::folder_of(output).join(PUBLISHING);
+    write_json(&publishing, &manifest.run_id)?;
     let remove = |file: &str| -> Result<()> {
         let path = output.join(file);
         if path.exists() {
@@ -279,7 +166,7 @@ pub fn publish(staging: &Path, workspace: &Workspace, plan: &Plan, manifest: &Ma
     }
     write_json(&output.join(manifest::FILE), manifest)?;
     std::fs::remove_dir(staging).with_context(|| format!("cannot remove {}", staging.display()))?;
-    workspace.end_publishing()
+    std::fs::remove_file(&publishing).with_context(|| format!("cannot remove {}", publishing.display()))
 }
 
 /// Refuses an output folder that cannot be written before hours are spent on what goes there.

@@ -119,19 +119,6 @@ impl BiEncoder {
         Ok(Self { tokenizer, model, similarity: settings.similarity()?, source: folder.clone() })
     }
 
-    /// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the
-    /// dot product and the Euclidean distance give the cosine's order.
-    pub fn warning(&self) -> Option<String> {
-        let made_for = match self.similarity {
-            Similarity::Dot if !self.model.normalises => "the dot product of its vectors",
-            Similarity::Euclidean if !self.model.normalises => "the Euclidean distance",
-            Similarity::Manhattan => "the Manhattan distance",
-            _ => return None,
-        };
-        let name = self.source.name();
-        Some(format!("{name} was made for {made_for}, mining compares cosines: check floor and threshold on your data"))
-    }
-
     /// Width of a vector.
     pub fn dimensions(&self) -> usize {
         self.model.dimensions()
@@ -147,6 +134,28 @@ impl BiEncoder {
         self.model = self.model.in_precision(precision);
         self
     }
+}
+
+/// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the dot
+/// product and the Euclidean distance give the cosine's order.
+pub fn warning(folder: &ModelFolder) -> Result<Option<String>> {
+    let config = EncoderConfig::read(folder)?;
+    let normalises = Modules::read(folder, config.hidden)?.normalises;
+    let made_for = match SentenceConfig::read(folder)?.similarity()? {
+        Similarity::Dot if !normalises => "the dot product of its vectors",
+        Similarity::Euclidean if !normalises => "the Euclidean distance",
+        Similarity::Manhattan => "the Manhattan distance",
+        _ => return Ok(None),
+    };
+    let name = folder.name();
+    Ok(Some(format!(
+        "{name} was made for {made_for}, mining compares cosines: check --min-cosine and --threshold on your data"
+    )))
+}
+
+/// Tokens that the model takes of a text, special tokens included.
+pub fn max_tokens(folder: &ModelFolder) -> Result<usize> {
+    Ok(TextLimits::read(folder, &EncoderConfig::read(folder)?)?.max_tokens)
 }
 
 /// A copy of the model on each device.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::report::format::{count, optional_score, percent, score};
 use crate::report::source::{QuestionView, Source};
-use crate::tables::results::{ClusterRow, ClusterStatsRow, PairKind, PairRow};
+use crate::run::schema::{ClusterRow, ClusterStatsRow, PairKind, PairRow};
 
 /// Clusters of each list.
 const LISTED: usize = 15;

@@ -14,7 +14,7 @@ use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
 use crate::report::search;
 use crate::report::source::Source;
 use crate::report::tally::{Tally, tally};
-use crate::tables::results::{ClusterStatsRow, PairRow};
+use crate::run::schema::{ClusterStatsRow, PairRow};
 use crate::text::visible::visible;
 
 /// A list of clusters under its heading.
@@ -67,7 +67,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
     let shown = chosen.all();
     let slot_of: HashMap<u32, u32> =
         shown.iter().zip(0..).flat_map(|(&at, slot)| groups[at].iter().map(move |row| (row.question, slot))).collect();
-    let thresholds = [source.floor(), source.threshold()];
+    let thresholds = [source.min_cosine(), source.threshold()];
     let tally = tally(pairs, thresholds, (shown.len(), &slot_of), source.labels)?;
     let views: HashMap<usize, ClusterView> = shown
         .iter()
@@ -118,7 +118,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         score_name: if source.has_cross_encoder() { "probability" } else { "cosine" },
         has_cross_encoder: source.has_cross_encoder(),
         facts: run::facts(source),
-        options: run::options(source),
+        options: run::options(source)?,
         inputs,
         search_json: search.json,
         search_held: count(search.clusters as f64),
@@ -135,13 +135,13 @@ fn nonce(source: &Source) -> String {
 }
 
 fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
-    let floor = score(source.floor());
+    let floor = score(source.min_cosine());
     let mut figures = Vec::new();
     if source.has_cross_encoder() {
         figures.push(Figure {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, None, "cosine")?,
-            about: format!("Bi-encoder similarity of every candidate pair, from the floor {floor} up."),
+            about: format!("Bi-encoder similarity of every candidate pair, from the minimum {floor} up."),
         });
         figures.push(Figure {
             title: "Probability of a duplicate",
@@ -153,7 +153,7 @@ fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, Some(source.threshold()), "cosine")?,
             about: format!(
-                "Every candidate pair from the floor {floor} up. No cross-encoder was given: the cosine decides."
+                "Every candidate pair from the minimum {floor} up. No cross-encoder was given: the cosine decides."
             ),
         });
     }
@@ -235,9 +235,11 @@ mod tests {
 
     use super::*;
     use crate::run::manifest::Manifest;
+    use crate::run::options::Options;
+    use crate::run::schema::{ClusterRow, PairKind};
     use crate::tables::ids::Ids;
-    use crate::tables::questions::{Questions, Texts};
-    use crate::tables::results::{ClusterRow, PairKind};
+    use crate::tables::questions::Questions;
+    use crate::tables::texts::Texts;
 
     /// Clusters of a hundred questions, then a million pairs of questions.
     fn clusters() -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
@@ -274,16 +276,20 @@ mod tests {
         (0..1000).for_each(|_| texts.push(&hostile));
         (1000..60_000).for_each(|_| texts.push(&hostile[..100]));
         let ids = Ids::row_numbers(clusters.len());
-        let questions = Questions { ids: ids.clone(), texts, rows: (0..60_000).collect(), skipped: Vec::new() };
+        let rows = (0..60_000).collect();
+        let questions = Questions { ids: ids.clone(), texts, rows, skipped: Vec::new(), content: String::new() };
+        let defaults = Manifest::default_options().unwrap();
+        let options = Options { min_cosine: Some(0.6), threshold: Some(0.8), ..defaults.clone() };
         let manifest: Manifest = serde_json::from_value(json!({
             "run_id": "r", "version": "0", "started": "2026-11-22T03:00:00Z", "seconds": 1.0, "inputs": [],
-            "options": { "min-cosine": 0.6, "threshold": 0.8 }, "models": {}, "device": "cpu", "threads": 1,
+            "options": options, "models": { "bi-encoder": { "name": "b", "hash": "h" }, "cross-encoder": null },
+            "device": "cpu", "threads": 1,
             "stages": [], "warnings": ["w"],
         }))
         .unwrap();
         let source = Source {
             manifest: &manifest,
-            defaults: &json!({}),
+            defaults: &defaults,
             metrics: &BTreeMap::new(),
             ids: &ids,
             questions: Ok(&questions),

@@ -1,10 +1,13 @@
 //! What ran: figures at the top, the funnel, the cost of every stage, options, inputs, models, index audit.
 
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::report::format::{bytes, count, percent, seconds};
 use crate::report::source::Source;
-use crate::run::manifest::StageRecord;
+use crate::run::input::InputFile;
+use crate::run::manifest::{ModelRecord, StageRecord, shown};
+use crate::run::options::Declared;
 
 /// A label and what belongs to it.
 pub struct Fact {
@@ -50,7 +53,6 @@ pub struct OptionView {
 pub struct InputView {
     pub path: String,
     pub bytes: String,
-    pub hash: String,
 }
 
 fn width(part: f64, whole: f64) -> String {
@@ -87,7 +89,7 @@ pub fn funnel(source: &Source) -> [Vec<Step>; 2] {
     let mut pairs = vec![(
         "Candidate pairs",
         "candidates.rows_out",
-        noted(&[("candidates.neighbours_below_floor", "nearest neighbours were below the floor")]),
+        noted(&[("candidates.neighbours_below_floor", "nearest neighbours were below the minimum cosine")]),
     )];
     if source.has_cross_encoder() {
         let note = noted(&[
@@ -148,51 +150,34 @@ pub fn audit(source: &Source) -> Vec<Fact> {
     facts
 }
 
-fn written(value: &Value) -> String {
-    match value {
-        Value::Null => "–".into(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Every option that the results depend on; those that differ from the default first.
-pub fn options(source: &Source) -> Vec<OptionView> {
-    let Value::Object(options) = &source.manifest.options else { return Vec::new() };
-    // the floor and the threshold are decided by the model where no flag does: there is no one default
-    let decided = ["input", "min-cosine", "threshold"];
-    let view = |(name, value): (&String, &Value)| {
-        let default = source.defaults.get(name).unwrap_or(&Value::Null);
-        let is_default = value == default && !decided.contains(&name.as_str());
-        let default = if decided.contains(&name.as_str()) { String::new() } else { written(default) };
-        OptionView { name: name.clone(), value: written(value), is_default, default }
+/// Every option that decides something; those that differ from the default first.
+pub fn options(source: &Source) -> Result<Vec<OptionView>> {
+    let pairs = source.manifest.options.values()?.into_iter().zip(source.defaults.values()?);
+    let view = |((option, value), (_, default)): ((&Declared, Value), (&Declared, Value))| {
+        // the user or the model decides these: there is no one default
+        let has_default = !matches!(option.flag, "input" | "min-cosine" | "threshold");
+        OptionView {
+            name: option.flag.into(),
+            value: shown(&value),
+            is_default: value == default && has_default,
+            default: if has_default { shown(&default) } else { String::new() },
+        }
     };
-    let mut views: Vec<OptionView> = options.iter().map(view).collect();
+    let mut views: Vec<OptionView> = pairs.map(view).collect();
     views.sort_by_key(|option| option.is_default);
-    views
+    Ok(views)
 }
 
 /// The files that were mined.
 pub fn inputs(source: &Source) -> Vec<InputView> {
-    let text = |file: &Value, key: &str| file.get(key).and_then(Value::as_str).unwrap_or("–").to_string();
-    let view = |file: &Value| InputView {
-        path: text(file, "path"),
-        bytes: bytes(file.get("bytes").and_then(Value::as_u64).unwrap_or(0)),
-        hash: text(file, "blake3").chars().take(16).collect(),
-    };
-    source.manifest.inputs.as_array().map(|files| files.iter().map(view).collect()).unwrap_or_default()
+    let view = |file: &InputFile| InputView { path: file.path.display().to_string(), bytes: bytes(file.bytes) };
+    source.manifest.inputs.iter().map(view).collect()
 }
 
 /// Version, models, device, time.
 pub fn facts(source: &Source) -> Vec<Fact> {
     let manifest = source.manifest;
-    let model = |key: &str| match manifest.models.get(key) {
-        None | Some(Value::Null) => "none: the cosine decides".into(),
-        Some(model) => {
-            let text = |key: &str| model.get(key).and_then(Value::as_str).unwrap_or("–");
-            format!("{} ({})", text("name"), text("hash").chars().take(12).collect::<String>())
-        }
-    };
+    let cross_encoder = manifest.models.cross_encoder.as_ref();
     vec![
         Fact::new("run", manifest.run_id.clone()),
         Fact::new("version", format!("mine {}", manifest.version)),
@@ -202,7 +187,8 @@ pub fn facts(source: &Source) -> Vec<Fact> {
         ),
         Fact::new("took", seconds(manifest.seconds)),
         Fact::new("device", format!("{}, {} threads", manifest.device, manifest.threads)),
-        Fact::new("bi-encoder", model("bi-encoder")),
-        Fact::new("cross-encoder", model("cross-encoder")),
+        Fact::new("questions as read", manifest.content.clone()),
+        Fact::new("bi-encoder", manifest.models.bi_encoder.describe()),
+        Fact::new("cross-encoder", cross_encoder.map_or("none: the cosine decides".into(), ModelRecord::describe)),
     ]
 }

@@ -1,7 +1,7 @@
 //! What the page's search box looks through: clusters as JSON inside the page, as many as fit.
 
 use crate::report::source::{QuestionView, Source};
-use crate::tables::results::{ClusterRow, ClusterStatsRow};
+use crate::run::schema::{ClusterRow, ClusterStatsRow};
 
 /// Bytes of the page that the data may take.
 const BUDGET: usize = 5_500_000;

@@ -1,6 +1,6 @@
 //! The pairs with the smallest keys out of a long stream, in little memory.
 
-use crate::tables::results::PairRow;
+use crate::run::schema::PairRow;
 
 /// Keeps `most` pairs; ties go to the pair that comes first in the input.
 pub struct Smallest {
@@ -45,7 +45,7 @@ impl Smallest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::results::PairKind;
+    use crate::run::schema::PairKind;
 
     #[test]
     fn keeps_what_sorting_would_keep() {

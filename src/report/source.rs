@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::report::labels::Labels;
 use crate::run::manifest::Manifest;
+use crate::run::options::Options;
+use crate::run::schema::{ClusterRow, ClusterStatsRow};
 use crate::tables::ids::Ids;
 use crate::tables::questions::Questions;
-use crate::tables::results::{ClusterRow, ClusterStatsRow};
 use crate::text::visible::visible;
 
 /// Characters shown of a text.
@@ -18,7 +17,7 @@ const CHARACTERS: usize = 240;
 pub struct Source<'a> {
     pub manifest: &'a Manifest,
     /// Options of a run without flags, to tell what was chosen.
-    pub defaults: &'a Value,
+    pub defaults: &'a Options,
     /// Figures by `stage.metric`.
     pub metrics: &'a BTreeMap<String, f64>,
     pub ids: &'a Ids,
@@ -54,21 +53,17 @@ impl Source<'_> {
         self.metrics.get(name).copied().unwrap_or(0.0)
     }
 
-    fn option(&self, name: &str) -> f32 {
-        self.manifest.options.get(name).and_then(Value::as_f64).unwrap_or(0.0) as f32
+    /// Lowest cosine of a candidate.
+    pub fn min_cosine(&self) -> f32 {
+        self.manifest.options.min_cosine.unwrap_or_default()
     }
 
-    /// Cosine from which a pair was a candidate.
-    pub fn floor(&self) -> f32 {
-        self.option("min-cosine")
-    }
-
-    /// Probability (without a cross-encoder: cosine) from which a pair was a duplicate.
+    /// Lowest probability (without a cross-encoder: cosine) of a duplicate.
     pub fn threshold(&self) -> f32 {
-        self.option("threshold")
+        self.manifest.rule().threshold
     }
 
     pub fn has_cross_encoder(&self) -> bool {
-        self.manifest.models.get("cross-encoder").is_some_and(|model| !model.is_null())
+        self.manifest.models.cross_encoder.is_some()
     }
 }

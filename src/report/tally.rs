@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::report::labels::{Labelled, Labels};
 use crate::report::smallest::Smallest;
-use crate::tables::results::{PairKind, PairRow};
+use crate::run::schema::{PairKind, PairRow};
 
 const BINS: usize = 40;
 /// Borderline pairs on either side of the threshold.

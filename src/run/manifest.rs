@@ -1,49 +1,104 @@
-//! `manifest.json`: what ran, on what, for how long, and what was dropped. Written last: a folder with a manifest is
-//! a complete run.
+//! `manifest.json`: what ran, on what, for how long, and what was left out. Written last: a folder with a manifest is a
+//! complete run.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::mining::input::InputFile;
-use crate::mining::options::{self, Options, RawOptions};
-use crate::mining::plan::Plan;
-use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::hub::cache;
+use crate::calibration::Calibrator;
+use crate::calibration::decision::Decision;
+use crate::error::hint;
+use crate::run::decision::Rule;
+use crate::run::flags::{self, RawOptions};
+use crate::run::input::InputFile;
+use crate::run::options::{self, Options};
 
 /// File name in the output folder.
 pub const FILE: &str = "manifest.json";
+
+/// Raised when a field goes or changes its meaning. Format 1 had no number, and knew its input by the bytes of the files.
+pub const FORMAT: u32 = 2;
+
+/// A finished run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    #[serde(default = "first_format")]
+    pub format: u32,
+    pub run_id: String,
+    pub version: String,
+    pub started: String,
+    pub seconds: f64,
+    pub inputs: Vec<InputFile>,
+    /// Hash of the ids and texts that were read, whatever their order.
+    #[serde(default)]
+    pub content: String,
+    /// As they were decided: `min-cosine` and `threshold` are those that the run took.
+    pub options: Options,
+    pub models: Models,
+    pub device: String,
+    pub threads: usize,
+    pub stages: Vec<StageRecord>,
+    pub warnings: Vec<String>,
+}
+
+fn first_format() -> u32 {
+    1
+}
+
+/// The models of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Models {
+    pub bi_encoder: ModelRecord,
+    pub cross_encoder: Option<ModelRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+}
+
+/// A model: its name, the hash of its files, and for one by hub name its exact revision and weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    pub name: String,
+    pub hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// How the cross-encoder decided; the threshold is among the options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DecisionRecord {
+    pub cosine_weight: f64,
+    pub calibrator: Calibrator,
+    pub rerank_floor: Option<f32>,
+}
 
 /// One stage of a finished run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StageRecord {
     pub stage: String,
     pub seconds: f64,
-    /// Whether an earlier run's artifact served.
+    /// Whether stored results were all that was needed.
     pub cached: bool,
+    /// Texts embedded or pairs scored in this run; the others were stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<u64>,
     pub rows_in: u64,
     pub rows_out: u64,
     /// What was left out, and how many.
     pub dropped: BTreeMap<String, u64>,
 }
 
-/// A finished run.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Manifest {
-    pub run_id: String,
-    pub version: String,
-    pub started: String,
-    pub seconds: f64,
-    pub inputs: Value,
-    pub options: Value,
-    pub models: Value,
-    pub device: String,
-    pub threads: usize,
-    pub stages: Vec<StageRecord>,
-    pub warnings: Vec<String>,
+/// A value of the run that differs from what is asked for now.
+pub struct Difference {
+    pub option: String,
+    pub before: String,
+    pub now: String,
 }
 
 impl Manifest {
@@ -55,106 +110,85 @@ impl Manifest {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
         };
-        let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|e| anyhow!("{}: not a manifest of mine: {e}", path.display()))
-    }
-
-    /// Assembles the record of a run from its plan and what happened.
-    pub fn new(
-        plan: &Plan,
-        stages: Vec<StageRecord>,
-        started: jiff::Timestamp,
-        device: &str,
-        warnings: Vec<String>,
-    ) -> Self {
-        Self {
-            run_id: plan.run_id(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            started: started.to_string(),
-            seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
-            inputs: inputs(plan),
-            options: options(&plan.options, plan.floor, plan.threshold),
-            models: models(plan),
-            device: device.into(),
-            threads: rayon::current_num_threads(),
-            stages,
-            warnings,
+        let foreign = |e: serde_json::Error| anyhow!("{}: not a manifest of mine: {e}", path.display());
+        // a newer manifest may have other fields: its number is read first
+        let newer = serde_json::from_slice::<FormatOnly>(&bytes).ok().filter(|found| found.format > FORMAT);
+        if let Some(FormatOnly { format }) = newer {
+            return Err(hint(
+                format!("{}: it has format {format}, this mine reads up to {FORMAT}", path.display()),
+                "use the version of mine that wrote it, or a later one",
+            ));
         }
+        serde_json::from_slice(&bytes).map(Some).map_err(foreign)
     }
 
-    /// Whether the run had the options and models of `plan`, whatever its input held.
-    pub fn has_options_of(&self, plan: &Plan) -> bool {
-        self.options == options(&plan.options, plan.floor, plan.threshold) && self.models == models(plan)
-    }
-}
-
-/// The input files, by paths that mean the same in any folder: `mine show` is typed elsewhere than the run was.
-fn inputs(plan: &Plan) -> Value {
-    let found = plan.inputs.iter().map(|file| InputFile { path: absolute(&file.path), ..file.clone() });
-    serde_json::json!(found.collect::<Vec<_>>())
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
-/// Every option that the results depend on, as it was decided.
-fn options(options: &Options, floor: f32, threshold: f32) -> Value {
-    serde_json::json!({
-        "input": options.input,
-        "text-column": options.text_column,
-        "id-column": options.id_column,
-        "top-k": options.top_k,
-        "index": options.engine.name(),
-        "min-cosine": decimal(floor),
-        "threshold": decimal(threshold),
-        "deterministic": options.hnsw.deterministic,
-        "hnsw-links": options.hnsw.links,
-        "hnsw-ef-construction": options.hnsw.ef_construction,
-        "hnsw-ef-search": options.hnsw.ef_search,
-        "rerank-budget": options.rerank_budget,
-        "rerank-floor": options.rerank_floor.map(decimal),
-        "second-order-margin": decimal(options.second_order_margin),
-        "clustering": format!("{:?}", options.clustering).to_lowercase(),
-        "write-embeddings": options.write_embeddings,
-        "precision": options.precision.name(),
-        "seed": options.seed,
-    })
-}
-
-/// The options of a run without flags. `input`, `min-cosine` and `threshold` have no default: the user or the model
-/// decides them, and here they mean nothing.
-pub fn default_options() -> Result<Value> {
-    let input = RawOptions { input: Some(String::new()), ..RawOptions::default() };
-    let defaults = options::overlay(&options::defaults()?, &input)?;
-    Ok(options(&options::check(&defaults)?, 0.0, 0.0))
-}
-
-/// The shortest decimal that is this number: 0.6, where widening its bits would give 0.6000000238418579.
-fn decimal(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
-}
-
-fn models(plan: &Plan) -> Value {
-    let describe = |folder: &ModelFolder, hash: &str| match folder {
-        ModelFolder::Hub { name, commit, path } => {
-            let sha256 = cache::sha256(path).unwrap_or_default();
-            serde_json::json!({ "name": name, "hash": hash, "revision": commit, "sha256": sha256 })
-        }
-        ModelFolder::OnDisk(path) => serde_json::json!({ "name": absolute(path), "hash": hash }),
-        ModelFolder::BuiltIn { .. } => serde_json::json!({ "name": folder.name(), "hash": hash }),
-    };
-    let mut models = serde_json::json!({
-        "bi-encoder": describe(&plan.bi_encoder, &plan.bi_encoder_hash),
-        "cross-encoder": plan.cross_encoder.as_ref().map(|(folder, hash)| describe(folder, hash)),
-    });
-    if let Some(decision) = &plan.decision {
-        // the threshold stands among the options
-        models["decision"] = serde_json::json!({
-            "cosine-weight": decision.cosine_weight,
-            "calibrator": decision.calibrator,
-            "rerank-floor": decision.rerank_floor.map(decimal),
+    /// How the run decided.
+    pub fn rule(&self) -> Rule {
+        let threshold = self.options.threshold.unwrap_or_default();
+        let calibrated = self.models.decision.as_ref().map(|decision| Decision {
+            cosine_weight: decision.cosine_weight,
+            calibrator: decision.calibrator.clone(),
+            threshold,
+            rerank_floor: decision.rerank_floor,
         });
+        Rule { threshold, swap_margin: self.options.swap_margin, calibrated }
     }
-    models
+
+    /// What of `options` and `models` differs from the run's, whatever its input held.
+    pub fn differences(&self, options: &Options, models: &Models) -> Result<Vec<Difference>> {
+        let is_model = |flag: &str| matches!(flag, "bi-encoder" | "cross-encoder");
+        let pairs = self.options.values()?.into_iter().zip(options.values()?);
+        let mut found: Vec<Difference> = pairs
+            .filter(|((option, before), (_, now))| before != now && !is_model(option.flag))
+            .map(|((option, before), (_, now))| {
+                Difference::new(&format!("--{}", option.flag), shown(&before), shown(&now))
+            })
+            .collect();
+        let name = |model: Option<&ModelRecord>| model.map_or("none".into(), ModelRecord::describe);
+        let both = [
+            ("--bi-encoder", Some(&self.models.bi_encoder), Some(&models.bi_encoder)),
+            ("--cross-encoder", self.models.cross_encoder.as_ref(), models.cross_encoder.as_ref()),
+        ];
+        let hash = |model: Option<&ModelRecord>| model.map(|model| model.hash.clone());
+        let changed = both.into_iter().filter(|(_, before, now)| hash(*before) != hash(*now));
+        found.extend(changed.map(|(flag, before, now)| Difference::new(flag, name(before), name(now))));
+        if found.is_empty() && self.models.decision != models.decision {
+            found.push(Difference::new("the calibration", "another".into(), "another".into()));
+        }
+        Ok(found)
+    }
+
+    /// Options of a run without flags. `input`, `min-cosine` and `threshold` have no default: the user or the model
+    /// decides them.
+    pub fn default_options() -> Result<Options> {
+        let input = RawOptions { input: Some(String::new()), ..RawOptions::default() };
+        options::check(&flags::overlay(&flags::defaults()?, &input)?)
+    }
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Difference {
+    fn new(option: &str, before: String, now: String) -> Self {
+        Self { option: option.into(), before, now }
+    }
+}
+
+impl ModelRecord {
+    /// Name and the start of the hash.
+    pub fn describe(&self) -> String {
+        format!("{} ({})", self.name, self.hash.chars().take(12).collect::<String>())
+    }
+}
+
+/// A value as a person types it.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }

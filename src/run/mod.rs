@@ -1,5 +1,19 @@
-//! A finished run as a typed thing.
+//! A run as a typed thing: what it is asked for, how it decides, what it writes, and how that is read back.
+//!
+//! | file | what it fixes |
+//! |---|---|
+//! | `flags` | options as they are written: flags and TOML keys |
+//! | `options` | the table of options: default, range, what each one decides |
+//! | `input` | which files `--input` names |
+//! | `decision` | which pairs are duplicates: the only place that decides |
+//! | `manifest` | `manifest.json` |
+//! | `schema` | the Parquet files: rows and columns |
+//! | `reader` | a finished run, read from its folder |
 
+pub mod decision;
+pub mod flags;
+pub mod input;
 pub mod manifest;
+pub mod options;
 pub mod reader;
-pub mod rescoring;
+pub mod schema;

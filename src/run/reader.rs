@@ -1,20 +1,25 @@
 //! A finished run as it lies on disk: its manifest, its rows, and its questions while the input is still what it was.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::error::hint;
-use crate::mining::input::{self, InputFile};
 use crate::run::manifest::{self, Manifest};
-use crate::tables::questions::{self, Columns, Questions};
-use crate::tables::read_results::Results;
+use crate::run::schema::{
+    CLUSTER_STATS, CLUSTERS, ClusterRow, ClusterStatsRow, METRICS, PAIRS, PairRow, SKIPPED, SkippedRow,
+};
+use crate::tables::id_index::IdIndex;
+use crate::tables::ids::Ids;
+use crate::tables::question_rows::Columns;
+use crate::tables::questions::{self, Questions};
 
 /// An output folder that holds a complete run.
 pub struct FinishedRun {
     pub manifest: Manifest,
     pub results: Results,
-    /// The input's questions, or why they cannot be had: the input is gone, or is not what was mined.
+    /// The input's questions, or why they are not available: the input is gone, or is not what was mined.
     pub questions: Result<Questions, String>,
 }
 
@@ -33,26 +38,86 @@ impl FinishedRun {
         Ok(Self { manifest, results, questions })
     }
 
-    /// The text of an input row; `None` without the input, and for rows that hold no question.
+    /// The text of a row; `None` without the input, and for rows that hold no question.
     pub fn text(&self, row: u32) -> Option<&str> {
         let questions = self.questions.as_ref().ok()?;
         questions.text_of_row(row)
     }
 }
 
-/// Reads the questions that the manifest names, if the files still hold the bytes that were mined.
+/// Reads the questions that the manifest names, if they are those that were mined.
 fn input_questions(manifest: &Manifest) -> Result<Questions, String> {
-    let mined: Vec<InputFile> = serde_json::from_value(manifest.inputs.clone())
-        .map_err(|e| format!("the manifest names no input files: {e}"))?;
-    let files: Vec<PathBuf> = mined.iter().map(|file| file.path.clone()).collect();
+    let files: Vec<PathBuf> = manifest.inputs.iter().map(|file| file.path.clone()).collect();
     if let Some(gone) = files.iter().find(|file| !file.is_file()) {
         return Err(format!("the input {} is gone", gone.display()));
     }
-    let now = input::hash(&files).map_err(|e| format!("{e:#}"))?;
-    if let Some((file, _)) = now.iter().zip(&mined).find(|(now, mined)| now.blake3 != mined.blake3) {
-        return Err(format!("the input {} has changed since the run", file.path.display()));
+    if manifest.content.is_empty() {
+        return Err(format!("the run is of mine {}, which did not record what it read", manifest.version));
     }
-    let column = |key: &str| manifest.options.get(key).and_then(|name| name.as_str()).map(String::from);
-    let columns = Columns { text: column("text-column"), id: column("id-column") };
-    questions::read(&files, &columns).map_err(|e| format!("{e:#}"))
+    let columns = Columns { text: manifest.options.text_column.clone(), id: manifest.options.id_column.clone() };
+    let questions = questions::read(&files, &columns).map_err(|e| format!("{e:#}"))?;
+    if questions.content != manifest.content {
+        let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        return Err(format!("the input {} has changed since the run", names.join(", ")));
+    }
+    Ok(questions)
+}
+
+/// The result files of one folder.
+pub struct Results {
+    folder: PathBuf,
+    index: IdIndex,
+}
+
+impl Results {
+    /// `ids` are the input's, one a row; `None` numbers them in order of appearance.
+    fn open(folder: &Path, ids: Option<Ids>) -> Result<Self> {
+        let index = match ids {
+            Some(ids) => IdIndex::new(ids)?,
+            None => {
+                let columns = CLUSTERS.ids(folder)?.chain(PAIRS.ids(folder)?).chain(SKIPPED.ids(folder)?);
+                IdIndex::numbering(columns).with_context(|| folder.display().to_string())?
+            }
+        };
+        Ok(Self { folder: folder.to_path_buf(), index })
+    }
+
+    /// Ids by row, and rows by id.
+    pub fn index(&self) -> &IdIndex {
+        &self.index
+    }
+
+    /// Rows of `pairs.parquet` in the order of the file, a batch at a time.
+    pub fn pairs(&self) -> Result<impl Iterator<Item = Result<Vec<PairRow>>>> {
+        PAIRS.read(&self.folder, &self.index)
+    }
+
+    /// Rows of `clusters.parquet`; a cluster's rows follow each other.
+    pub fn clusters(&self) -> Result<Vec<ClusterRow>> {
+        all(CLUSTERS.read(&self.folder, &self.index)?)
+    }
+
+    /// Rows of `cluster_stats.parquet`.
+    pub fn cluster_stats(&self) -> Result<Vec<ClusterStatsRow>> {
+        all(CLUSTER_STATS.read(&self.folder, &self.index)?)
+    }
+
+    /// Rows of `skipped.parquet`.
+    pub fn skipped(&self) -> Result<Vec<SkippedRow>> {
+        all(SKIPPED.read(&self.folder, &self.index)?)
+    }
+
+    /// Figures of `metrics.parquet` by `stage.metric`.
+    pub fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        let rows = all(METRICS.read(&self.folder, &self.index)?)?;
+        Ok(rows.into_iter().map(|row| (format!("{}.{}", row.stage, row.metric), row.value)).collect())
+    }
+}
+
+fn all<R>(batches: impl Iterator<Item = Result<Vec<R>>>) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        rows.append(&mut batch?);
+    }
+    Ok(rows)
 }

@@ -20,7 +20,7 @@ const BLOCK: usize = 1024;
 /// A tile's own rounding: what it scores this little below the bar is scored again before it is refused.
 const ROUNDING: f32 = 1e-5;
 
-/// Neighbours of every row, and for how many rows `top_k` cut off others above the floor.
+/// Neighbours of every row, and whether `top_k` cut off others above the floor.
 ///
 /// `usable[r]` false keeps row r out of every list and leaves its own empty. Progress counts rows.
 pub fn search(
@@ -29,7 +29,7 @@ pub fn search(
     query: Query,
     device: &Device,
     task: &Task,
-) -> Result<(Vec<Vec<Neighbour>>, usize)> {
+) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
     let rows = vectors.rows();
     let blocks = rows.div_ceil(BLOCK);
     let tensors: Vec<Tensor<2>> = (0..blocks).map(|block| block_tensor(vectors, block, device)).collect();

@@ -24,7 +24,7 @@ const STRETCH: usize = 64;
 /// 2 · 2⁻¹¹ · Σ|aᵢ bᵢ| ≤ 2⁻¹⁰.
 const ROUNDING: f32 = 2e-3;
 
-/// Neighbours of every row, and for how many rows `top_k` cut off others above the floor. As
+/// Neighbours of every row, and whether `top_k` cut off others above the floor. As
 /// [`crate::search::exact::search`].
 pub fn search(
     vectors: Vectors,
@@ -32,7 +32,7 @@ pub fn search(
     query: Query,
     device: &Device,
     task: &Task,
-) -> Result<(Vec<Vec<Neighbour>>, usize)> {
+) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
     in_tiles(BLOCK, vectors, usable, query, device, task)
 }
 
@@ -43,7 +43,7 @@ fn in_tiles(
     query: Query,
     device: &Device,
     task: &Task,
-) -> Result<(Vec<Vec<Neighbour>>, usize)> {
+) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
     let lists = Lists::new(usable, block, query);
     let blocks = vectors.rows().div_ceil(block);
     let tensors: Vec<Tensor<2>> =

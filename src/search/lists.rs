@@ -57,17 +57,17 @@ impl Lists {
         Ok(())
     }
 
-    /// Neighbours of every row, and for how many rows k cut off others above the floor.
-    pub fn finish(self) -> Result<(Vec<Vec<Neighbour>>, usize)> {
-        let mut full_lists = 0;
+    /// Neighbours of every row, and whether k cut off others above the floor.
+    pub fn finish(self) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
+        let mut cut_lists = Vec::with_capacity(self.bars.len());
         let mut lists = Vec::with_capacity(self.bars.len());
         for block in self.kept {
             for top in block.into_inner().ok().context("a search worker failed")? {
                 let (list, cut) = top.finish(self.query);
-                full_lists += usize::from(cut);
+                cut_lists.push(cut);
                 lists.push(list);
             }
         }
-        Ok((lists, full_lists))
+        Ok((lists, cut_lists))
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod dot;
+pub mod engine;
 pub mod exact;
 pub mod gpu;
 pub mod hnsw;

@@ -54,11 +54,11 @@ impl IdIndex {
     }
 
     /// Numbers the ids of result columns in order of appearance, for an input that is gone.
-    pub(super) fn numbering(columns: impl Iterator<Item = Result<ArrayRef>>) -> Result<Self> {
+    pub fn numbering(columns: impl Iterator<Item = Result<Ids>>) -> Result<Self> {
         let (mut integers, mut texts) = (HashMap::new(), HashMap::new());
         let mut chunks = Vec::new();
         for column in columns {
-            let column = column?;
+            let Ids(column) = column?;
             let fresh = match keys(&column)? {
                 Keys::Integers(keys) => number(keys.into_iter(), &mut integers),
                 Keys::Texts(keys) => number(keys.as_string::<i64>().iter().flatten().map(Box::from), &mut texts),
@@ -164,11 +164,12 @@ mod tests {
 
     #[test]
     fn without_the_input_ids_are_numbered_as_they_appear() {
-        let column = |values: Vec<i32>| -> Result<ArrayRef> { Ok(Arc::new(Int32Array::from(values))) };
+        let ids = |values: Vec<i32>| -> Ids { Ids(Arc::new(Int32Array::from(values))) };
+        let column = |values: Vec<i32>| -> Result<Ids> { Ok(ids(values)) };
         let index = IdIndex::numbering([column(vec![9, 4, 9]), column(vec![4, 5])].into_iter()).unwrap();
         assert_eq!((index.ids().len(), index.ids().display(2)), (3, "5".to_string()));
-        assert_eq!(index.rows(&column(vec![5, 5, 9, 4]).unwrap()).unwrap(), [2, 2, 0, 1]);
-        let error = index.rows(&column(vec![4, 6]).unwrap()).unwrap_err().to_string();
+        assert_eq!(index.rows(&ids(vec![5, 5, 9, 4]).0).unwrap(), [2, 2, 0, 1]);
+        let error = index.rows(&ids(vec![4, 6]).0).unwrap_err().to_string();
         assert_eq!(error, "id 6 is not among the input's");
     }
 }

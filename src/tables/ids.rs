@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
-use arrow::compute::{cast, concat, take};
+use arrow::compute::{cast, concat, sort_to_indices, take};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use serde_json::{Number, Value};
+
+use crate::tables::texts::Texts;
 
 /// One id a row, in input order.
 #[derive(Debug, Clone)]
@@ -53,6 +55,23 @@ impl Ids {
     /// The ids of `rows`, in that order, in the input's type.
     pub fn pick(&self, rows: &[u32]) -> Result<Self> {
         Ok(Self(take(&self.0, &UInt32Array::from(rows.to_vec()), None)?))
+    }
+
+    /// Rows by ascending id: numbers by value, strings by their bytes.
+    pub(super) fn ascending(&self) -> Result<Vec<u32>> {
+        Ok(sort_to_indices(&self.0, None, None)?.values().to_vec())
+    }
+
+    /// Every id as text.
+    pub(super) fn texts(&self) -> Result<Texts> {
+        let mut texts = Texts::default();
+        cast(&self.0, &DataType::LargeUtf8)?.as_string::<i64>().iter().flatten().for_each(|id| texts.push(id));
+        Ok(texts)
+    }
+
+    /// What the ids are: `Int64`, `Utf8`.
+    pub(super) fn type_name(&self) -> String {
+        self.0.data_type().to_string()
     }
 
     /// The id of a row as text, for messages.

@@ -1,131 +1,95 @@
 //! The input: questions with their ids, and the rows that were left out with the reason.
+//!
+//! Rows are numbered in the order of their ids, so that nothing later can depend on the order of the input. Without an id
+//! column the ids are the row numbers of the input, and both orders are the same.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::error::hint;
-use crate::tables::format::{Format, missing_column};
+use crate::tables::format::Format;
 use crate::tables::ids::Ids;
+use crate::tables::question_rows::{Columns, Rows, SkipReason};
+use crate::tables::texts::Texts;
 use crate::tables::{read_lines, read_parquet};
 
-/// Part of the fingerprint of whatever is made from the input; raise it when reading changes.
-pub const VERSION: u32 = 1;
-
-/// Which columns hold what. A column left `None` is `text` or `id`; without a column `id` the row number serves.
-#[derive(Debug, Clone, Default)]
-pub struct Columns {
-    pub text: Option<String>,
-    pub id: Option<String>,
-}
-
-impl Columns {
-    pub fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or("text")
-    }
-
-    pub(super) fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or("id")
-    }
-
-    /// Positions of the text column and of the id column, if there is one, among the columns that a file has.
-    pub(super) fn find(&self, file: &Path, present: &[String]) -> Result<(usize, Option<usize>)> {
-        let position = |name: &str| present.iter().position(|column| column == name);
-        let missing = |name: &str, flag: &str| missing_column(file, name, flag, present);
-        let text = position(self.text()).ok_or_else(|| missing(self.text(), "--text-column"))?;
-        let id = position(self.id());
-        if id.is_none() && self.id.is_some() {
-            return Err(missing(self.id(), "--id-column"));
-        }
-        Ok((text, id))
-    }
-}
-
-/// Why a row has no question.
+/// A row without a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
-    Null,
-    Blank,
+pub struct Skipped {
+    pub row: u32,
+    /// Row of the input, from 0, files joined in order.
+    pub input_row: u32,
+    pub reason: SkipReason,
 }
 
-impl SkipReason {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Null => "null text",
-            Self::Blank => "blank text",
-        }
-    }
-}
-
-/// Many strings in one allocation.
-#[derive(Debug, Default)]
-pub struct Texts {
-    bytes: String,
-    ends: Vec<usize>,
-}
-
-impl Texts {
-    pub fn push(&mut self, text: &str) {
-        self.bytes.push_str(text);
-        self.ends.push(self.bytes.len());
-    }
-
-    pub fn get(&self, index: usize) -> &str {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..self.ends[index]]
-    }
-
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|index| self.get(index))
-    }
-}
-
-/// Everything read: `ids` has an entry for every input row, `texts[i]` is the question of input row `rows[i]`.
+/// Everything read. Row `r` is the one with the `r`-th smallest id; `texts[i]` is the question of row `rows[i]`.
 #[derive(Debug)]
 pub struct Questions {
+    /// One a row, ascending.
     pub ids: Ids,
     pub texts: Texts,
+    /// Ascending.
     pub rows: Vec<u32>,
-    pub skipped: Vec<(u32, SkipReason)>,
+    /// In the order of the input.
+    pub skipped: Vec<Skipped>,
+    /// Hash of ids, texts and skipped rows as they were read, whatever their order and the format of the files.
+    pub content: String,
 }
 
 impl Questions {
-    /// The text of an input row, `None` for one without a question.
-    pub fn text_of_row(&self, row: u32) -> Option<&str> {
-        self.rows.binary_search(&row).ok().map(|at| self.texts.get(at))
-    }
-}
-
-/// Rows of one file as they come, before all files are joined.
-#[derive(Default)]
-pub(super) struct Rows {
-    pub texts: Texts,
-    pub rows: Vec<u32>,
-    pub skipped: Vec<(u32, SkipReason)>,
-    pub seen: usize,
-}
-
-impl Rows {
-    pub fn push(&mut self, text: Option<&str>) -> Result<()> {
-        let row = u32::try_from(self.seen).context("more than 4,294,967,295 rows")?;
-        self.seen += 1;
-        match text {
-            None => self.skipped.push((row, SkipReason::Null)),
-            Some(text) if text.chars().all(char::is_whitespace) => self.skipped.push((row, SkipReason::Blank)),
-            Some(text) => {
-                self.texts.push(text);
-                self.rows.push(row);
+    /// Puts rows as they came into the order of their ids.
+    fn new(ids: Ids, rows: Rows) -> Result<Self> {
+        let order = ids.ascending()?;
+        let mut row_of = vec![0u32; order.len()];
+        for (row, &input_row) in (0..).zip(&order) {
+            row_of[input_row as usize] = row;
+        }
+        let mut at_row: Vec<Option<usize>> = vec![None; order.len()];
+        for (at, &input_row) in rows.rows.iter().enumerate() {
+            at_row[row_of[input_row as usize] as usize] = Some(at);
+        }
+        let mut texts = Texts::default();
+        let mut of_questions = Vec::with_capacity(rows.rows.len());
+        for (row, at) in (0..).zip(&at_row) {
+            if let Some(at) = at {
+                texts.push(rows.texts.get(*at));
+                of_questions.push(row);
             }
         }
-        Ok(())
+        let skip =
+            |&(input_row, reason): &(u32, SkipReason)| Skipped { row: row_of[input_row as usize], input_row, reason };
+        let skipped: Vec<Skipped> = rows.skipped.iter().map(skip).collect();
+        let mut questions = Self { ids: ids.pick(&order)?, texts, rows: of_questions, skipped, content: String::new() };
+        questions.content = questions.hash()?;
+        Ok(questions)
+    }
+
+    /// The hash of what was read, so that what is hashed is what is mined.
+    fn hash(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        let ids = self.ids.texts()?;
+        add(&self.ids.type_name());
+        for (at, &row) in self.rows.iter().enumerate() {
+            add(ids.get(row as usize));
+            add(self.texts.get(at));
+        }
+        let mut skipped: Vec<(u32, &str)> = self.skipped.iter().map(|row| (row.row, row.reason.name())).collect();
+        skipped.sort_unstable();
+        for (row, reason) in skipped {
+            add(ids.get(row as usize));
+            add(reason);
+        }
+        Ok(hasher.finalize().to_hex()[..32].to_string())
+    }
+
+    /// The text of a row, `None` for one without a question.
+    pub fn text_of_row(&self, row: u32) -> Option<&str> {
+        self.rows.binary_search(&row).ok().map(|at| self.texts.get(at))
     }
 }
 
@@ -172,7 +136,7 @@ pub fn read(files: &[PathBuf], columns: &Columns) -> Result<Questions> {
             format!("ids in column {:?} must be unique; name another column with --id-column", columns.id()),
         ));
     }
-    Ok(Questions { ids, texts: rows.texts, rows: rows.rows, skipped: rows.skipped })
+    Questions::new(ids, rows)
 }
 
 /// What files of one input must agree on: whether there are ids, and of what type.

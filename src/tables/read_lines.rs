@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use serde_json::Value;
 
 use crate::tables::ids::Ids;
-use crate::tables::questions::{Columns, Rows};
+use crate::tables::question_rows::{Columns, Rows};
 
 /// Reads a delimited file with a header row. Ids are integers when every one is written as an integer is (no leading
 /// zero or plus), else strings.

@@ -15,7 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::tables::format::open_parquet;
 use crate::tables::ids::{Ids, check_type};
-use crate::tables::questions::{Columns, Rows};
+use crate::tables::question_rows::{Columns, Rows};
 
 const BATCH_ROWS: usize = 8192;
 

@@ -42,14 +42,10 @@ impl Column {
     }
 }
 
-/// Writes tables of the same columns one after the other as one zstd Parquet file, then gives it its name.
-pub fn write_all(path: &Path, tables: impl Iterator<Item = Result<Vec<Column>>>) -> Result<()> {
-    write_tables(path, tables, &[])
-}
-
-fn write_tables(
+/// Writes batches of the same columns as one zstd Parquet file, then gives it its name. `metadata` goes into the footer.
+pub fn write_batches(
     path: &Path,
-    mut tables: impl Iterator<Item = Result<Vec<Column>>>,
+    mut batches: impl Iterator<Item = Result<Vec<Column>>>,
     metadata: &[(String, String)],
 ) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
@@ -59,11 +55,11 @@ fn write_tables(
         .set_created_by(concat!("dupmine ", env!("CARGO_PKG_VERSION")).to_string())
         .set_key_value_metadata(key_values(metadata))
         .build();
-    let first = tables.next().context("a file has at least one table")??;
+    let first = batches.next().context("a file has at least one batch")??;
     let schema = Arc::new(Schema::new(first.iter().map(Column::field).collect::<Vec<_>>()));
     let mut writer = ArrowWriter::try_new(file.as_file(), schema.clone(), Some(properties)).with_context(failed)?;
-    for table in std::iter::once(Ok(first)).chain(tables) {
-        let columns = table?.into_iter().map(|column| column.values).collect();
+    for batch in std::iter::once(Ok(first)).chain(batches) {
+        let columns = batch?.into_iter().map(|column| column.values).collect();
         writer.write(&RecordBatch::try_new(schema.clone(), columns)?).with_context(failed)?;
     }
     writer.close().with_context(failed)?;
@@ -77,12 +73,12 @@ fn key_values(metadata: &[(String, String)]) -> Option<Vec<KeyValue>> {
 
 /// Writes one table with keys and values in the file's footer.
 pub fn write_with_metadata(path: &Path, columns: Vec<Column>, metadata: &[(String, String)]) -> Result<()> {
-    write_tables(path, std::iter::once(Ok(columns)), metadata)
+    write_batches(path, std::iter::once(Ok(columns)), metadata)
 }
 
 /// Writes one table.
 pub fn write(path: &Path, columns: Vec<Column>) -> Result<()> {
-    write_all(path, std::iter::once(Ok(columns)))
+    write_batches(path, std::iter::once(Ok(columns)), &[])
 }
 
 /// What names of unfinished files start with: a killed run leaves them, the next one removes them.

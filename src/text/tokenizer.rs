@@ -43,8 +43,8 @@ pub struct Tokenizer {
 pub struct TokenizedTexts {
     ids: Vec<u32>,
     ends: Vec<usize>,
-    /// How many sequences were longer than the model's limit and lost their tail.
-    pub truncated: usize,
+    /// Sequences, in order, that were longer than the model's limit and lost their end.
+    pub truncated: Vec<u32>,
     /// Sequences, in order, of which the vocabulary has nothing: other scripts, emoji alone. All of them look the same to a model.
     pub unknown: Vec<u32>,
 }
@@ -183,7 +183,7 @@ impl Tokenizer {
             all.unknown.extend(chunk.unknown.iter().map(|text| before + text));
             all.ids.extend_from_slice(&chunk.ids);
             all.ends.extend(chunk.ends.iter().map(|end| base + end));
-            all.truncated += chunk.truncated;
+            all.truncated.extend(chunk.truncated.iter().map(|text| before + text));
         }
         Ok(all)
     }
@@ -195,7 +195,9 @@ impl Tokenizer {
             if self.is_unknown(&encoding) {
                 out.unknown.push(number);
             }
-            out.truncated += usize::from(!encoding.get_overflowing().is_empty());
+            if !encoding.get_overflowing().is_empty() {
+                out.truncated.push(number);
+            }
             out.ids.extend_from_slice(encoding.get_ids());
             out.ends.push(out.ids.len());
         }

@@ -21,7 +21,7 @@ use crate::models::hub;
 use crate::models::network::precision::Precision;
 use crate::progress::{Progress, readable};
 use crate::search::Vectors;
-use crate::tables::questions::Texts;
+use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
 use crate::training::checked::TrainOptions;
 use crate::training::dataset::Dataset;

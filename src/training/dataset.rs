@@ -6,7 +6,7 @@ use crate::labels::pairs::LabelledPair;
 use crate::labels::score_pairs::QuestionPairs;
 use crate::losses::Targets;
 use crate::models::checkpoint::kind::Kind;
-use crate::tables::questions::Texts;
+use crate::tables::texts::Texts;
 use crate::text::tokenizer::{TokenizedPair, TokenizedTexts, Tokenizer};
 use crate::training::network::Item;
 

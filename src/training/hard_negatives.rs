@@ -23,7 +23,7 @@ use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Query, Vectors, exact};
-use crate::tables::questions::Texts;
+use crate::tables::texts::Texts;
 use crate::training::dataset::{Dataset, Example};
 
 /// Which of the neighbours that qualify are taken.
@@ -65,15 +65,9 @@ pub struct Mined {
 
 /// Unit vectors of all texts, row-major, and their width.
 pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progress) -> Result<(Vec<f32>, usize)> {
-    let tokens = models.first().tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
     let task = progress.task("embed", "texts", texts.len());
-    let all = [(0, (0..texts.len() as u32).collect())];
-    let mut vectors = Vec::new();
-    embed::embed(models, &tokens, &all, &task, |_, _, rows| {
-        vectors = rows.to_vec();
-        Ok(())
-    })?;
-    Ok((vectors, models.first().dimensions()))
+    let vectors = embed::embed(models, &texts.iter().collect::<Vec<_>>(), &task)?;
+    Ok((vectors.values, models.first().dimensions()))
 }
 
 /// Nearest texts of every text, the nearest first.

@@ -11,7 +11,7 @@ use crate::losses::mix::{Loss, Mix};
 use crate::models::bi_encoder::BiEncoder;
 use crate::progress::Progress;
 use crate::search::{Neighbour, Vectors};
-use crate::tables::questions::Texts;
+use crate::tables::texts::Texts;
 use crate::training::dataset::{Dataset, Example};
 use crate::training::hard_negatives;
 

@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use dupmine::device::{DeviceKind, Devices, plain_cpu};
 use dupmine::executor::replicas::Replicas;
-use dupmine::mining::candidates::Candidate;
-use dupmine::mining::embed;
-use dupmine::mining::rerank::{self, Order};
+use dupmine::mining::{embed, rerank};
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::network::precision::Precision;
 use dupmine::progress::{Progress, Task};
-use dupmine::tables::questions::Texts;
 
 use crate::support::*;
 
@@ -40,30 +37,18 @@ fn embedded(devices: &Devices, precision: Precision) -> Vec<f32> {
     let load = |device: &_| Ok(BiEncoder::load(&model("tiny-bert"), device)?.in_precision(precision));
     let models = Replicas::load(devices, load).unwrap();
     let texts = texts();
-    let tokenized = models.first().tokenizer.tokenize(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
-    // small shards, so that there are several to hand out
-    let all: Vec<u32> = embed::shards(&tokenized.lengths()).concat();
-    let shards: Vec<(usize, Vec<u32>)> = all.chunks(90).map(<[u32]>::to_vec).enumerate().collect();
-    let width = models.first().dimensions();
-    let mut values = vec![0.0; texts.len() * width];
-    let place = |number: usize, rows: &[u32], vectors: &[f32]| {
-        assert_eq!(shards[number].1, rows);
-        for (&row, vector) in rows.iter().zip(vectors.chunks_exact(width)) {
-            values[row as usize * width..(row as usize + 1) * width].copy_from_slice(vector);
-        }
-        Ok(())
-    };
-    embed::embed(&models, &tokenized, &shards, &task(), place).unwrap();
-    values
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    // partitions of any size give the same vectors
+    texts.chunks(90).flat_map(|texts| embed::embed(&models, texts, &task()).unwrap().values).collect()
 }
 
 fn scored(devices: &Devices, precision: Precision) -> Vec<f32> {
     let load = |device: &_| Ok(CrossEncoder::load(&model("tiny-bert-cross"), device)?.in_precision(precision));
     let models = Replicas::load(devices, load).unwrap();
-    let mut all = Texts::default();
-    texts().iter().for_each(|text| all.push(text));
-    let pairs: Vec<Candidate> = (0..TEXTS).map(|i| Candidate { a: i, b: i * 31 % TEXTS, cosine: 1.0 }).collect();
-    rerank::score(&models, &all, &pairs, Order::Ab, &task()).unwrap().0
+    let all = texts();
+    let pairs: Vec<(&str, &str)> =
+        (0..all.len()).map(|i| (all[i].as_str(), all[i * 31 % all.len()].as_str())).collect();
+    rerank::score(&models, &pairs, &task()).unwrap().logits
 }
 
 fn largest_difference(left: &[f32], right: &[f32]) -> f32 {

@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
 use dupmine::device::{DeviceChoice, plain_cpu};
-use dupmine::mining::candidates::Candidate;
-use dupmine::mining::rerank::{Order, score};
+use dupmine::mining::rerank::score;
 use dupmine::models::checkpoint::built_in;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::{self, CrossEncoder};
 use dupmine::models::network::precision::Precision;
 use dupmine::progress::Progress;
-use dupmine::tables::questions::Texts;
 use dupmine::text::normalise::normalise;
 
 use crate::support::*;
@@ -126,17 +124,12 @@ fn a_pair_has_the_same_score_alone_and_in_company() {
     let progress = Progress::new(true, Default::default());
     let devices = DeviceChoice::Cpu.open(&progress).unwrap();
     let models = cross_encoder::replicas(&built_in::CROSS_ENCODER, &devices, Precision::F32).unwrap();
-    let mut texts = Texts::default();
-    for text in
-        ["How do I learn Rust?", "What is the best way to learn Rust?", "Why is the sky blue?", "How much is tea?"]
-    {
-        texts.push(text);
-    }
-    let pairs: Vec<Candidate> =
-        [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)].map(|(a, b)| Candidate { a, b, cosine: 0.5 }).into();
-    let logits = |pairs: &[Candidate]| {
+    let texts =
+        ["How do I learn Rust?", "What is the best way to learn Rust?", "Why is the sky blue?", "How much is tea?"];
+    let pairs = [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)].map(|(a, b)| (texts[a], texts[b]));
+    let logits = |pairs: &[(&str, &str)]| {
         let task = progress.task("rerank", "pairs", pairs.len());
-        score(&models, &texts, pairs, Order::Ab, &task).unwrap().0
+        score(&models, pairs, &task).unwrap().logits
     };
     let alone: Vec<f32> = pairs.iter().flat_map(|pair| logits(&[*pair])).collect();
     assert_eq!(logits(&pairs), alone);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use dupmine::device::plain_cpu;
-use dupmine::mining::candidates::{Candidate, Candidates, CandidatesConfig, Engine, find};
+use dupmine::mining::candidates::{self, Candidate, Counts, SearchConfig, unordered};
 use dupmine::progress::Progress;
+use dupmine::search::engine::Engine;
 use dupmine::search::hnsw::HnswConfig;
 use dupmine::search::{Query, Vectors};
 use proptest::prelude::*;
@@ -13,14 +14,19 @@ fn progress() -> Progress {
     Progress::new(true, Arc::default())
 }
 
-fn config(engine: Engine, top_k: usize, floor: f32) -> CandidatesConfig {
+fn config(engine: Engine, top_k: usize, floor: f32) -> SearchConfig {
     let hnsw = HnswConfig { links: 24, ef_construction: 200, ef_search: 192, deterministic: false };
-    CandidatesConfig { engine, query: Query { top_k, floor }, hnsw, seed: 1 }
+    SearchConfig { engine, query: Query { top_k, floor }, hnsw, seed: 1 }
 }
 
-fn search(values: &[f32], width: usize, config: &CandidatesConfig) -> Candidates {
-    let device = plain_cpu();
-    find(Vectors { values, width }, config, &device, &progress()).unwrap()
+struct Found {
+    pairs: Vec<Candidate>,
+    counts: Counts,
+}
+
+fn search(values: &[f32], width: usize, config: &SearchConfig) -> Found {
+    let found = candidates::search(Vectors { values, width }, config, &plain_cpu(), &progress()).unwrap();
+    Found { pairs: unordered(&found.lists), counts: found.counts }
 }
 
 fn normalise(values: &mut [f32], width: usize) {
@@ -80,8 +86,8 @@ proptest! {
         }
         let found = search(&values, 24, &config(Engine::Exact, top_k, floor));
         prop_assert_eq!(keys(&found.pairs), brute_force(&values, 24, top_k, floor));
-        prop_assert_eq!(found.recall.above_floor, 1.0);
-        prop_assert_eq!(found.unusable_vectors, usize::from(rows > 3));
+        prop_assert_eq!(found.counts.recall_above_min_cosine, 1.0);
+        prop_assert_eq!(found.counts.unusable_vectors, usize::from(rows > 3));
     }
 }
 
@@ -105,7 +111,11 @@ fn hnsw_finds_nearly_all_above_the_floor_with_exact_cosines() {
     assert!(found.pairs.iter().all(|pair| all.get(&(pair.a, pair.b)) == Some(&pair.cosine)));
     let share = found.pairs.len() as f64 / exact.pairs.len() as f64;
     assert!(share > 0.99, "{share}");
-    assert!((found.recall.above_floor - share).abs() < 0.01, "the audit says {:?}, the truth is {share}", found.recall);
+    assert!(
+        (found.counts.recall_above_min_cosine - share).abs() < 0.01,
+        "the audit says {:?}, the truth is {share}",
+        found.counts
+    );
 }
 
 #[test]
@@ -114,7 +124,7 @@ fn the_audit_sees_a_bad_index() {
     let mut config = config(Engine::Hnsw, 20, 0.5);
     config.hnsw = HnswConfig { links: 2, ef_construction: 2, ef_search: 1, deterministic: true };
     let found = search(&values, 64, &config);
-    assert!(found.recall.above_floor < 0.99, "{:?}", found.recall);
+    assert!(found.counts.recall_above_min_cosine < 0.99, "{:?}", found.counts);
 }
 
 #[test]
@@ -125,7 +135,7 @@ fn zero_and_non_finite_vectors_have_no_neighbours() {
     values[32] = f32::INFINITY;
     for engine in [Engine::Exact, Engine::Hnsw] {
         let found = search(&values, 16, &config(engine, 60, -1.0));
-        assert_eq!(found.unusable_vectors, 3);
+        assert_eq!(found.counts.unusable_vectors, 3);
         assert!(found.pairs.iter().all(|pair| pair.a > 2));
         assert_eq!(found.pairs.len(), 47 * 46 / 2);
     }

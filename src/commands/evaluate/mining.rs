@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::Value;
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::mining_answer::{Answer, Draws};
+use crate::commands::evaluate::rescoring;
 use crate::error::hint;
 use crate::labels::gold::{self, GoldFile};
 use crate::metrics::gold::{Fate, Gold};
 use crate::mining::collapse::{UniqueTexts, collapse};
 use crate::progress::{Progress, readable};
 use crate::run::reader::FinishedRun;
-use crate::run::rescoring;
-use crate::tables::questions::{Questions, Texts};
-use crate::tables::results::PairKind;
+use crate::run::schema::PairKind;
+use crate::tables::questions::Questions;
+use crate::tables::texts::Texts;
 
 /// Ranks below every scored pair, by cosine: a pair below the rerank floor, or that the rerank budget did not reach.
 const UNSCORED: f64 = -3.0;
@@ -159,7 +159,7 @@ fn fates(
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
     let cosines = rescoring::cosines(finished, texts, &missing, args.computing.device, progress)?;
-    let floor = finished.manifest.options.get("min-cosine").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY);
+    let floor = finished.manifest.options.min_cosine.map_or(f64::NEG_INFINITY, f64::from);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {
         let together = predicted[pair.0 as usize] == predicted[pair.1 as usize];

@@ -12,6 +12,7 @@ mod mining;
 mod mining_answer;
 mod pairs;
 mod pairs_answer;
+mod rescoring;
 mod sample;
 
 pub(super) use pairs::added_note;

@@ -1,6 +1,5 @@
-//! The files that `--input` names, and their content hashes.
+//! The files that `--input` names.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,11 +9,18 @@ use crate::error::{hint, usage};
 use crate::tables::format::Format;
 
 /// One input file as it is recorded in the manifest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
     pub path: PathBuf,
     pub bytes: u64,
-    pub blake3: String,
+}
+
+impl InputFile {
+    /// The file as it is now, by a path that means the same in any folder.
+    pub fn of(path: &Path) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        Self { bytes: std::fs::metadata(path).map_or(0, |file| file.len()), path: absolute }
+    }
 }
 
 /// A file, every Parquet file of a folder, or the matches of a glob; sorted by path.
@@ -50,19 +56,4 @@ pub fn resolve(input: &str) -> Result<Vec<PathBuf>> {
         bail!("{input}: the glob matches no file");
     }
     Ok(files)
-}
-
-/// Hashes the files' bytes.
-pub fn hash(files: &[PathBuf]) -> Result<Vec<InputFile>> {
-    files
-        .iter()
-        .map(|path| {
-            let failed = || format!("cannot read {}", path.display());
-            let file = File::open(path).with_context(failed)?;
-            let bytes = file.metadata().with_context(failed)?.len();
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(file).with_context(failed)?;
-            Ok(InputFile { path: path.clone(), bytes, blake3: hasher.finalize().to_hex().to_string() })
-        })
-        .collect()
 }

@@ -1,7 +1,6 @@
-//! Options: as they are written, in TOML or as flags, and as they are checked.
+//! Options as they are written: flags of `mine`, keys of a pipeline file.
 //!
-//! [`RawOptions`] is both the flags of `mine` and the keys of a pipeline file, so a flag and its key cannot differ.
-//! Layers are merged key by key (file, then `--set`, then flags) and checked once into [`Options`].
+//! [`RawOptions`] is both, so a flag and its key cannot differ. Layers are merged key by key: file, then `--set`, then flags.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,12 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
-use crate::error::usage;
-use crate::mining::candidates::Engine;
-use crate::models::checkpoint::built_in;
 use crate::models::network::precision::Precision;
-use crate::option_file::{self, at_least, within};
-use crate::search::hnsw::HnswConfig;
+use crate::option_file;
+use crate::search::engine::Engine;
 
 /// Every option of the mining pipeline, each absent or present.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -35,6 +31,12 @@ pub struct RawOptions {
     /// Folder of the results [default: mined]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Folder of stored vectors, neighbours and scores, which several outputs can share [default: .mine in the output]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Wait for another run that uses the output or the store, instead of failing [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub wait: Option<bool>,
     /// Nearest neighbours taken per question [default: 100]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
@@ -47,16 +49,16 @@ pub struct RawOptions {
     /// How neighbours are found [default: auto]
     #[arg(long)]
     pub index: Option<Engine>,
-    /// Cosine below which a pair is no candidate [default: from the bi-encoder's dupmine.json]
+    /// Lowest cosine of a candidate pair [default: from the bi-encoder's dupmine.json]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub min_cosine: Option<f32>,
-    /// Probability from which a pair is a duplicate; without a cross-encoder, the cosine [default: from dupmine.json]
+    /// Lowest probability of a duplicate; without a cross-encoder, lowest cosine [default: from dupmine.json]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// Warn where the index finds a smaller share of the pairs above the floor [default: 0.99]
+    /// Warn if the measured recall of the index is below this [default: 0.99]
     #[arg(long, value_name = "SHARE")]
     pub min_recall: Option<f64>,
-    /// Build the HNSW index one vector at a time: slower, but the same bytes every time
+    /// Build the HNSW index one vector at a time: slower, but the same bytes every time [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub deterministic: Option<bool>,
     /// Links per node of the HNSW graph (M) [default: 16]
@@ -68,25 +70,26 @@ pub struct RawOptions {
     /// Candidates kept while searching the HNSW graph (ef) [default: 128]
     #[arg(long, value_name = "EF")]
     pub hnsw_ef_search: Option<usize>,
-    /// Most the cross-encoder may do: a number of pairs, or minutes as in `30m`; the most promising pairs come first
+    /// Limit reranking to a number of pairs, or to a time (`30m`); the most promising pairs come first
     #[arg(long, value_name = "PAIRS|MINUTES")]
     pub rerank_budget: Option<Budget>,
-    /// Cosine below which pairs are not reranked and count as different; -1 reranks all [default: measured for the two models and their threshold]
+    /// Skip reranking below this cosine and call the pairs different; -1 reranks all [default: measured for the two models]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub rerank_floor: Option<f32>,
-    /// A pair's second order is scored when the first is within this many logits of the threshold [default: 2]
-    #[arg(long, value_name = "LOGITS")]
-    pub second_order_margin: Option<f32>,
+    /// Score a pair's second order if the first is within this many logits of the threshold [default: 2]
+    #[arg(long, value_name = "LOGITS", alias = "second-order-margin")]
+    #[serde(alias = "second-order-margin")]
+    pub swap_margin: Option<f32>,
     /// How scored pairs become clusters [default: cohesive]
     #[arg(long)]
     pub clustering: Option<Algorithm>,
-    /// Also write embeddings.parquet
+    /// Also write embeddings.parquet [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub write_embeddings: Option<bool>,
     /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
-    /// Most tokens of a batch, padding included; the results do not depend on it [default: what suits the device]
+    /// Most tokens of a batch, padding included; the results do not depend on it [default: by device]
     #[arg(long, value_name = "TOKENS")]
     pub batch_tokens: Option<usize>,
     /// Number format of the encoders [default: f32]
@@ -96,7 +99,7 @@ pub struct RawOptions {
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Seed of every random choice [default: 42]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 }
 
@@ -152,35 +155,6 @@ impl<'de> Deserialize<'de> for Budget {
     }
 }
 
-/// Checked options. What the models' calibration supplies is still open.
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub input: String,
-    pub text_column: Option<String>,
-    pub id_column: Option<String>,
-    pub output: PathBuf,
-    pub top_k: usize,
-    /// Folder, hub name or `built-in`.
-    pub bi_encoder: String,
-    /// The same; `None` decides by the cosine.
-    pub cross_encoder: Option<String>,
-    pub engine: Engine,
-    pub min_cosine: Option<f32>,
-    pub threshold: Option<f32>,
-    pub min_recall: f64,
-    pub hnsw: HnswConfig,
-    pub rerank_budget: Option<Budget>,
-    pub rerank_floor: Option<f32>,
-    pub second_order_margin: f32,
-    pub clustering: Algorithm,
-    pub write_embeddings: bool,
-    pub device: DeviceChoice,
-    pub batch_tokens: Option<usize>,
-    pub precision: Precision,
-    pub threads: usize,
-    pub seed: u64,
-}
-
 /// Parses a pipeline file's text; errors name file, line and key.
 pub fn parse(text: &str, origin: &Path) -> Result<RawOptions> {
     let table = option_file::parse(text, origin)?;
@@ -205,45 +179,10 @@ pub fn overlay(lower: &RawOptions, upper: &RawOptions) -> Result<RawOptions> {
     merged.try_into().context("options do not merge")
 }
 
-/// Checks merged options.
-pub fn check(raw: &RawOptions) -> Result<Options> {
-    let input = raw.input.clone().ok_or_else(|| usage("--input is missing: which questions?"))?;
-    let model = |written: &Option<String>| written.clone().unwrap_or_else(|| built_in::NAME.into());
-    let links = within("hnsw-links", raw.hnsw_links.unwrap_or(16), 2, 256)?;
-    Ok(Options {
-        input,
-        text_column: raw.text_column.clone(),
-        id_column: raw.id_column.clone(),
-        output: raw.output.clone().unwrap_or_else(|| "mined".into()),
-        top_k: within("top-k", raw.top_k.unwrap_or(100), 1, 100_000)?,
-        bi_encoder: model(&raw.bi_encoder),
-        cross_encoder: Some(model(&raw.cross_encoder)).filter(|name| name != "none"),
-        engine: raw.index.unwrap_or(Engine::Auto),
-        min_cosine: raw.min_cosine.map(|value| within("min-cosine", value, -1.0, 1.0)).transpose()?,
-        threshold: raw.threshold.map(|value| within("threshold", value, 0.0, 1.0)).transpose()?,
-        min_recall: within("min-recall", raw.min_recall.unwrap_or(0.99), 0.0, 1.0)?,
-        hnsw: HnswConfig {
-            links,
-            ef_construction: within("hnsw-ef-construction", raw.hnsw_ef_construction.unwrap_or(100), links, 10_000)?,
-            ef_search: within("hnsw-ef-search", raw.hnsw_ef_search.unwrap_or(128), 1, 100_000)?,
-            deterministic: raw.deterministic.unwrap_or(false),
-        },
-        rerank_budget: raw.rerank_budget,
-        rerank_floor: raw.rerank_floor.map(|value| within("rerank-floor", value, -1.0, 1.0)).transpose()?,
-        second_order_margin: at_least("second-order-margin", raw.second_order_margin.unwrap_or(2.0), 0.0)?,
-        clustering: raw.clustering.unwrap_or(Algorithm::Cohesive),
-        write_embeddings: raw.write_embeddings.unwrap_or(false),
-        device: raw.device.unwrap_or(DeviceChoice::Auto),
-        batch_tokens: raw.batch_tokens.map(|tokens| within("batch-tokens", tokens, 1, 1 << 24)).transpose()?,
-        precision: raw.precision.unwrap_or(Precision::F32),
-        threads: within("threads", raw.threads.unwrap_or(0), 0, 4096)?,
-        seed: raw.seed.unwrap_or(42),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::options::check;
 
     fn error(text: &str) -> String {
         parse(text, Path::new("p.toml")).unwrap_err().to_string()

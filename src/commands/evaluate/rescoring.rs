@@ -1,8 +1,6 @@
 //! Cosines of pairs that a finished run did not keep, by the model and in the precision it ran with.
 
 use anyhow::{Result, bail};
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::device::DeviceChoice;
 use crate::labels::score_pairs::{self, QuestionPairs};
@@ -10,10 +8,10 @@ use crate::models::bi_encoder;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::hub;
-use crate::models::network::precision::Precision;
 use crate::progress::Progress;
+use crate::run::manifest::ModelRecord;
 use crate::run::reader::FinishedRun;
-use crate::tables::questions::Texts;
+use crate::tables::texts::Texts;
 
 /// The cosine of each of `pairs` of `texts`. Fails when the run's bi-encoder is no longer what it was.
 pub fn cosines(
@@ -27,8 +25,8 @@ pub fn cosines(
         return Ok(Vec::new());
     }
     let folder = bi_encoder(finished, progress)?;
-    let ran_in = finished.manifest.options.get("precision").and_then(|name| Precision::deserialize(name).ok());
-    let (precision, devices) = (ran_in.unwrap_or(Precision::F32), device.open(progress)?);
+    let ran_in = finished.manifest.options.precision;
+    let (precision, devices) = (ran_in, device.open(progress)?);
     precision.check(&devices)?;
     let models = bi_encoder::replicas(&folder, &devices, precision)?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
@@ -36,12 +34,11 @@ pub fn cosines(
 }
 
 fn bi_encoder(finished: &FinishedRun, progress: &Progress) -> Result<ModelFolder> {
-    let described = |key: &str| finished.manifest.models.pointer(&format!("/bi-encoder/{key}")).and_then(Value::as_str);
-    let (name, hash) = (described("name").unwrap_or_default(), described("hash").unwrap_or_default());
+    let ModelRecord { name, hash, revision, .. } = &finished.manifest.models.bi_encoder;
     let built_in = built_in::BI_ENCODER;
-    let written = described("revision").map_or(name.to_string(), |revision| format!("{name}@{revision}"));
-    let folder = if name == built_in.name() { built_in } else { hub::open(&written, progress)? };
-    if folder.fingerprint()? != hash {
+    let written = revision.as_ref().map_or(name.clone(), |revision| format!("{name}@{revision}"));
+    let folder = if *name == built_in.name() { built_in } else { hub::open(&written, progress)? };
+    if folder.fingerprint()? != *hash {
         bail!("{name}: not the bi-encoder of the run any more, so pairs that it did not keep cannot be scored");
     }
     Ok(folder)

@@ -1,0 +1,156 @@
+//! From scored pairs and clusters of texts to rows about questions.
+
+use std::collections::HashMap;
+
+use rayon::slice::ParallelSliceMut;
+
+use crate::clustering::stats::{ClusterStats, stats};
+use crate::clustering::{Clustering, Edge};
+use crate::mining::candidates::Candidate;
+use crate::mining::collapse::{CopyPair, UniqueTexts};
+use crate::mining::log::Log;
+use crate::run::decision::{Rule, Scores, Verdict};
+use crate::run::schema::{ClusterRow, ClusterStatsRow, PairKind, PairRow, SkippedRow};
+use crate::tables::questions::Questions;
+
+/// A candidate with its decision.
+pub struct DecidedPair {
+    pub candidate: Candidate,
+    pub scores: Scores,
+    pub verdict: Verdict,
+}
+
+/// Rows of the result files.
+pub struct Tables {
+    pub pairs: Vec<PairRow>,
+    pub clusters: Vec<ClusterRow>,
+    pub stats: Vec<ClusterStatsRow>,
+    pub skipped: Vec<SkippedRow>,
+}
+
+/// Probability and decision of every candidate.
+pub fn decide(candidates: Vec<Candidate>, scores: Vec<Scores>, rule: &Rule) -> Vec<DecidedPair> {
+    let decided = |(candidate, scores): (Candidate, Scores)| DecidedPair {
+        candidate,
+        scores,
+        verdict: rule.decide(candidate.cosine, scores),
+    };
+    candidates.into_iter().zip(scores).map(decided).collect()
+}
+
+/// Rows of all result files.
+pub fn assemble(
+    questions: &Questions,
+    unique: &UniqueTexts,
+    copies: &[CopyPair],
+    decided: &[DecidedPair],
+    (edges, clustering): (&[Edge], &Clustering),
+    threshold: f32,
+) -> Tables {
+    let row = |question: u32| questions.rows[question as usize];
+    let first_row = |text: u32| row(unique.first_question[text as usize]);
+    let semantic = |DecidedPair { candidate, scores, verdict }: &DecidedPair| {
+        // texts are in the order of their keys, questions in the order of their ids
+        let (a, b) = (first_row(candidate.a), first_row(candidate.b));
+        let scores = if a < b { *scores } else { scores.swapped() };
+        PairRow {
+            a: a.min(b),
+            b: a.max(b),
+            cosine: candidate.cosine,
+            logit_ab: scores.logit_ab,
+            logit_ba: scores.logit_ba,
+            probability: verdict.probability,
+            is_duplicate: verdict.is_duplicate,
+            kind: PairKind::Semantic,
+        }
+    };
+    let copy = |copy: &CopyPair| PairRow {
+        a: row(copy.a),
+        b: row(copy.b),
+        cosine: 1.0,
+        logit_ab: None,
+        logit_ba: None,
+        probability: Some(1.0),
+        is_duplicate: Some(true),
+        kind: if copy.same_bytes { PairKind::Exact } else { PairKind::Normalised },
+    };
+    let mut pairs: Vec<PairRow> = decided.iter().map(semantic).chain(copies.iter().map(copy)).collect();
+    pairs.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
+    let (clusters, stats) = cluster_rows(questions, unique, edges, clustering, threshold);
+    let skipped = questions.skipped.iter().map(|skipped| SkippedRow {
+        question: skipped.row,
+        input_row: skipped.input_row,
+        reason: skipped.reason.name().into(),
+    });
+    Tables { pairs, clusters, stats, skipped: skipped.collect() }
+}
+
+fn cluster_rows(
+    questions: &Questions,
+    unique: &UniqueTexts,
+    edges: &[Edge],
+    clustering: &Clustering,
+    threshold: f32,
+) -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
+    let cluster_of = |text: u32| clustering.cluster_of[text as usize];
+    let representative = |cluster: u32| clustering.representative[cluster as usize];
+    let mut to_representative: HashMap<u32, f32> = HashMap::new();
+    for edge in edges.iter().filter(|edge| cluster_of(edge.a) == cluster_of(edge.b)) {
+        let centre = representative(cluster_of(edge.a));
+        if edge.a == centre || edge.b == centre {
+            to_representative.insert(edge.a + edge.b - centre, edge.probability);
+        }
+    }
+    let row = |question: u32| questions.rows[question as usize];
+    let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (question, &text) in unique.text_of.iter().enumerate() {
+        members.entry(cluster_of(text)).or_default().push(question as u32);
+    }
+    let mut groups: Vec<(u32, Vec<u32>)> = members.into_iter().filter(|(_, members)| members.len() > 1).collect();
+    groups.sort_unstable_by_key(|(_, members)| members[0]);
+    let by_cluster: HashMap<u32, ClusterStats> =
+        stats(clustering, edges, threshold).into_iter().map(|stats| (stats.cluster, stats)).collect();
+    let (mut clusters, mut table) = (Vec::new(), Vec::new());
+    for (number, members) in groups {
+        let (cluster, size) = (row(members[0]), members.len() as u32);
+        let centre = unique.first_question[representative(number) as usize];
+        clusters.extend(members.iter().map(|&question| {
+            let text = unique.text_of[question as usize];
+            let own = (text == representative(number)).then_some(1.0);
+            ClusterRow {
+                question: row(question),
+                cluster,
+                is_representative: question == centre,
+                probability_to_representative: own.or(to_representative.get(&text).copied()),
+                size,
+            }
+        }));
+        let stats = by_cluster.get(&number);
+        table.push(ClusterStatsRow {
+            cluster,
+            size,
+            edges: stats.map_or(0, |s| s.edges as u64),
+            density: stats.map_or(1.0, |s| s.density as f32),
+            min_probability: stats.map_or(1.0, |s| s.min_probability),
+            mean_probability: stats.map_or(1.0, |s| s.mean_probability as f32),
+            representative: row(centre),
+            needs_review: stats.is_some_and(|s| s.needs_review),
+        });
+    }
+    (clusters, table)
+}
+
+/// Figures of the results.
+pub fn log(log: &mut Log, tables: &Tables) {
+    let kind = |kind| tables.pairs.iter().filter(|pair| pair.kind == kind).count() as f64;
+    log.count("pairs", "exact", kind(PairKind::Exact));
+    log.count("pairs", "normalised", kind(PairKind::Normalised));
+    log.count("pairs", "semantic", kind(PairKind::Semantic));
+    let decided = |is| tables.pairs.iter().filter(|pair| pair.is_duplicate == is).count() as f64;
+    log.count("pairs", "duplicates", decided(Some(true)));
+    log.count("pairs", "undecided", decided(None));
+    log.count("cluster", "clusters", tables.stats.len() as f64);
+    log.count("cluster", "questions_in_clusters", tables.clusters.len() as f64);
+    log.count("cluster", "largest", tables.stats.iter().map(|s| s.size).max().unwrap_or(0).into());
+    log.count("cluster", "needs_review", tables.stats.iter().filter(|s| s.needs_review).count() as f64);
+}

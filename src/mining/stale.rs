@@ -1,0 +1,91 @@
+//! What `--plan` says: what each stage would compute, and why.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::mining::collapse::{self, UniqueTexts};
+use crate::mining::log::Log;
+use crate::mining::plan::Plan;
+use crate::mining::{candidates, embed, rerank, run, write};
+use crate::progress::{Progress, readable};
+use crate::run::manifest::Manifest;
+use crate::store::identity::{Identity, Kind};
+use crate::store::store::Store;
+use crate::store::versions::{Version, Versions};
+
+/// One line a stage, and one if the run would be refused. Reads the input and looks into the store; changes nothing.
+pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<String>> {
+    let output = &plan.options.output;
+    let store = Store::peek(output, plan.shared_store())?;
+    let questions = run::read(plan, &Progress::new(true, Arc::default()), &mut Log::default())?;
+    let unique = collapse::collapse(&questions.texts);
+    let before = Versions::of(output).current();
+    let mut stale = vec![
+        ("embed", embedding(&store, plan, &unique, before.as_ref(), progress)?),
+        ("candidates", None),
+        ("rerank", None),
+    ];
+    let upstream = |stage: &str| Some(format!("after {stage}"));
+    let lists = plan.neighbours(&unique.corpus())?;
+    let found = candidates::stored(&store, &lists, &mut store.segments(&lists), &unique.keys, progress)?;
+    stale[1].1 = match &found {
+        Some(_) => None,
+        None => Some(match changed(Kind::Neighbours, &lists, before.as_ref()) {
+            Some(parts) => format!("searches all texts: {parts}"),
+            None => "searches all texts: their lists are not stored".into(),
+        }),
+    };
+    stale[2].1 = match (&plan.scores, &found) {
+        (None, _) => None,
+        (Some(_), None) => upstream("candidates"),
+        (Some(identity), Some(found)) => {
+            let pairs = (candidates::unordered(&found.lists), &plan.rule);
+            let missing = rerank::missing(&store, identity, &unique.keys, (&pairs.0, pairs.1), progress)?;
+            let changed =
+                changed(Kind::Scores, identity, before.as_ref()).map_or(String::new(), |parts| format!(": {parts}"));
+            (missing > 0).then(|| format!("{} pairs have no score{changed}", readable(missing)))
+        }
+    };
+    if plan.scores.is_none() {
+        stale.truncate(2);
+    }
+    let run_id = plan.run_id(&questions.content)?;
+    let is_written = Manifest::read(output).ok().flatten().is_some_and(|manifest| manifest.run_id == run_id);
+    let first = stale.iter().find(|(_, why)| why.is_some()).map(|(stage, _)| *stage);
+    let why = match first {
+        Some(stage) => upstream(stage),
+        None if is_written => None,
+        None => Some("its options or ids changed, or its files are not written".into()),
+    };
+    stale.push(("cluster", why));
+    let line = |(stage, why): (&str, Option<String>)| match why {
+        None => format!("{stage:<12} fresh"),
+        Some(why) => format!("{stage:<12} stale   {why}"),
+    };
+    let mut lines: Vec<String> = stale.into_iter().map(line).collect();
+    if let (false, Err(refused)) = (force, write::check_replaceable(plan)) {
+        lines.push(format!("refused      {refused:#}; --force replaces it"));
+    }
+    Ok(lines)
+}
+
+fn embedding(
+    store: &Store,
+    plan: &Plan,
+    unique: &UniqueTexts,
+    before: Option<&Version>,
+    progress: &Progress,
+) -> Result<Option<String>> {
+    let stored = embed::Stored::read(store.segments(&plan.vectors), &unique.keys, &unique.keys, progress)?;
+    let (missing, all) = (stored.missing().len(), unique.keys.len());
+    let changed = changed(Kind::Vectors, &plan.vectors, before).map_or(String::new(), |parts| format!(": {parts}"));
+    Ok((missing > 0).then(|| format!("{} of {} texts have no vector{changed}", readable(missing), readable(all))))
+}
+
+/// What of an identity is not as in the current version; `None` if nothing is, or if there is no version.
+fn changed(kind: Kind, identity: &Identity, before: Option<&Version>) -> Option<String> {
+    let Some(before) = before else { return Some("never ran here".into()) };
+    let parts = identity.changed_since(before.identity(kind)?);
+    (!parts.is_empty()).then(|| format!("changed: {}", parts.join(", ")))
+}
