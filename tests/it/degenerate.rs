@@ -42,7 +42,7 @@ fn texts_of_which_the_vocabulary_knows_nothing_are_no_duplicates() {
     assert!(said.contains("4 texts hold no word") && !said.contains("loading built-in bi-encoder"), "{said}");
     let explained = json(&["explain", "--json", "--a", questions[0], "--b", questions[1]]);
     assert_eq!((&explained["is_candidate"], &explained["is_duplicate"]), (&false.into(), &false.into()));
-    assert!(explained["why"][0].as_str().unwrap().contains("knows nothing of a text"), "{explained}");
+    assert!(explained["why"][0].as_str().unwrap().contains("knows no word of a text"), "{explained}");
     let none = work.path().join("none.csv");
     std::fs::write(&none, "id,text\n").unwrap();
     let arguments = ["--input", text(&none), "--output", text(&output), "--cross-encoder", "none", "--force"];
@@ -71,7 +71,7 @@ fn k_cuts_each_question_and_says_so() {
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
     write_questions(&input, &texts);
     let stderr = mine_ok(&tiny(text(&input), text(&output), &["--top-k", "3", "--min-cosine", "-1"]));
-    assert!(stderr.contains("have more than 3 neighbours above the floor"), "{stderr}");
+    assert!(stderr.contains("have more than 3 neighbours above the minimum cosine"), "{stderr}");
     let metrics = metrics(&output);
     assert_eq!(metrics["candidates.texts_with_more_than_k_above_floor"], 40.0);
     assert_eq!(metrics["candidates.neighbours_below_floor"], 0.0);

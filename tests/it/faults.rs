@@ -31,10 +31,10 @@ fn start(input: &Path, output: &Path) -> Child {
     command(&arguments(text(input), text(output))).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Shard files of a stage with their times of change.
-fn shards(output: &Path, stage: &str) -> Vec<(PathBuf, SystemTime)> {
+/// Segments of a kind with their times of change.
+fn segments(output: &Path, kind: &str) -> Vec<(PathBuf, SystemTime)> {
     let mut found = Vec::new();
-    for fingerprint in std::fs::read_dir(output.join(".mine").join(stage)).into_iter().flatten().flatten() {
+    for fingerprint in std::fs::read_dir(output.join(".mine").join(kind)).into_iter().flatten().flatten() {
         for entry in std::fs::read_dir(fingerprint.path()).into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "arrow")
                 && let Ok(metadata) = entry.metadata()
@@ -69,16 +69,19 @@ fn a_run_killed_in_any_stage_resumes_to_the_same_bytes() {
     corpus(&input);
     let undisturbed = work.path().join("undisturbed");
     mine_ok(&arguments(text(&input), text(&undisturbed)));
-    assert!(shards(&undisturbed, "embed").len() >= 3 && shards(&undisturbed, "rerank-ab").len() >= 3);
+    assert!(segments(&undisturbed, "vectors").len() >= 3 && segments(&undisturbed, "scores").len() >= 3);
 
-    for stage in ["embed", "candidates", "rerank-ab", "rerank-ba", "staging"] {
+    for stage in ["vectors", "neighbours", "scores", "staging"] {
         let output = work.path().join(format!("killed-in-{stage}"));
         kill_in(stage, &input, &output);
         assert!(!output.join("manifest.json").exists(), "a killed run has no manifest");
-        let before = [shards(&output, "embed"), shards(&output, "rerank-ab")].concat();
+        let before = [segments(&output, "vectors"), segments(&output, "scores")].concat();
         mine_ok(&arguments(text(&input), text(&output)));
-        let after = [shards(&output, "embed"), shards(&output, "rerank-ab")].concat();
-        assert!(before.iter().all(|shard| after.contains(shard)), "finished shards were made again after {stage}");
+        let after = [segments(&output, "vectors"), segments(&output, "scores")].concat();
+        assert!(
+            before.iter().all(|segment| after.contains(segment)),
+            "finished segments were made again after {stage}"
+        );
         assert_same_results(&undisturbed, &output);
     }
 }
@@ -89,7 +92,7 @@ fn kill_in(stage: &str, input: &Path, output: &Path) {
         let mut child = start(input, output);
         let seen = wait_for(&mut child, || match stage {
             "staging" => output.join(".mine/staging").exists(),
-            _ => !shards(output, stage).is_empty(),
+            _ => !segments(output, stage).is_empty(),
         });
         child.kill().unwrap();
         child.wait().unwrap();
@@ -107,7 +110,7 @@ fn ctrl_c_stops_cleanly_and_says_how_to_go_on() {
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
     corpus(&input);
     let mut child = start(&input, &output);
-    assert!(wait_for(&mut child, || !shards(&output, "embed").is_empty()));
+    assert!(wait_for(&mut child, || !segments(&output, "vectors").is_empty()));
     let pressed = Instant::now();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let ended = child.wait_with_output().unwrap();
@@ -130,16 +133,15 @@ fn damaged_artifacts_are_made_again() {
     for file in RESULTS {
         std::fs::copy(output.join(file), kept.join(file)).unwrap();
     }
-    for stage in ["embed", "candidates", "rerank-ab"] {
-        let (path, _) = shards(&output, stage)[0].clone();
+    for kind in ["vectors", "neighbours", "scores"] {
+        let (path, _) = segments(&output, kind)[0].clone();
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x10;
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     }
-    // embeddings are read again only where the candidates need them: both are damaged
     let stderr = mine_ok(&arguments(text(&input), text(&output)));
-    assert_eq!(stderr.matches("is damaged: it is made again").count(), 3, "{stderr}");
+    assert_eq!(stderr.matches("is damaged: what it held is computed again").count(), 3, "{stderr}");
     assert_same_results(&kept, &output);
 }
 
@@ -178,13 +180,13 @@ fn a_run_killed_while_it_replaces_files_is_its_own_to_repair() {
     // as a kill between two renames leaves it, with an unfinished file
     std::fs::write(output.join(".mine/publishing.json"), "\"x\"").unwrap();
     std::fs::write(output.join(".mine-tmp-abc"), "half").unwrap();
-    std::fs::write(output.join(".mine/embed/.mine-tmp-def"), "half").unwrap();
+    std::fs::write(output.join(".mine/vectors/.mine-tmp-def"), "half").unwrap();
     std::fs::remove_file(output.join("manifest.json")).unwrap();
     std::fs::remove_file(output.join("clusters.parquet")).unwrap();
     mine_ok(&tiny(text(&input), text(&output), &[]));
     assert_eq!(pairs, std::fs::read(output.join("pairs.parquet")).unwrap());
     assert!(output.join("clusters.parquet").exists() && output.join("manifest.json").exists());
-    for left in [".mine/publishing.json", ".mine-tmp-abc", ".mine/embed/.mine-tmp-def"] {
+    for left in [".mine/publishing.json", ".mine-tmp-abc", ".mine/vectors/.mine-tmp-def"] {
         assert!(!output.join(left).exists(), "{left}");
     }
 }
@@ -195,9 +197,13 @@ fn two_runs_do_not_share_an_output() {
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
     corpus(&input);
     let mut child = start(&input, &output);
-    assert!(wait_for(&mut child, || !shards(&output, "embed").is_empty()));
-    let error = mine_fails(&arguments(text(&input), text(&output)), 1);
-    assert!(error.contains("is in use by another run of mine") && error.contains("hint:"), "{error}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    assert!(wait_for(&mut child, || !segments(&output, "vectors").is_empty()));
+    let error = mine_fails(&arguments(text(&input), text(&output)), 4);
+    let holder = format!("is in use by process {}", child.id());
+    assert!(error.contains(&holder) && error.contains("hint: add --wait"), "{error}");
+    // or it waits, and then has nothing left to do
+    let waiting = [arguments(text(&input), text(&output)), vec!["--wait"]].concat();
+    let said = mine_ok(&waiting.into_iter().filter(|flag| *flag != "--quiet").collect::<Vec<_>>());
+    assert!(said.contains(&format!("waiting for process {}", child.id())) && !said.contains("loading "), "{said}");
+    assert!(child.wait().unwrap().success());
 }

@@ -25,6 +25,7 @@ mod results;
 mod search;
 mod show;
 mod split;
+mod store;
 mod support;
 mod together;
 mod tokenizers;

@@ -59,7 +59,10 @@ fn the_plan_says_what_is_stale_and_why() {
     let (input, output) = (fixture(), text(&output).to_string());
     let arguments = tiny(&input, &output, &[]);
     let before = plan(&arguments);
-    assert!(before[0].starts_with("embed") && before[0].ends_with("never ran here"), "{before:?}");
+    assert!(
+        before[0].starts_with("embed") && before[0].ends_with("texts have no vector: never ran here"),
+        "{before:?}"
+    );
     assert!(!Path::new(&output).exists(), "a plan creates nothing");
     mine_ok(&arguments);
     assert!(plan(&arguments).iter().all(|line| line.ends_with("fresh")), "{:?}", plan(&arguments));
@@ -68,11 +71,13 @@ fn the_plan_says_what_is_stale_and_why() {
     assert!(lines[0].ends_with("fresh"), "{lines:?}");
     assert!(lines[1].starts_with("candidates") && lines[1].contains("changed: top-k"), "{lines:?}");
     assert!(lines[2].starts_with("cluster") && lines[2].contains("after candidates"), "{lines:?}");
-    assert!(lines[3].starts_with("refused") && lines[3].contains("holds a run with other options"), "{lines:?}");
+    assert!(lines[3].starts_with("refused") && lines[3].contains("--top-k was 100 and is now 3"), "{lines:?}");
     assert_eq!(plan(&[&other_k[..], &["--force"]].concat()), lines[..3]);
-    // what changes no vector costs none
+    // columns that are named and would be taken anyway change nothing
     let named = plan(&tiny(&input, &output, &["--text-column", "text", "--id-column", "id", "--force"]));
-    assert!(named[0].ends_with("fresh") && named[1].ends_with("fresh") && !named[2].ends_with("fresh"), "{named:?}");
+    assert!(named.iter().all(|line| line.ends_with("fresh")), "{named:?}");
+    let clustered = plan(&tiny(&input, &output, &["--clustering", "star", "--force"]));
+    assert!(clustered[1].ends_with("fresh") && clustered[2].contains("its options or ids changed"), "{clustered:?}");
 }
 
 #[test]
@@ -108,7 +113,8 @@ fn another_run_in_the_output_is_refused_without_force() {
     mine_ok(&tiny(&input, text(&output), &[]));
     let before = std::fs::read(output.join("pairs.parquet")).unwrap();
     let error = mine_fails(&tiny(&input, text(&output), &["--top-k", "2"]), 1);
-    assert!(error.contains("holds a run with other options") && error.contains("--force"), "{error}");
+    let said = "holds a run with other options: --top-k was 100 and is now 2";
+    assert!(error.contains(said) && error.contains("--force"), "{error}");
     assert_eq!(before, std::fs::read(output.join("pairs.parquet")).unwrap());
     mine_ok(&tiny(&input, text(&output), &["--top-k", "2", "--force"]));
     assert_ne!(before, std::fs::read(output.join("pairs.parquet")).unwrap());
@@ -241,7 +247,7 @@ fn a_model_without_calibration_runs_with_a_warning() {
     let model = repo("fixtures/models/tiny-bert");
     let models = ["--bi-encoder", text(&model), "--cross-encoder", "none"];
     let stderr = mine_ok(&[&["--input", &fixture(), "--output", text(&output)], &models[..]].concat());
-    assert!(stderr.contains("has no measured candidate floor: 0.75 is used; set it with --min-cosine"), "{stderr}");
+    assert!(stderr.contains("has no measured minimum cosine: 0.75 is used; set it with --min-cosine"), "{stderr}");
     assert!(stderr.contains("has no measured threshold: 0.75 is used; set it with --threshold"), "{stderr}");
 }
 

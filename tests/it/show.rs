@@ -167,7 +167,7 @@ fn explain_agrees_with_a_run() {
         [&["explain", "--a", a, "--b", c][..], &models[..4], &["--min-cosine", "1", "--threshold", "0.5"]].concat();
     let shown = stdout(&floored);
     assert!(
-        shown.contains("below the floor 1: a run would not look at the pair") && shown.contains("not duplicates"),
+        shown.contains("below the minimum 1: a run would not look at the pair") && shown.contains("not duplicates"),
         "{shown}"
     );
     let same = json(&[&["explain", "--a", " a  b", "--b", "a b", "--json"][..], &models].concat());
