@@ -23,9 +23,6 @@ use crate::store::store::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 
-/// Part of the identity of neighbour lists; raise it when the lists of some vectors change.
-pub const VERSION: u32 = 2;
-
 /// Rows whose neighbours are also found by the referee.
 pub const AUDIT_ROWS: usize = 1000;
 

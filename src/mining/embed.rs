@@ -18,9 +18,6 @@ use crate::store::store::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 
-/// Part of a vector's identity; raise it when the vector of some text changes.
-pub const VERSION: u32 = 5;
-
 /// Texts of a partition: what an interruption costs at most.
 const PARTITION_TEXTS: usize = 4096;
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use crate::calibration::decision::Decision;
-use crate::mining::{candidates, cluster, embed, rerank};
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration;
 use crate::models::checkpoint::folder::ModelFolder;
@@ -20,6 +19,13 @@ use crate::run::manifest::{DecisionRecord, ModelRecord, Models};
 use crate::run::options::{Options, Part};
 use crate::search::Query;
 use crate::store::identity::{Identity, Kind, fingerprint};
+
+/// Versions of what the stages compute: raise one when a stage computes another value for some text or pair, so that no
+/// stored value of the old code is taken for one of the new.
+const VECTORS: u32 = 5;
+const NEIGHBOURS: u32 = 2;
+const SCORES: u32 = 3;
+const CLUSTERS: u32 = 3;
 
 /// Decides at this cosine when neither the user nor the model says otherwise.
 const FALLBACK_COSINE: f32 = 0.75;
@@ -80,11 +86,11 @@ impl Plan {
         };
         let model = |flag: &str, record: &ModelRecord| (flag.to_string(), record.hash.clone());
         let vectors = options.of_part(Part::Vectors)?.into_iter().chain([model("bi-encoder", &models.bi_encoder)]);
-        let vectors = Identity::new(Kind::Vectors, embed::VERSION, vectors);
+        let vectors = Identity::new(Kind::Vectors, VECTORS, vectors);
         let scores = match &models.cross_encoder {
             Some(record) => {
                 let parts = options.of_part(Part::Scores)?.into_iter().chain([model("cross-encoder", record)]);
-                Some(Identity::new(Kind::Scores, rerank::VERSION, parts))
+                Some(Identity::new(Kind::Scores, SCORES, parts))
             }
             None => None,
         };
@@ -95,7 +101,7 @@ impl Plan {
     /// What the neighbour lists of these texts depend on; `corpus` is the hash of all their keys.
     pub fn neighbours(&self, corpus: &str) -> Result<Identity> {
         let parts = self.options.of_part(Part::Neighbours)?;
-        let identity = Identity::new(Kind::Neighbours, candidates::VERSION, parts);
+        let identity = Identity::new(Kind::Neighbours, NEIGHBOURS, parts);
         Ok(identity.with("vectors", &self.vectors.fingerprint()).with("texts", corpus))
     }
 
@@ -106,7 +112,7 @@ impl Plan {
             ("content".to_string(), content.to_string()),
             ("vectors".to_string(), self.vectors.fingerprint()),
             ("neighbours".to_string(), self.neighbours("")?.fingerprint()),
-            ("cluster".to_string(), cluster::VERSION.to_string()),
+            ("cluster".to_string(), CLUSTERS.to_string()),
             ("decision".to_string(), serde_json::to_string(&self.models.decision)?),
         ]);
         parts.extend(self.scores.as_ref().map(|scores| ("scores".to_string(), scores.fingerprint())));

@@ -27,9 +27,6 @@ use crate::store::store::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 
-/// Part of a score's identity; raise it when the score of some pair changes.
-pub const VERSION: u32 = 3;
-
 /// Pairs of a partition: what an interruption costs at most.
 pub const PARTITION_PAIRS: usize = 2048;
 
