@@ -7,12 +7,12 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::checkpoint::file_names::TOKENIZER_FILES;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::sentence_config::limit_settings;
 use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
-use crate::models::tokenizer_files::TOKENIZER_FILES;
 use crate::text::tokenizer::Tokenizer;
 
 /// Version of sentence-transformers whose layout is written.

@@ -16,17 +16,17 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::checkpoint::file_names::SIAMESE_HEAD_CONFIG;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::named_tensors::NamedTensors;
+use crate::models::checkpoint::pooling_config::{PoolingConfig, PoolingMode};
 use crate::models::checkpoint::weights::Weights;
 use crate::models::network::dropout::Dropout;
 use crate::models::network::initial;
-use crate::models::network::pooling::{Mode, Pooling};
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
 
-const CONFIG: &str = "siamese_head/config.json";
 const WEIGHTS: &str = "siamese_head/model";
 const PRELU: &str = "torch.nn.modules.activation.PReLU";
 
@@ -115,8 +115,8 @@ impl SiameseHead {
     }
 
     fn load(folder: &ModelFolder, dimensions: usize, device: &Device) -> Result<Self> {
-        let config: HeadConfig = folder.require_json(CONFIG)?;
-        config.check().with_context(|| folder.path(CONFIG).display().to_string())?;
+        let config: HeadConfig = folder.require_json(SIAMESE_HEAD_CONFIG)?;
+        config.check().with_context(|| folder.path(SIAMESE_HEAD_CONFIG).display().to_string())?;
         let weights = Weights::open(folder, WEIGHTS, "", device)?;
         let linears = config.widths(dimensions).into_iter().enumerate();
         let linears = linears
@@ -138,7 +138,7 @@ impl SiameseHead {
         for (at, slope) in self.slopes.iter().enumerate() {
             tensors.tensor(&slope_name(at), slope.alpha.val());
         }
-        writer.json(CONFIG, &serde_json::to_value(&self.config)?)?;
+        writer.json(SIAMESE_HEAD_CONFIG, &serde_json::to_value(&self.config)?)?;
         writer.write(&format!("{WEIGHTS}.safetensors"), &tensors.into_bytes()?)
     }
 
@@ -211,7 +211,7 @@ pub struct SiameseClassifier {
 impl SiameseClassifier {
     /// Whether a folder holds a siamese head.
     pub fn is_in(folder: &ModelFolder) -> bool {
-        folder.has(CONFIG)
+        folder.has(SIAMESE_HEAD_CONFIG)
     }
 
     /// Loads a folder with its head.
@@ -224,7 +224,7 @@ impl SiameseClassifier {
     /// Loads the encoder of any folder, pools its first token and puts a new head on it, to be trained.
     pub fn with_new_head(folder: &ModelFolder, config: HeadConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut bi_encoder = BiEncoder::load(folder, device)?;
-        bi_encoder.model.pooling = Pooling::of(Mode::Cls);
+        bi_encoder.model.pooling = PoolingConfig::of(PoolingMode::Cls);
         bi_encoder.model.dense.clear();
         bi_encoder.model.normalises = false;
         let head = SiameseHead::new(config, bi_encoder.dimensions(), seed, device)?;

@@ -13,7 +13,7 @@ use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::kind::Kind;
 use crate::models::checkpoint::quantised::{self, Bits};
-use crate::models::checkpoint::tensor_file::{self, TensorFile, tensor_names};
+use crate::models::checkpoint::tensor_file::{TensorFile, tensor_names};
 
 /// How a model is stored.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct Sizes {
 
 /// Writes the model into `output` with weights of few bits, complete or not at all.
 pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<Sizes> {
-    let files = tensor_file::names(model, "model")?;
+    let files = model.weight_files("model")?;
     if files != ["model.safetensors"] {
         return Err(hint(
             format!("{}: the weights are in {} files, expected model.safetensors alone", model.name(), files.len()),
@@ -77,7 +77,7 @@ pub fn family(model: &ModelFolder) -> Result<String> {
 /// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
 pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let config: Value = model.require_json("config.json")?;
-    let names = tensor_file::names(model, "model")?;
+    let names = model.weight_files("model")?;
     let files: Vec<TensorFile> = names.iter().map(|name| TensorFile::open(model, name)).collect::<Result<_>>()?;
     let tensors: Vec<_> = files.iter().flat_map(TensorFile::tensors).collect();
     let bytes: usize = files.iter().map(TensorFile::size).sum();

@@ -24,7 +24,7 @@ pub struct Weights {
 impl Weights {
     /// Opens `<stem>.safetensors` or its shards. Names are looked up behind `prefix` (`"bert."`) and bare.
     pub fn open(folder: &ModelFolder, stem: &str, prefix: &'static str, device: &Device) -> Result<Self> {
-        let names = tensor_file::names(folder, stem)?;
+        let names = folder.weight_files(stem)?;
         let files = names.iter().map(|name| TensorFile::open(folder, name)).collect::<Result<_>>()?;
         Ok(Self { files, prefix, device: device.clone() })
     }

@@ -1,12 +1,7 @@
 //! What sets the encoder families apart: names in `config.json`, names of tensors, and how tokens get their positions.
 //!
-//! All four are the post-norm transformer of `layer.rs`. The tables here are the only place that knows a
-//! Hugging Face name: the same table serves reading and writing.
-
-use crate::models::families::bert;
-use crate::models::families::distilbert;
-use crate::models::families::mpnet;
-use crate::models::families::roberta;
+//! All families are the post-norm transformer of `network/layer.rs`. The tables of this folder are the only place that
+//! knows a Hugging Face name; reading and writing use the same table.
 
 /// A family of checkpoints, one constant a file.
 #[derive(Debug)]
@@ -108,18 +103,3 @@ pub const COMMON_KEYS: ConfigKeys = ConfigKeys {
     attention_dropout: "attention_probs_dropout_prob",
     classifier_dropout: "classifier_dropout",
 };
-
-/// Every family this binary computes.
-pub const FAMILIES: [&Family; 4] = [&bert::FAMILY, &roberta::FAMILY, &distilbert::FAMILY, &mpnet::FAMILY];
-
-impl Family {
-    /// The family of a `model_type`.
-    pub fn of(model_type: &str) -> Option<&'static Self> {
-        FAMILIES.into_iter().find(|family| family.model_types.contains(&model_type))
-    }
-
-    /// Every `model_type` there is, for messages.
-    pub fn model_types() -> String {
-        FAMILIES.iter().flat_map(|family| family.model_types).copied().collect::<Vec<_>>().join(", ")
-    }
-}

@@ -14,12 +14,11 @@ use serde_json::Value;
 
 use crate::error::hint;
 use crate::models::checkpoint::calibration;
+use crate::models::checkpoint::file_names::{LIMIT_FILES, SENTENCE_PIECE, SIAMESE_HEAD, TOKENIZER_FILES};
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::checkpoint::sentence_config::LIMIT_FILES;
 use crate::models::hub::client::{self, Client, RemoteFile};
-use crate::models::hub::{Hub, HubName, is_hash};
-use crate::models::tokenizer_files::TOKENIZER_FILES;
-use crate::models::tokenizer_files::sentence_piece;
+use crate::models::hub::name::{HubName, is_hash};
+use crate::models::hub::settings::Hub;
 use crate::progress::Progress;
 use crate::tables::write::{TEMPORARY_PREFIX, write_bytes};
 
@@ -27,7 +26,7 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const MODULES: &str = "modules.json";
 /// A tokenizer is read from one of these.
-const VOCABULARIES: [&str; 4] = ["tokenizer.json", "vocab.txt", "vocab.json", sentence_piece::FILE];
+const VOCABULARIES: [&str; 4] = ["tokenizer.json", "vocab.txt", "vocab.json", SENTENCE_PIECE];
 
 /// A model of the cache.
 pub struct CachedModel {
@@ -118,7 +117,7 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
     let is_read = |file: &str| {
         let own = ["config.json", MODULES, "config_sentence_transformers.json", calibration::FILE, WEIGHTS, INDEX];
         // megabytes that are not read where there is a tokenizer.json
-        let tokenizer = TOKENIZER_FILES.contains(&file) && (file != sentence_piece::FILE || !has("tokenizer.json"));
+        let tokenizer = TOKENIZER_FILES.contains(&file) && (file != SENTENCE_PIECE || !has("tokenizer.json"));
         own.contains(&file) || LIMIT_FILES.contains(&file) || tokenizer
     };
     let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors") && !has(WEIGHTS);
@@ -126,7 +125,7 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
         None => is_read(file) || is_shard(file),
         // modules of sentence-transformers (1_Pooling, 2_Dense) and the head of a siamese classifier
         Some((folder, inner)) => {
-            let is_module = folder.starts_with(|c: char| c.is_ascii_digit()) || folder == "siamese_head";
+            let is_module = folder.starts_with(|c: char| c.is_ascii_digit()) || folder == SIAMESE_HEAD;
             is_module && !folder.contains("..") && (inner == "config.json" || inner == WEIGHTS)
         }
     };

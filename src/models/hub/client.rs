@@ -17,7 +17,8 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use crate::error::hint;
-use crate::models::hub::{Hub, HubName, is_hash};
+use crate::models::hub::name::{HubName, is_hash};
+use crate::models::hub::settings::Hub;
 use crate::progress::Task;
 
 /// Attempts in a row that bring nothing new before a download is given up.

@@ -1,10 +1,11 @@
 //! Loops of the training path on the plain CPU: forward ones that keep what a gradient needs, and the gradients.
 //!
-//! Each is the derivative of its namesake in [`super`]; a gradient `g` is `∂L/∂` of what the namesake wrote.
+//! Each is the derivative of the function of the same name in `forward.rs`; a gradient `g` is `∂L/∂` of what that function wrote.
 
 use multiversion::multiversion;
 
-use super::{AttentionShape, LANES, erf, exp, moments, sum};
+use crate::models::kernels::arithmetic::{LANES, erf, exp, moments, sum};
+use crate::models::kernels::forward::AttentionShape;
 
 /// `x ← x + bias`, `out ← gelu(x)`, row by row.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
@@ -110,7 +111,7 @@ pub fn add(total: &mut [f32], a: &[f32]) {
     total.iter_mut().zip(a).for_each(|(total, &a)| *total += a);
 }
 
-/// Gradients of queries, keys and values from that of the context; shapes as in [`super::attention`].
+/// Gradients of queries, keys and values from that of the context; shapes as in `attention` of `forward.rs`.
 ///
 /// With probabilities P, dropout's factors M and values V: `∂L/∂V = (P∘M)ᵀ g`; `D = M ∘ (g Vᵀ)`;
 /// `∂L/∂S = P ∘ (D − rowsum(P ∘ D))`; queries and keys get `∂L/∂S` times the others, scaled.

@@ -14,11 +14,11 @@ use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::TokenTypes;
-use crate::models::families::mpnet::RelativeBias;
 use crate::models::network::dropout::Dropout;
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{self, Sequences};
 use crate::models::network::precision::Precision;
+use crate::models::network::relative_bias::RelativeBias;
 use crate::models::network::token_batch::TokenBatch;
 
 const WORDS: &str = "embeddings.word_embeddings";

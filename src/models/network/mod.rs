@@ -9,4 +9,5 @@ pub mod layer;
 pub mod ops;
 pub mod pooling;
 pub mod precision;
+pub mod relative_bias;
 pub mod token_batch;

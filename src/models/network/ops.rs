@@ -15,7 +15,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::device::{is_plain_cpu, is_plain_tch};
-use crate::models::kernels::{self, AttentionShape};
+use crate::models::kernels::forward::{self, AttentionShape};
 use crate::models::network::dropout::Dropout;
 use crate::models::network::token_batch::TokenBatch;
 
@@ -25,7 +25,7 @@ pub fn linear_gelu(x: Tensor<2>, linear: &Linear) -> Tensor<2> {
         return gelu(linear.forward(x));
     }
     let bias = bias_values(linear);
-    on_buffer(x.matmul(linear.weight.val()), |out| kernels::add_bias_gelu(out, &bias))
+    on_buffer(x.matmul(linear.weight.val()), |out| forward::add_bias_gelu(out, &bias))
 }
 
 /// `LayerNorm(dropout(x W + b) + residual)`: what ends both halves of a layer.
@@ -59,7 +59,7 @@ impl ResidualNorm {
         let residual = residual.into_data();
         let product = x.matmul(self.linear.weight.val());
         let epsilon = self.epsilon as f32;
-        on_buffer(product, |out| kernels::add_norm(out, slice(&residual), &bias, &gamma, &beta, epsilon))
+        on_buffer(product, |out| forward::add_norm(out, slice(&residual), &bias, &gamma, &beta, epsilon))
     }
 }
 
@@ -127,7 +127,7 @@ pub fn attention(
         let mut context = vec![0.0f32; rows * hidden];
         let (qkv, distances) = ([slice(&q), slice(&k), slice(&v)], sequences.distances.as_deref());
         let shape = AttentionShape { tokens, queries, width };
-        kernels::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
+        forward::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
         return Tensor::from_data(TensorData::new(context, [rows, hidden]), &device);
     }
     let biased = |x: Tensor<2>, layer: &Linear| match &layer.bias {

@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 
 use crate::models::tokenizer_files::special_tokens::{AddedToken, SpecialTokens};
 
-/// What both families call the file.
-pub const FILE: &str = "sentencepiece.bpe.model";
-
 #[derive(Clone, PartialEq, Message)]
 pub struct SentencePiece {
     #[prost(message, repeated, tag = "1")]

@@ -3,9 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor, TensorData};
 
-use super::Encoder;
 use crate::device::is_plain_cpu;
 use crate::models::kernels::backward;
+use crate::models::network::encoder::Encoder;
 use crate::models::network::layer::backward::{LayerTape, NormTape};
 use crate::models::network::ops::{norm_values, values};
 use crate::models::network::token_batch::TokenBatch;

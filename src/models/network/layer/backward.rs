@@ -5,8 +5,9 @@
 use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 
-use super::TransformerLayer;
-use crate::models::kernels::{self, AttentionRecord, AttentionShape, backward};
+use crate::models::kernels::backward;
+use crate::models::kernels::forward::{self, AttentionRecord, AttentionShape};
+use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{ResidualNorm, bias_values, first_tokens, norm_values, on_buffer, slice, values};
 use crate::models::network::token_batch::TokenBatch;
 
@@ -97,7 +98,7 @@ impl TransformerLayer {
         let mut probabilities = vec![0.0; rows * self.heads * tokens];
         let attention_mask = self.attention_dropout.draw(probabilities.len());
         let mut context = vec![0.0; rows * width];
-        kernels::attention(
+        forward::attention(
             &mut context,
             [slice(&projected[0]), slice(&projected[1]), slice(&projected[2])],
             &biases,
