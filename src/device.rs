@@ -7,7 +7,6 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{quietly, usage};
-use crate::executor::batch::Cut;
 use crate::progress::Progress;
 
 /// The device that `--device` names.
@@ -74,14 +73,14 @@ impl From<DeviceChoice> for String {
     }
 }
 
-/// How work is cut for a kind of device.
+/// Kinds of device. `executor/tuning.rs` says which batches suit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// Small batches that stay in a core's cache, one worker a core.
+    /// Burn's own backend on the processor.
     Cpu,
-    /// The same through libtorch, each worker with one of its threads.
+    /// libtorch on the processor. Each worker has one libtorch thread.
     Tch,
-    /// Large batches of few shapes, one worker a card.
+    /// A card.
     Gpu,
 }
 
@@ -91,8 +90,8 @@ pub struct Devices {
     /// At least one.
     pub list: Vec<Device>,
     pub kind: DeviceKind,
-    /// How work is cut into batches.
-    pub cut: Cut,
+    /// `--batch-tokens`: most tokens of a batch, if the user gave it. The executor decides otherwise.
+    pub batch_tokens: Option<usize>,
     /// For logs and the manifest.
     pub name: String,
 }
@@ -119,14 +118,9 @@ impl DeviceChoice {
 }
 
 impl Devices {
-    /// Devices of one kind, with batches as they suit it.
+    /// Devices of one kind.
     pub fn new(list: Vec<Device>, kind: DeviceKind, name: impl Into<String>) -> Self {
-        let cut = match kind {
-            DeviceKind::Cpu => Cut::CPU,
-            DeviceKind::Tch => Cut::TCH,
-            DeviceKind::Gpu => Cut::GPU,
-        };
-        Self { list, kind, cut, name: name.into() }
+        Self { list, kind, batch_tokens: None, name: name.into() }
     }
 
     /// Where vectors are compared: on a GPU, else on the plain processor.

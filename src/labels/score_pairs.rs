@@ -145,14 +145,14 @@ impl<'a> Vectors<'a> {
 fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<Vec<f32>> {
     let (width, limit) = (models.first().dimensions(), models.first().tokenizer.max_tokens());
     let tokenized = models.first().tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
-    let plan = batch::plan(&tokenized.lengths(), models.cut);
+    let plan = batch::plan(&tokenized.lengths(), models.tuning.batch);
     let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
     let mut vectors = vec![0.0; texts.len() * width];
     models.run(
         plan.batches.len(),
         |batch| {
             let rows: Vec<&[u32]> = texts_of(batch).iter().map(|&text| tokenized.ids(text as usize)).collect();
-            TokenBatch::of_texts(&rows).cut_to(models.cut, limit)
+            TokenBatch::of_texts(&rows).pad_to(models.tuning.batch, limit)
         },
         |encoder, batch| {
             let vectors = encoder.model.forward(batch);

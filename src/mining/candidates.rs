@@ -1,56 +1,21 @@
 //! Vectors to candidate pairs: each text's nearest neighbours above the cosine floor, every unordered pair once.
 
 use anyhow::Result;
-use burn::tensor::Device;
 use rayon::slice::ParallelSliceMut;
-use serde::{Deserialize, Serialize};
 
-use crate::device::is_plain_cpu;
 use crate::hash::hash64;
 use crate::progress::{Progress, Task};
 use crate::search::audit::{Recall, recall};
-use crate::search::hnsw::{HnswConfig, HnswIndex};
-use crate::search::{Neighbour, Query, Vectors, exact, gpu};
+use crate::search::engine::{Engine, Found, Searcher};
+use crate::search::hnsw::HnswConfig;
+use crate::search::tiles::Tiles;
+use crate::search::{Neighbour, Query, Vectors, exact};
 
 /// Part of the stage's fingerprint; raise it when the candidates of some vectors change.
 pub const VERSION: u32 = 1;
 
-/// Up to this many texts `auto` searches exactly. Measured on two cores: see BENCHMARKS.md.
-pub const AUTO_EXACT_TEXTS: usize = 1_000_000;
-
 /// Rows whose neighbours are also found by the referee.
 pub const AUDIT_ROWS: usize = 1000;
-
-/// Which engine finds neighbours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// HNSW graph: approximate, for corpora of millions.
-    Hnsw,
-    /// Every pair by blocked matrix products.
-    Exact,
-    /// Exact up to a million texts, HNSW beyond.
-    Auto,
-}
-
-impl Engine {
-    /// What `auto` means for a corpus of `texts`.
-    pub fn resolve(self, texts: usize) -> Self {
-        match self {
-            Self::Auto if texts <= AUTO_EXACT_TEXTS => Self::Exact,
-            Self::Auto => Self::Hnsw,
-            chosen => chosen,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hnsw => "hnsw",
-            Self::Exact => "exact",
-            Self::Auto => "auto",
-        }
-    }
-}
 
 /// What the stage is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +47,8 @@ pub struct Candidates {
     pub recall: Recall,
 }
 
-/// Finds candidates and audits the engine. The exact engine runs on `device`, a GPU or the plain processor.
-pub fn find(vectors: Vectors, config: &CandidatesConfig, device: &Device, progress: &Progress) -> Result<Candidates> {
+/// Finds candidates and audits the engine. The exact engine computes `tiles`.
+pub fn find(vectors: Vectors, config: &CandidatesConfig, tiles: &Tiles, progress: &Progress) -> Result<Candidates> {
     let rows = vectors.rows();
     let usable: Vec<bool> = (0..rows).map(|row| is_usable(vectors.row(row))).collect();
     let count = usable.iter().filter(|&&usable| usable).count();
@@ -92,29 +57,8 @@ pub fn find(vectors: Vectors, config: &CandidatesConfig, device: &Device, progre
     let sample = sample_rows(&every, AUDIT_ROWS, config.seed);
     let unfloored = Query { floor: f32::MIN, ..query };
 
-    let (lists, full_lists, audited) = match config.engine.resolve(rows) {
-        Engine::Exact | Engine::Auto => {
-            let task = progress.task("search", "texts", rows);
-            let search = if is_plain_cpu(device) { exact::search } else { gpu::search };
-            let (lists, full) = search(vectors, &usable, query, device, &task)?;
-            let audited = sample.iter().map(|&row| lists[row as usize].clone()).collect::<Vec<_>>();
-            (lists, Some(full), audited)
-        }
-        Engine::Hnsw => {
-            let task = progress.task("index", "texts", count);
-            let index = HnswIndex::build(vectors, &usable, config.hnsw, &task)?;
-            drop(task);
-            let task = progress.task("search", "texts", count);
-            let found = index.search(&every, query, &task)?;
-            drop(task);
-            let audited = index.search(&sample, unfloored, &progress.task("audit", "texts", sample.len()))?;
-            let mut lists = vec![Vec::new(); rows];
-            for (&row, list) in every.iter().zip(found) {
-                lists[row as usize] = list;
-            }
-            (lists, None, audited)
-        }
-    };
+    let searcher = Searcher { engine: config.engine, hnsw: config.hnsw, tiles: tiles.clone() };
+    let Found { lists, full_lists, sampled: audited } = searcher.search(vectors, &usable, query, &sample, progress)?;
     let task: Task = progress.task("audit", "texts", sample.len());
     let referee = exact::nearest_by_dot(vectors, &usable, &sample, unfloored, &task)?;
     drop(task);

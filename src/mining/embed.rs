@@ -54,14 +54,15 @@ pub fn embed(
     task: &Task,
     mut finished: impl FnMut(usize, &[u32], &[f32]) -> Result<()>,
 ) -> Result<()> {
-    let (width, cut) = (models.first().dimensions(), models.cut);
+    let (width, shape) = (models.first().dimensions(), models.tuning.batch);
+    let together = (models.tuning.embed_partition_texts / SHARD_TEXTS).max(1);
     let limit = models.first().tokenizer.max_tokens();
     let mut groups: Vec<Group> = Vec::new();
     let mut jobs: Vec<(usize, Range<usize>)> = Vec::new();
-    for shards in shards.chunks(cut.shards) {
+    for shards in shards.chunks(together) {
         let texts: Vec<u32> = shards.iter().flat_map(|(_, texts)| texts).copied().collect();
         let lengths: Vec<u32> = texts.iter().map(|&text| tokenized.ids(text as usize).len() as u32).collect();
-        let plan = batch::plan(&lengths, cut);
+        let plan = batch::plan(&lengths, shape);
         jobs.extend(plan.batches.iter().map(|range| (groups.len(), range.clone())));
         groups.push(Group { shards, texts, order: plan.order, batches_left: plan.batches.len(), vectors: Vec::new() });
     }
@@ -73,7 +74,7 @@ pub fn embed(
         .collect();
     models.run(
         jobs.len(),
-        |job| TokenBatch::of_texts(&rows[job]).cut_to(cut, limit),
+        |job| TokenBatch::of_texts(&rows[job]).pad_to(shape, limit),
         |encoder, batch| encoder.model.forward(batch),
         |_, _, vectors| bi_encoder::read_vectors(vectors),
         |job, vectors| {

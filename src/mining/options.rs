@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::error::usage;
-use crate::mining::candidates::Engine;
 use crate::models::checkpoint::built_in;
 use crate::models::network::precision::Precision;
 use crate::option_file::{self, at_least, within};
+use crate::search::engine::Engine;
 use crate::search::hnsw::HnswConfig;
 
 /// Every option of the mining pipeline, each absent or present.

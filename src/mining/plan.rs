@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::calibration::decision::Decision;
 use crate::mining::artifact::{Stage, Workspace};
 use crate::mining::candidates;
-use crate::mining::candidates::{AUTO_EXACT_TEXTS, CandidatesConfig, Engine};
+use crate::mining::candidates::CandidatesConfig;
 use crate::mining::cluster;
 use crate::mining::embed;
 use crate::mining::input::{self, InputFile};
@@ -19,6 +19,7 @@ use crate::models::hub;
 use crate::progress::Progress;
 use crate::run::manifest::Manifest;
 use crate::search::Query;
+use crate::search::engine::{AUTO_EXACT_TEXTS, Engine};
 use crate::tables::questions::{self, Columns};
 use crate::text::normalise;
 

@@ -76,14 +76,14 @@ pub fn score(
     let tokenized = models.first().tokenizer.tokenize_pairs(&pairs)?;
     let truncated = tokenized.iter().map(|pair| pair.truncated).collect();
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, models.cut);
+    let plan = batch::plan(&lengths, models.tuning.batch);
     let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
     let mut logits = vec![0.0; candidates.len()];
     models.run(
         plan.batches.len(),
         |batch| {
             let pairs: Vec<_> = texts_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
-            TokenBatch::of_pairs(&pairs).cut_to(models.cut, models.first().tokenizer.max_tokens())
+            TokenBatch::of_pairs(&pairs).pad_to(models.tuning.batch, models.first().tokenizer.max_tokens())
         },
         |encoder, batch| encoder.model.forward(batch),
         |_, _, logits| cross_encoder::read_logits(logits),

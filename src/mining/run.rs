@@ -43,7 +43,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
         progress.warn(format!("{flag} has no effect without a cross-encoder"));
     }
     let mut devices = plan.options.device.open(progress)?;
-    devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
+    devices.batch_tokens = plan.options.batch_tokens;
     plan.options.precision.check(&devices)?;
     let workspace = Workspace::open(&plan.options.output)?;
     // again under the lock: another run may have ended in between

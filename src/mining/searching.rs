@@ -6,14 +6,17 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
+use crate::executor::tuning::Tuning;
 use crate::mining::artifact::Workspace;
-use crate::mining::candidates::{self, Candidate, Engine};
+use crate::mining::candidates::{self, Candidate};
 use crate::mining::embedding::{self, Embedded};
 use crate::mining::log::Log;
 use crate::mining::plan::Plan;
 use crate::progress::Progress;
 use crate::search::Vectors;
 use crate::search::audit::Recall;
+use crate::search::engine::Engine;
+use crate::search::tiles::Tiles;
 use crate::tables::questions::Texts;
 use crate::tables::shards::{ShardColumn, ShardFolder};
 
@@ -109,7 +112,8 @@ fn find(
         return Ok(Found { candidates, record, cached: true });
     }
     let vectors = Vectors { values: &embedded.values, width: embedded.width };
-    let found = candidates::find(vectors, &plan.candidates_config(), &devices.for_search(), progress)?;
+    let tiles = Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows);
+    let found = candidates::find(vectors, &plan.candidates_config(), &tiles, progress)?;
     let Recall { at_k, above_floor } = found.recall;
     let record = Record {
         unusable_vectors: found.unusable_vectors,

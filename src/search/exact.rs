@@ -4,6 +4,8 @@
 //! values at or above what its rows still accept, and only those are scored again by [`dot`] and kept. On a CPU this
 //! beats an HNSW index of equal recall up to some 10⁶ rows (see BENCHMARKS.md).
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -11,11 +13,12 @@ use rayon::prelude::*;
 use crate::progress::Task;
 use crate::search::dot::dot;
 use crate::search::lists::Lists;
+use crate::search::tiles::Tiles;
 use crate::search::top_k::TopK;
 use crate::search::{Neighbour, Query, Vectors};
 
-/// Rows of a tile: large enough for the product to run at full speed, small enough for the tile to stay in cache.
-const BLOCK: usize = 1024;
+/// Rows that a thread of the referee takes at a time.
+const REFEREE_ROWS: usize = 1024;
 
 /// A tile's own rounding: what it scores this little below the bar is scored again before it is refused.
 const ROUNDING: f32 = 1e-5;
@@ -27,13 +30,14 @@ pub fn search(
     vectors: Vectors,
     usable: &[bool],
     query: Query,
-    device: &Device,
+    tiles: &Tiles,
     task: &Task,
 ) -> Result<(Vec<Vec<Neighbour>>, usize)> {
     let rows = vectors.rows();
-    let blocks = rows.div_ceil(BLOCK);
-    let tensors: Vec<Tensor<2>> = (0..blocks).map(|block| block_tensor(vectors, block, device)).collect();
-    let lists = Lists::new(usable, BLOCK, query);
+    let blocks = rows.div_ceil(tiles.rows);
+    let tensors: Vec<Tensor<2>> =
+        (0..blocks).map(|block| block_tensor(vectors, block_rows(rows, block, tiles.rows), &tiles.device)).collect();
+    let lists = Lists::new(usable, tiles.rows, query);
     for left in 0..blocks {
         (left..blocks).into_par_iter().with_max_len(1).try_for_each(|right| -> Result<()> {
             task.check()?;
@@ -74,7 +78,7 @@ pub fn nearest_by_dot(
         task.check()?;
         let mut lists = vec![TopK::default(); rows.len()];
         let mut bars = vec![query.floor; rows.len()];
-        for other in block_rows(vectors.rows(), block).filter(|&other| usable[other]) {
+        for other in block_rows(vectors.rows(), block, REFEREE_ROWS).filter(|&other| usable[other]) {
             for ((&row, list), bar) in rows.iter().zip(&mut lists).zip(&mut bars) {
                 let cosine = dot(vectors.row(row as usize), vectors.row(other));
                 if row as usize != other && cosine >= *bar {
@@ -92,7 +96,7 @@ pub fn nearest_by_dot(
         }
         all
     };
-    let blocks = vectors.rows().div_ceil(BLOCK);
+    let blocks = vectors.rows().div_ceil(REFEREE_ROWS);
     let lists = (0..blocks)
         .into_par_iter()
         .map(one_block)
@@ -100,12 +104,12 @@ pub fn nearest_by_dot(
     Ok(lists.into_iter().map(|list| list.finish(query).0).collect())
 }
 
-fn block_rows(rows: usize, block: usize) -> std::ops::Range<usize> {
-    block * BLOCK..((block + 1) * BLOCK).min(rows)
+/// The rows of a block of `size` rows.
+fn block_rows(rows: usize, block: usize, size: usize) -> Range<usize> {
+    block * size..((block + 1) * size).min(rows)
 }
 
-fn block_tensor(vectors: Vectors, block: usize, device: &Device) -> Tensor<2> {
-    let rows = block_rows(vectors.rows(), block);
+fn block_tensor(vectors: Vectors, rows: Range<usize>, device: &Device) -> Tensor<2> {
     let values = vectors.values[rows.start * vectors.width..rows.end * vectors.width].to_vec();
     Tensor::from_data(TensorData::new(values, [rows.len(), vectors.width]), device)
 }

@@ -12,10 +12,8 @@ use rayon::prelude::*;
 use crate::progress::Task;
 use crate::search::dot::dot;
 use crate::search::lists::Lists;
+use crate::search::tiles::Tiles;
 use crate::search::{Neighbour, Query, Vectors};
-
-/// Rows of a tile: 256 MiB of scores, 4 MiB of maxima.
-const BLOCK: usize = 8192;
 
 /// Scores that share a maximum.
 const STRETCH: usize = 64;
@@ -30,27 +28,17 @@ pub fn search(
     vectors: Vectors,
     usable: &[bool],
     query: Query,
-    device: &Device,
+    tiles: &Tiles,
     task: &Task,
 ) -> Result<(Vec<Vec<Neighbour>>, usize)> {
-    in_tiles(BLOCK, vectors, usable, query, device, task)
-}
-
-fn in_tiles(
-    block: usize,
-    vectors: Vectors,
-    usable: &[bool],
-    query: Query,
-    device: &Device,
-    task: &Task,
-) -> Result<(Vec<Vec<Neighbour>>, usize)> {
+    let (block, device) = (tiles.rows, &tiles.device);
     let lists = Lists::new(usable, block, query);
     let blocks = vectors.rows().div_ceil(block);
     let tensors: Vec<Tensor<2>> =
         (0..blocks).map(|at| block_tensor(vectors, usable, at * block, block, device)).collect();
-    let tiles = (0..blocks).flat_map(|left| (left..blocks).map(move |right| (left, right)));
+    let pairs = (0..blocks).flat_map(|left| (left..blocks).map(move |right| (left, right)));
     let mut running = None;
-    for tile in tiles.map(Some).chain([None]) {
+    for tile in pairs.map(Some).chain([None]) {
         let started = tile.map(|(left, right)| (left, right, maxima(&tensors[left], &tensors[right])));
         device.flush().context("the GPU failed")?;
         let Some((left, right, maxima)) = std::mem::replace(&mut running, started) else { continue };
@@ -132,10 +120,11 @@ mod tests {
                 vector.fill(f32::NAN);
             }
             let vectors = Vectors { values: &values, width: 8 };
-            let (query, device) = (Query { top_k, floor }, plain_cpu());
+            let query = Query { top_k, floor };
+            let tiles = |rows| Tiles { device: plain_cpu(), rows };
             let task = Progress::new(true, Arc::default()).task("search", "texts", rows);
-            let found = in_tiles(128, vectors, &usable, query, &device, &task).unwrap();
-            prop_assert_eq!(found, exact::search(vectors, &usable, query, &device, &task).unwrap());
+            let found = search(vectors, &usable, query, &tiles(128), &task).unwrap();
+            prop_assert_eq!(found, exact::search(vectors, &usable, query, &tiles(1024), &task).unwrap());
         }
     }
 }

@@ -5,10 +5,12 @@
 
 pub mod audit;
 pub mod dot;
+pub mod engine;
 pub mod exact;
 pub mod gpu;
 pub mod hnsw;
 mod lists;
+pub mod tiles;
 mod top_k;
 
 /// Unit vectors, row-major `[rows, width]`.

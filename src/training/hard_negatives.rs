@@ -15,14 +15,18 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::sigmoid;
-use crate::device::plain_cpu;
+use crate::device::Devices;
 use crate::executor::replicas::Replicas;
+use crate::executor::tuning::Tuning;
 use crate::labels::score_pairs::log_odds;
 use crate::mining::embed;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
-use crate::search::{Neighbour, Query, Vectors, exact};
+use crate::search::engine::{Engine, Searcher};
+use crate::search::hnsw::HnswConfig;
+use crate::search::tiles::Tiles;
+use crate::search::{Neighbour, Query, Vectors};
 use crate::tables::questions::Texts;
 use crate::training::dataset::{Dataset, Example};
 
@@ -76,27 +80,41 @@ pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progr
     Ok((vectors, models.first().dimensions()))
 }
 
-/// Nearest texts of every text, the nearest first.
-pub fn neighbours(vectors: Vectors, depth: usize, progress: &Progress) -> Result<Vec<Vec<Neighbour>>> {
-    let usable = vec![true; vectors.rows()];
-    let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
-    let task = progress.task("search", "texts", vectors.rows());
-    Ok(exact::search(vectors, &usable, query, &plain_cpu(), &task)?.0)
+/// The engine that mining would choose, on the same devices. An HNSW graph is built one vector at a time, because the same
+/// training must find the same negatives again.
+pub fn searcher(devices: &Devices) -> Searcher {
+    Searcher {
+        engine: Engine::Auto,
+        hnsw: HnswConfig { deterministic: true, ..HnswConfig::default() },
+        tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows),
+    }
 }
 
-/// Gives every duplicate example its negatives. `vectors` are the miner's, of all texts.
+/// Nearest texts of every text, the nearest first.
+pub fn neighbours(
+    searcher: &Searcher,
+    vectors: Vectors,
+    depth: usize,
+    progress: &Progress,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let usable = vec![true; vectors.rows()];
+    let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
+    Ok(searcher.search(vectors, &usable, query, &[], progress)?.lists)
+}
+
+/// Gives every duplicate example its negatives. `vectors` are the miner's, of all texts, and `neighbours` the nearest texts
+/// by them.
 pub fn mine(
     dataset: &mut Dataset,
-    vectors: Vectors,
+    (vectors, neighbours): (Vectors, &[Vec<Neighbour>]),
     cross_encoder: Option<&Replicas<CrossEncoder>>,
     config: &MiningConfig,
     progress: &Progress,
 ) -> Result<Mined> {
-    let neighbours = neighbours(vectors, config.depth, progress)?;
     let duplicates: Vec<usize> = (0..dataset.examples.len()).filter(|&at| dataset.examples[at].target > 0.5).collect();
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     let mut chosen: Vec<Vec<u32>> =
-        duplicates.iter().map(|&at| qualified(dataset, at, vectors, &neighbours, config, &mut random)).collect();
+        duplicates.iter().map(|&at| qualified(dataset, at, vectors, neighbours, config, &mut random)).collect();
     let mut mined = Mined::default();
     // nothing is dropped at 1, so nothing is asked
     if let Some(teacher) = cross_encoder.filter(|_| config.most_probability < 1.0) {

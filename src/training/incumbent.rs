@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 
+use crate::device::Devices;
 use crate::error::hint;
 use crate::labels::pairs::LabelledPair;
 use crate::models::checkpoint::folder::ModelFolder;
@@ -66,8 +67,14 @@ pub fn load(options: &TrainOptions, device: &Device, progress: &Progress) -> Res
 }
 
 /// Its figures on the pairs that the new one is measured on.
-pub fn measure(model: &Trainee, options: &TrainOptions, dev: &[LabelledPair], progress: &Progress) -> Result<Figures> {
-    let figures = DevSet::new(dev, options.kind, model.tokenizer())?.evaluate(&model.network(), progress)?;
+pub fn measure(
+    model: &Trainee,
+    options: &TrainOptions,
+    (dev, devices): (&[LabelledPair], &Devices),
+    progress: &Progress,
+) -> Result<Figures> {
+    let dev = DevSet::new(dev, options.kind, model.tokenizer(), devices)?;
+    let figures = dev.evaluate(&model.network(), progress)?;
     progress.say(&format!("{} now: {}", options.output.display(), figures.describe()));
     Ok(figures)
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::executor::batch::BatchShape;
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
@@ -31,6 +32,11 @@ impl Item {
         Self { ids: ids.to_vec(), type_ids: Vec::new(), second: Vec::new() }
     }
 
+    /// Tokens of its longest sequence.
+    pub fn longest(&self) -> usize {
+        self.ids.len().max(self.second.len())
+    }
+
     /// Tokens of all its texts.
     pub fn tokens(&self) -> usize {
         self.ids.len() + self.second.len()
@@ -48,8 +54,12 @@ pub enum Network {
 impl Network {
     /// `[R, D]` vectors, `[R, 1]` logits or `[R, 2]` log-probabilities of R items.
     pub fn forward(&self, items: &[&Item]) -> Tensor<2> {
-        let batches = self.batches(items);
-        self.of_hidden(batches.iter().map(|batch| self.hidden(batch)).collect(), &batches)
+        self.of_batches(&self.batches(items))
+    }
+
+    /// The same from the batches of the items.
+    pub fn of_batches(&self, batches: &[TokenBatch]) -> Tensor<2> {
+        self.of_hidden(batches.iter().map(|batch| self.hidden(batch)).collect(), batches)
     }
 
     /// The encoder's hidden states, `[R, H]`, or those of the first tokens, `[B, H]`, where the head reads no others.
@@ -92,6 +102,16 @@ impl Network {
                 vec![first, TokenBatch::new(items.iter().map(|item| (item.second.as_slice(), [].as_slice())))]
             }
         }
+    }
+
+    /// The same batches in the shape that the device wants, of at most `limit` tokens. Rows that only fill the shape come
+    /// last, as many in the second texts as in the first.
+    pub fn padded_batches(&self, items: &[&Item], shape: BatchShape, limit: usize) -> Vec<TokenBatch> {
+        let batches = self.batches(items);
+        let dims = batches.iter().map(|batch| batch.padded_dims(shape, limit));
+        let rows = dims.clone().map(|[rows, _]| rows).min().unwrap_or(0);
+        let tokens: Vec<usize> = dims.map(|[_, tokens]| tokens).collect();
+        batches.into_iter().zip(tokens).map(|(batch, tokens)| batch.padded(rows, tokens)).collect()
     }
 
     /// The encoder, whose parameters a module visits before all others.

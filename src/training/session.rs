@@ -79,12 +79,12 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let Data { dataset, dev: dev_pairs } = data::prepare(options, &devices, progress)?;
     check_widths(&dataset, &trainee)?;
     let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
-    let dev = DevSet::new(&dev_pairs, options.kind, trainee.tokenizer())?;
+    let dev = DevSet::new(&dev_pairs, options.kind, trainee.tokenizer(), &devices)?;
     let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
     announce(options, &plan, dataset.examples.len(), dev.len(), progress)?;
     let step_config = step_config(options, plan.steps(), &devices);
     let network = start_network(options, &trainee);
-    let measure = |model: &Trainee| incumbent::measure(model, options, &dev_pairs, progress);
+    let measure = |model: &Trainee| incumbent::measure(model, options, (&dev_pairs, &devices), progress);
     let incumbent = incumbent.as_ref().map(measure).transpose()?;
     run.begin()?;
     progress.keeps_finished_work();

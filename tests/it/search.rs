@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use dupmine::device::plain_cpu;
-use dupmine::mining::candidates::{Candidate, Candidates, CandidatesConfig, Engine, find};
+use dupmine::mining::candidates::{Candidate, Candidates, CandidatesConfig, find};
 use dupmine::progress::Progress;
+use dupmine::search::engine::Engine;
 use dupmine::search::hnsw::HnswConfig;
+use dupmine::search::tiles::Tiles;
 use dupmine::search::{Query, Vectors};
 use proptest::prelude::*;
 
@@ -19,8 +21,8 @@ fn config(engine: Engine, top_k: usize, floor: f32) -> CandidatesConfig {
 }
 
 fn search(values: &[f32], width: usize, config: &CandidatesConfig) -> Candidates {
-    let device = plain_cpu();
-    find(Vectors { values, width }, config, &device, &progress()).unwrap()
+    let tiles = Tiles { device: plain_cpu(), rows: 1024 };
+    find(Vectors { values, width }, config, &tiles, &progress()).unwrap()
 }
 
 fn normalise(values: &mut [f32], width: usize) {
