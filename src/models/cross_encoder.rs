@@ -69,7 +69,7 @@ impl CrossEncoder {
 
     /// Loads the encoder of any folder under a new head, to be trained.
     pub fn with_new_head(folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
-        Self::with_head(folder, device, |config, weights| Head::begin(config, weights, seed, device))
+        Self::with_head(folder, device, |config, weights| Head::seeded(config, weights, seed, device))
     }
 
     fn with_head(

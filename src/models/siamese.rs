@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
-use burn::nn::{Linear, PRelu, PReluConfig};
+use burn::nn::{PRelu, PReluConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -23,7 +23,7 @@ use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::pooling_config::{PoolingConfig, PoolingMode};
 use crate::models::checkpoint::weights::Weights;
 use crate::models::network::dropout::Dropout;
-use crate::models::network::initial;
+use crate::models::network::linear::Linear;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
 
@@ -107,7 +107,7 @@ impl SiameseHead {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let layer = |widths: [usize; 2]| {
             let bound = 1.0 / (widths[0] as f32).sqrt();
-            initial::linear(widths, bound, bound, &mut random, device)
+            Linear::seeded(widths, bound, bound, &mut random, device)
         };
         let linears = config.widths(dimensions).into_iter().map(layer).collect();
         let slopes = config.hidden_sizes.iter().map(|_| PReluConfig::new().init(device)).collect();
@@ -120,7 +120,7 @@ impl SiameseHead {
         let weights = Weights::open(folder, WEIGHTS, "", device)?;
         let linears = config.widths(dimensions).into_iter().enumerate();
         let linears = linears
-            .map(|(at, [d_in, d_out])| weights.linear(&linear_name(at), d_in, d_out, true))
+            .map(|(at, widths)| Linear::load(&weights, &linear_name(at), widths, true))
             .collect::<Result<_>>()?;
         let slope = |at: usize| -> Result<PRelu> {
             let alpha: Param<Tensor<1>> = weights.vector(&slope_name(at), 1)?;
@@ -133,7 +133,7 @@ impl SiameseHead {
     fn write(&self, writer: &FolderWriter) -> Result<()> {
         let mut tensors = NamedTensors::default();
         for (at, linear) in self.linears.iter().enumerate() {
-            tensors.linear(&linear_name(at), linear);
+            linear.tensors(&linear_name(at), &mut tensors);
         }
         for (at, slope) in self.slopes.iter().enumerate() {
             tensors.tensor(&slope_name(at), slope.alpha.val());

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Param;
-use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Embedding, LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -110,11 +110,10 @@ impl Weights {
         if self.has(&old) { old } else { format!("{name}.{part}") }
     }
 
-    /// `y = x W + b` from a PyTorch weight `[d_out, d_in]`, stored transposed as Burn wants it.
-    pub fn linear(&self, name: &str, d_in: usize, d_out: usize, bias: bool) -> Result<Linear> {
-        let weight = transpose(&self.values(&format!("{name}.weight"), &[d_out, d_in])?, d_in);
-        let bias = if bias { Some(self.vector(&format!("{name}.bias"), d_out)?) } else { None };
-        Ok(Linear { weight: self.parameter(weight, [d_in, d_out]), bias })
+    /// The matrix `[d_in, d_out]` of a linear layer from a PyTorch weight `[d_out, d_in]`, transposed as Burn wants it.
+    pub fn matrix(&self, name: &str, [d_in, d_out]: [usize; 2]) -> Result<Param<Tensor<2>>> {
+        let weight = transpose(&self.values(name, &[d_out, d_in])?, d_in);
+        Ok(self.parameter(weight, [d_in, d_out]))
     }
 
     /// A layer norm over `d` features with the model's own epsilon (BERT: 1e-12, Burn's default is 1e-5).

@@ -90,7 +90,7 @@ impl Encoder {
     /// The same encoder with layers that compute in another number format. Embeddings stay in f32: the gradient of a row is
     /// a sum over all tokens of a batch.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        self.layers = self.layers.into_iter().map(|layer| precision.cast(layer)).collect();
+        self.layers = self.layers.into_iter().map(|layer| layer.in_precision(precision)).collect();
         self
     }
 

@@ -5,9 +5,9 @@ use burn::tensor::{FloatDType, Tensor, TensorData};
 
 use crate::device::is_plain_cpu;
 use crate::models::kernels::backward;
+use crate::models::network::buffers::{norm_values, values};
 use crate::models::network::encoder::Encoder;
 use crate::models::network::layer::backward::{LayerTape, NormTape};
-use crate::models::network::ops::{norm_values, values};
 use crate::models::network::token_batch::TokenBatch;
 
 /// What a forward pass leaves for its gradient.
