@@ -98,7 +98,7 @@ pub struct Devices {
 
 impl DeviceChoice {
     /// Opens what was chosen and tries it with a small product. What is not in this build or does not work on this
-    /// machine is an error that says what would make it work; `auto` goes on to the next best and says which it took.
+    /// machine is an error that says what would make it work; `auto` tries the next best and says which it took.
     pub fn open(self, progress: &Progress) -> Result<Devices> {
         let devices = match self {
             Self::Auto => Ok(auto(progress)),
@@ -109,7 +109,7 @@ impl DeviceChoice {
             Self::TchCuda(card) => cards("tch-cuda", backend::tch_cuda(), &[card]),
         };
         let devices = devices.map_err(|why| usage(format!("--device {self}: {why}")))?;
-        // where a build has no choice there is nothing to say
+        // without a choice there is nothing to say
         if self == Self::Auto && backend::gpus().iter().any(|(_, gpu)| gpu.is_ok()) {
             progress.say(&format!("device {}", devices.name));
         }
@@ -123,7 +123,7 @@ impl Devices {
         Self { list, kind, batch_tokens: None, name: name.into() }
     }
 
-    /// Where vectors are compared: on a GPU, else on the plain processor.
+    /// The device that compares vectors: a GPU, else the plain processor.
     pub fn for_search(&self) -> Device {
         match self.kind {
             DeviceKind::Gpu => self.list[0].clone(),
@@ -156,8 +156,8 @@ pub fn is_plain_tch(device: &Device) -> bool {
 /// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.
 type Backend = Result<fn(usize) -> Device, &'static str>;
 
-/// The first card that works, else the processor, with a warning where this build could use a card and does not: a run
-/// of hours instead of minutes must not begin in silence.
+/// The first card that works, else the processor. Warns if this build could use a card and does not, because the run will
+/// take hours instead of minutes.
 fn auto(progress: &Progress) -> Devices {
     let mut reasons = Vec::new();
     for (name, gpu) in backend::gpus() {
@@ -210,7 +210,7 @@ fn not_built(feature: &str) -> String {
     format!("this build of mine has no {feature}; build one that has: cargo install --path . --features {feature}")
 }
 
-/// Opens a device and has it multiply, so that what is missing shows here and not in the middle of a run.
+/// Opens a device and multiplies on it, so that a missing library shows here and not in the middle of a run.
 fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
     let sum = quietly(move || {
         let device = open(card);
@@ -227,7 +227,7 @@ fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
 mod backend {
     use super::Backend;
 
-    /// What can compute on a card, the best first.
+    /// Backends for cards, the best first.
     pub fn gpus() -> [(&'static str, Backend); 2] {
         [("cuda", cuda()), ("tch-cuda", tch_cuda())]
     }
@@ -253,7 +253,7 @@ mod backend {
     }
 
     // burn-tch is deprecated upstream, but the fastest way on a processor with bf16 (BENCHMARKS.md)
-    // one libtorch thread a worker: independent batches use the cores better than one batch split among them
+    // one libtorch thread per worker: independent batches use the cores better than one batch split among them
     #[cfg(feature = "tch")]
     #[expect(deprecated)]
     pub fn tch() -> Backend {

@@ -1,8 +1,8 @@
 //! Batches by token budget: which texts share a forward pass.
 //!
 //! A batch costs `rows × longest row`, so texts are sorted by token length first and a batch is closed when one more
-//! text would pass the budget. The plan is a function of the lengths alone: the same corpus gives the same batches,
-//! and so the same vectors bit for bit, whatever the device or the number of threads.
+//! text would pass the budget. The plan depends only on the lengths: on one kind of device the same corpus gives
+//! the same batches, and so the same vectors bit for bit, with any number of threads.
 
 use std::ops::Range;
 

@@ -49,7 +49,7 @@ impl<M: Sync> Replicas<M> {
         Self { models, devices: list, workers, tuning: Tuning::of_devices(devices) }
     }
 
-    /// The first copy, for what all copies share: tokenizer and sizes.
+    /// The first copy. All copies share its tokenizer and sizes.
     pub fn first(&self) -> &M {
         &self.models[0]
     }
@@ -70,7 +70,7 @@ impl<M: Sync> Replicas<M> {
         let (prepare, start, read) = (&prepare, &start, &read);
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // the workers are gone after a failure, and their ends of the channel with them
+                // after a failure the workers and their ends of the channel are gone
                 (0..count).try_for_each(|at| ahead.send((at, prepare(at))))
             });
             for worker in 0..self.workers {
@@ -83,7 +83,7 @@ impl<M: Sync> Replicas<M> {
                         let next = prepared.lock().ok().and_then(|prepared| prepared.recv().ok());
                         let next = next.map(|(at, batch)| {
                             let pending = start(model, &batch);
-                            // a queue that is not sent off would wait for the read; a failure shows there
+                            // without this the device would start at the read; a failure shows there
                             let _ = device.flush();
                             (at, batch, pending)
                         });

@@ -25,7 +25,7 @@ pub struct BiEncoder {
     pub tokenizer: Tokenizer,
     /// Everything that can be trained.
     pub model: BiEncoderModel,
-    /// What the model was made to be compared with; mining compares cosines.
+    /// The similarity that the model was trained for; mining compares cosines.
     pub similarity: Similarity,
     /// Where it was read from.
     pub source: ModelFolder,
@@ -120,8 +120,8 @@ impl BiEncoder {
         Ok(Self { tokenizer, model, similarity: settings.similarity()?, source: folder.clone() })
     }
 
-    /// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the
-    /// dot product and the Euclidean distance give the cosine's order.
+    /// A warning for users of a model that was not trained for the cosine. On unit vectors the dot product and the Euclidean
+    /// distance rank as the cosine does.
     pub fn warning(&self) -> Option<String> {
         let made_for = match self.similarity {
             Similarity::Dot if !self.model.normalises => "the dot product of its vectors",

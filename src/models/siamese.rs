@@ -1,7 +1,7 @@
 //! A siamese classifier: the same encoder on each question, and a feed-forward head over the two vectors (InferSent,
 //! Conneau et al. 2017, arXiv:1705.02364; sentence-transformers' SoftmaxLoss, whose head Python does not save).
 //!
-//! On disk it is a bi-encoder folder with `siamese_head/{config.json,model.safetensors}` inside, which Python ignores.
+//! On disk it is a bi-encoder folder with `siamese_head/{config.json,model.safetensors}`, which Python ignores.
 //! The head's tensors have the names of `torch.nn.Sequential(Linear, PReLU, Dropout, …, Linear)`.
 
 use std::path::Path;
@@ -101,7 +101,7 @@ pub struct SiameseHead {
 }
 
 impl SiameseHead {
-    /// A head to train, started as PyTorch starts its layers.
+    /// A head to train, initialised as PyTorch initialises its layers.
     pub fn new(config: HeadConfig, dimensions: usize, seed: u64, device: &Device) -> Result<Self> {
         config.check()?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -175,7 +175,7 @@ fn slope_name(at: usize) -> String {
     format!("{}.weight", 3 * at + 1)
 }
 
-/// Encoder and head: everything that can be trained. `training/network.rs` freezes the encoder where only the head is to learn.
+/// Encoder and head: everything that can be trained. `training/network.rs` freezes the encoder if only the head is trained.
 #[derive(Module, Debug)]
 pub struct SiameseModel {
     pub encoder: BiEncoderModel,

@@ -20,7 +20,7 @@ use crate::search::{Neighbour, Query, Vectors};
 /// Rows that a thread of the referee takes at a time.
 const REFEREE_ROWS: usize = 1024;
 
-/// A tile's own rounding: what it scores this little below the bar is scored again before it is refused.
+/// A tile's own rounding: what it scores this little below the minimum is scored again before it is refused.
 const ROUNDING: f32 = 1e-5;
 
 /// Neighbours of every row, and for how many rows `top_k` cut off others above the floor.
@@ -47,14 +47,14 @@ pub fn search(
             let lowest = lists.lowest(right_rows.clone());
             let mut hits: Vec<(usize, usize, f32)> = Vec::new();
             for (a, scores) in lists.rows(left).zip(tile.chunks_exact(right_rows.len())) {
-                let a_bar = lists.bar(a);
-                // an unusable row has an infinite bar but may still be under the other side's
+                let a_min = lists.min_score(a);
+                // an unusable row has an infinite minimum, but the other row's may be lower
                 if !usable[a] {
                     continue;
                 }
-                scan(scores, a_bar.min(lowest) - ROUNDING, |at, score| {
+                scan(scores, a_min.min(lowest) - ROUNDING, |at, score| {
                     let b = right_rows.start + at;
-                    if b > a && usable[b] && score >= a_bar.min(lists.bar(b)) - ROUNDING {
+                    if b > a && usable[b] && score >= a_min.min(lists.min_score(b)) - ROUNDING {
                         hits.push((a, b, dot(vectors.row(a), vectors.row(b))));
                     }
                 });
@@ -77,12 +77,12 @@ pub fn nearest_by_dot(
     let one_block = |block: usize| -> Result<Vec<TopK>> {
         task.check()?;
         let mut lists = vec![TopK::default(); rows.len()];
-        let mut bars = vec![query.floor; rows.len()];
+        let mut min_scores = vec![query.floor; rows.len()];
         for other in block_rows(vectors.rows(), block, REFEREE_ROWS).filter(|&other| usable[other]) {
-            for ((&row, list), bar) in rows.iter().zip(&mut lists).zip(&mut bars) {
+            for ((&row, list), min_score) in rows.iter().zip(&mut lists).zip(&mut min_scores) {
                 let cosine = dot(vectors.row(row as usize), vectors.row(other));
-                if row as usize != other && cosine >= *bar {
-                    *bar = list.push(Neighbour { row: other as u32, cosine }, query).unwrap_or(*bar);
+                if row as usize != other && cosine >= *min_score {
+                    *min_score = list.push(Neighbour { row: other as u32, cosine }, query).unwrap_or(*min_score);
                 }
             }
         }
@@ -114,12 +114,12 @@ fn block_tensor(vectors: Vectors, rows: Range<usize>, device: &Device) -> Tensor
     Tensor::from_data(TensorData::new(values, [rows.len(), vectors.width]), device)
 }
 
-/// Calls `hit` for every score at or above `bar`. Most stretches have none, which one vectorised pass tells.
-fn scan(scores: &[f32], bar: f32, mut hit: impl FnMut(usize, f32)) {
+/// Calls `hit` for every score at or above `min_score`. Most stretches have none, which one vectorised pass tells.
+fn scan(scores: &[f32], min_score: f32, mut hit: impl FnMut(usize, f32)) {
     const STRETCH: usize = 64;
     for (at, stretch) in scores.chunks(STRETCH).enumerate() {
-        if stretch.iter().fold(false, |any, &score| any | (score >= bar)) {
-            for (offset, &score) in stretch.iter().enumerate().filter(|&(_, &score)| score >= bar) {
+        if stretch.iter().fold(false, |any, &score| any | (score >= min_score)) {
+            for (offset, &score) in stretch.iter().enumerate().filter(|&(_, &score)| score >= min_score) {
                 hit(at * STRETCH + offset, score);
             }
         }

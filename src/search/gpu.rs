@@ -1,8 +1,8 @@
 //! Exact search with the products on a GPU.
 //!
 //! As in [`crate::search::exact`], the matrix of all cosines is computed in tiles, half of it by symmetry. A tile never
-//! leaves the GPU: of every 64 neighbouring scores only the largest travels, and where that reaches the bar the 64
-//! pairs are scored again by [`dot`] on the processor, while the GPU computes the next tile. Cosines and lists are
+//! leaves the GPU: of every 64 neighbouring scores only the largest is copied to the processor. If that reaches the
+//! minimum, the 64 pairs are scored again by [`dot`] on the processor, while the GPU computes the next tile. Cosines and lists are
 //! therefore those of `exact`, bit for bit, whatever the GPU rounds.
 
 use anyhow::{Context, Result};
@@ -18,7 +18,7 @@ use crate::search::{Neighbour, Query, Vectors};
 /// Scores that share a maximum.
 const STRETCH: usize = 64;
 
-/// What a GPU's product may be off. Tensor cores may round the inputs to 11 bits (TF32): for unit vectors at most
+/// The largest error of a GPU's product. Tensor cores may round the inputs to 11 bits (TF32): for unit vectors at most
 /// 2 · 2⁻¹¹ · Σ|aᵢ bᵢ| ≤ 2⁻¹⁰.
 const ROUNDING: f32 = 2e-3;
 
@@ -49,16 +49,16 @@ pub fn search(
             .zip(maxima.par_chunks(block / STRETCH))
             .filter(|&(a, _)| usable[a])
             .flat_map_iter(|(a, maxima)| {
-                let (lists, bar) = (&lists, lists.bar(a));
+                let (lists, min_score) = (&lists, lists.min_score(a));
                 let stretches = maxima.iter().enumerate();
-                // a maximum that is no number hides what is beside it: its stretch is scored again
-                let reaches = move |most: f32| most >= bar.min(lowest) - ROUNDING || most.is_nan();
+                // a NaN maximum hides the other scores of its stretch: score the stretch again
+                let reaches = move |most: f32| most >= min_score.min(lowest) - ROUNDING || most.is_nan();
                 stretches.filter(move |&(_, &most)| reaches(most)).flat_map(move |(at, _)| {
                     let first = right * block + at * STRETCH;
                     let others = first.max(a + 1)..(first + STRETCH).min(vectors.rows());
                     let scored =
                         others.filter(|&b| usable[b]).map(move |b| (a, b, dot(vectors.row(a), vectors.row(b))));
-                    scored.filter(move |&(_, b, cosine)| cosine >= bar.min(lists.bar(b)))
+                    scored.filter(move |&(_, b, cosine)| cosine >= min_score.min(lists.min_score(b)))
                 })
             })
             .collect();

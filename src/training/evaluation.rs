@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 use crate::training::network::{Item, Network};
 
-/// Scores of 90 % of the pairs within this much of each other mean that the model says the same of every pair.
+/// If 90 % of the scores are within this distance, the model gives every pair the same score.
 const COLLAPSED_BAND: f64 = 0.05;
 
 /// What decides which checkpoint is best.
@@ -94,13 +94,13 @@ pub struct DevSet {
     items: Vec<Item>,
     /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
     pairs: Vec<(u32, u32)>,
-    /// Pairs of a bi-encoder of which it knows nothing of a text: their cosine is 0, as in runs.
+    /// Pairs with a text of which the bi-encoder's vocabulary has nothing: their cosine is 0, as in runs.
     unknown: Vec<bool>,
-    /// Pairs that hang together by their questions.
+    /// Clusters of pairs that share questions.
     clusters: Clusters,
     /// Most tokens of a sequence that the model takes.
     limit: usize,
-    /// Where networks are measured: where they are trained.
+    /// The devices of the training: dev figures are computed where it trains.
     devices: Devices,
 }
 
@@ -165,8 +165,8 @@ impl DevSet {
         Figures::new(&self.labels, &self.shown(&scores))
     }
 
-    /// What runs of the finished model decide by, fitted to scores as mining has them: of a cross-encoder the mean logit
-    /// of both orders. A siamese classifier decides by its own probability.
+    /// The calibration for runs of the finished model, fitted to the scores that mining would have: for a cross-encoder the
+    /// mean logit of both orders. A siamese classifier decides by its own probability.
     pub fn calibrate(&self, network: &Network, seed: u64, progress: &Progress) -> Result<Calibration> {
         let scores = self.scores(network, true, progress)?;
         let labelled = Labelled { labels: &self.labels, clusters: &self.clusters, target: None, seed };
@@ -175,7 +175,7 @@ impl DevSet {
             Kind::Cross => labelled.fit(&scores, ScoreKind::LogOdds).ok(),
             Kind::Siamese => None,
         };
-        // a handful of pairs has a best threshold still
+        // even a handful of pairs has a best threshold
         let (threshold, goal) = match &fitted {
             Some(fitted) => (fitted.threshold, "best expected F1"),
             None => (rounded_down(Figures::new(&self.labels, &self.shown(&scores))?.threshold), "labels' best F1"),

@@ -1,10 +1,10 @@
-//! Texts that look like duplicates and are none: mined with a bi-encoder, checked by a cross-encoder.
+//! Texts that look like duplicates but are not: mined with a bi-encoder, checked by a cross-encoder.
 //!
 //! For every duplicate example the question's nearest texts are taken, from `skip` on, that are not known duplicates of
 //! it and lie at least `margin` below the duplicate's own cosine. A cross-encoder, if there is one, drops those it calls
-//! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they teach the opposite.
-//! Losses that rank take a question's negatives as further documents, also in a mix; where all look at one pair at a time,
-//! each negative becomes a pair of its own.
+//! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they would teach the opposite.
+//! Ranking losses take a question's negatives as further documents, also in a mix of losses. If every loss looks at one pair
+//! at a time, each negative becomes a pair of its own.
 
 use std::collections::HashSet;
 
@@ -52,7 +52,7 @@ pub struct MiningConfig {
     /// A negative's cosine is at least this far below the duplicate's.
     pub margin: f32,
     pub choice: NegativesChoice,
-    /// Probability of the cross-encoder from which a text is no negative.
+    /// A text with this probability of the cross-encoder or more is not a negative.
     pub most_probability: f64,
     pub seed: u64,
 }
@@ -63,7 +63,7 @@ pub struct Mined {
     pub negatives: usize,
     /// Called duplicates by the cross-encoder.
     pub dropped: usize,
-    /// Drawn by chance, where too few neighbours qualified.
+    /// Drawn at random because too few neighbours qualified.
     pub random: usize,
 }
 
@@ -116,7 +116,7 @@ pub fn mine(
     let mut chosen: Vec<Vec<u32>> =
         duplicates.iter().map(|&at| qualified(dataset, at, vectors, neighbours, config, &mut random)).collect();
     let mut mined = Mined::default();
-    // nothing is dropped at 1, so nothing is asked
+    // at 1 nothing is dropped, so nothing is scored
     if let Some(teacher) = cross_encoder.filter(|_| config.most_probability < 1.0) {
         let probabilities = |asked: &[(usize, u32)]| -> Result<Vec<f64>> {
             let question = |list: usize| dataset.examples[duplicates[list]].question;
@@ -184,8 +184,8 @@ pub fn as_pairs(dataset: &mut Dataset) -> usize {
     count
 }
 
-/// Leaves of every list its first `count` texts that the cross-encoder does not call duplicates, and says how many it
-/// did. It is asked about as many as are missing, then about the next ones in place of those dropped.
+/// Keeps of every list its first `count` texts that the cross-encoder does not call duplicates, and returns how many it
+/// dropped. It scores as many texts as are missing, then the next ones in place of those dropped.
 fn drop_duplicates(
     chosen: &mut [Vec<u32>],
     config: &MiningConfig,

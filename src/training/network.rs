@@ -20,7 +20,7 @@ use crate::text::tokenizer::Tokenizer;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     pub ids: Vec<u32>,
-    /// Empty stands for zeros.
+    /// Empty means zeros.
     pub type_ids: Vec<u32>,
     /// Of a siamese classifier: the second text.
     pub second: Vec<u32>,
@@ -142,7 +142,7 @@ impl Network {
         }
     }
 
-    /// The network with its encoder left as it is, dropout included: the head alone is trained.
+    /// The network with a frozen encoder, without dropout in it: only the head is trained.
     pub fn with_frozen_encoder(self) -> Self {
         match self {
             Self::Siamese(model) => {
@@ -152,12 +152,12 @@ impl Network {
         }
     }
 
-    /// The network with its token table left as it is.
+    /// The network with a frozen token table.
     pub fn with_frozen_tokens(self) -> Self {
         self.map(&mut TokenTable { rows: None, path: Vec::new() })
     }
 
-    /// The id that stands for padding where positions are counted around it.
+    /// The padding id, in families that count positions from it.
     pub fn padding(&self) -> Option<usize> {
         self.encoder().config().padding
     }
@@ -171,7 +171,7 @@ impl Network {
     }
 }
 
-/// Where the token table is in every network.
+/// The end of the token table's path in every network.
 pub const TOKEN_TABLE: &str = "encoder.words.weight";
 
 /// The end of a parameter's path that two kinds of network share.
@@ -179,7 +179,7 @@ pub fn is_token_table(path: &[String]) -> bool {
     path.join(".").ends_with(TOKEN_TABLE)
 }
 
-/// Changes the token table and nothing else: cuts it down to `rows`, or freezes it where there are none.
+/// Changes only the token table: cuts it down to `rows`, or freezes it if `rows` is `None`.
 struct TokenTable {
     rows: Option<Tensor<1, Int>>,
     path: Vec<String>,

@@ -30,7 +30,7 @@ use crate::training::optimizer::AdamW;
 use crate::training::pass::Pass;
 use crate::training::schedule::Schedule;
 
-/// How a batch is cut into micro-batches.
+/// How a batch is split into micro-batches.
 #[derive(Debug, Clone, Copy)]
 pub struct MicroBatches {
     /// Tokens of each, without padding.

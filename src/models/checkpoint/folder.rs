@@ -29,7 +29,7 @@ pub enum ModelFolder {
 }
 
 impl ModelFolder {
-    /// What to call the model in messages and the manifest.
+    /// The model's name in messages and the manifest.
     pub fn name(&self) -> String {
         match self {
             Self::OnDisk(path) => path.display().to_string(),
@@ -106,8 +106,8 @@ impl ModelFolder {
     }
 }
 
-/// The folder that a model's files must lie in. The Hugging Face cache keeps `snapshots/<revision>/` as links into
-/// `blobs/` beside it, so there it is the folder that holds both.
+/// The folder that must contain a model's files. In the Hugging Face cache `snapshots/<revision>/` holds links into `blobs/`
+/// next to it, so there it is the folder that holds both.
 fn root(folder: &Path) -> std::io::Result<PathBuf> {
     let folder = folder.canonicalize()?;
     let in_cache = folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"));

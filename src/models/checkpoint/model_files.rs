@@ -36,7 +36,7 @@ impl ModelFolder {
         let mut files: Vec<String> =
             ["config.json", "modules.json", "config_sentence_transformers.json"].map(String::from).to_vec();
         files.extend(LIMIT_FILES.map(String::from));
-        // where there is a tokenizer.json, no vocabulary file is read
+        // with a tokenizer.json, no vocabulary file is read
         let tokenizer = if self.has("tokenizer.json") { &TOKENIZER_FILES[..3] } else { &TOKENIZER_FILES };
         files.extend(tokenizer.iter().map(|&name| name.to_string()));
         let modules: Vec<serde_json::Value> = self.json("modules.json")?.unwrap_or_default();

@@ -9,7 +9,7 @@ use safetensors::{Dtype, tensor::TensorView};
 
 use crate::models::checkpoint::weights::transpose;
 
-/// Tensors on their way into a file. What [`crate::models::checkpoint::weights::Weights`] reads, this writes.
+/// Tensors to be written: what `weights.rs` reads, this writes.
 #[derive(Default)]
 pub struct NamedTensors {
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,

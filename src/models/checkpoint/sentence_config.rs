@@ -75,7 +75,7 @@ pub fn limit_settings(folder: &ModelFolder) -> Result<Map<String, Value>> {
     Ok(Map::new())
 }
 
-/// How texts are cut and spelt before they are tokenized.
+/// Truncation and lower-casing before texts are tokenized.
 pub struct TextLimits {
     /// Longest sequence in tokens, special tokens included.
     pub max_tokens: usize,
@@ -110,7 +110,7 @@ pub struct SentenceConfig {
     pub activation_fn: Option<String>,
 }
 
-/// What a model was made to be compared with.
+/// The similarity that a model was trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Similarity {
     Cosine,
@@ -120,7 +120,7 @@ pub enum Similarity {
 }
 
 impl SentenceConfig {
-    /// Reads and checks the file; a folder without one has neither prompts nor wishes.
+    /// Reads and checks the file; a folder without one has no prompts and the default similarity.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         const FILE: &str = "config_sentence_transformers.json";
         let config: Self = folder.json(FILE)?.unwrap_or_default();

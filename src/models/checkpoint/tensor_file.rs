@@ -1,6 +1,6 @@
 //! The tensors in a safetensors file.
 //!
-//! Nothing in a file is believed before it is checked: the format's own checks (header length, offsets without gaps or
+//! Nothing in a file is trusted before it is checked: the format's own checks (header length, offsets without gaps or
 //! overlaps, shapes that fill their bytes) run when a file is opened.
 
 use std::borrow::Cow;

@@ -2,7 +2,7 @@
 //!
 //! Layers are built directly from the files instead of through a name-remapping loader: each model's `load` then reads
 //! as the table of tensor names it is, and a wrong shape is reported before any arithmetic.
-//! Tensors of few bits (see [`crate::models::checkpoint::quantised`]) are decoded to f32 here, so no model knows about them.
+//! Tensors of few bits (`quantised.rs`) are decoded to f32 here, so no model knows about them.
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Param;

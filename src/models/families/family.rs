@@ -3,7 +3,7 @@
 //! All families are the post-norm transformer of `network/layer.rs`. The tables of this folder are the only place that
 //! knows a Hugging Face name; reading and writing use the same table.
 
-/// A family of checkpoints, one constant a file.
+/// A family of checkpoints. Each file of this folder has one constant of this type.
 #[derive(Debug)]
 pub struct Family {
     /// Values of `model_type` in `config.json`.
@@ -25,7 +25,7 @@ pub struct Family {
     pub relative_bias: bool,
 }
 
-/// Keys of `config.json` that are not the same everywhere.
+/// Keys of `config.json` that differ between families.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigKeys {
     pub hidden: &'static str,
@@ -54,7 +54,7 @@ pub struct LayerNames {
 /// The two layers of a classification head, and what stands between them.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadNames {
-    /// Before the first layer's name, where it counts as part of the encoder.
+    /// Before the first layer's name; empty unless that layer counts as part of the encoder.
     pub dense_prefix: &'static str,
     pub dense: &'static str,
     pub out: &'static str,
@@ -92,7 +92,7 @@ pub enum TokenTypes {
     OfTokenizer,
 }
 
-/// Names that BERT gave and most families kept.
+/// BERT's keys, which most families use.
 pub const COMMON_KEYS: ConfigKeys = ConfigKeys {
     hidden: "hidden_size",
     intermediate: "intermediate_size",

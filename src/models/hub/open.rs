@@ -21,7 +21,7 @@ pub fn open(written: &str, progress: &Progress) -> Result<ModelFolder> {
     }
 }
 
-/// The model that `written` names: a folder, a name on the hub, or `built-in`, which stands for `default`.
+/// The model that `written` names: a folder, a name on the hub, or `built-in` for `default`.
 pub fn open_or(written: &str, default: ModelFolder, progress: &Progress) -> Result<ModelFolder> {
     match written {
         built_in::NAME => Ok(default),
@@ -30,7 +30,7 @@ pub fn open_or(written: &str, default: ModelFolder, progress: &Progress) -> Resu
     }
 }
 
-/// The same of a path, which need not be text; without one it is `default`.
+/// The same for a path, which need not be UTF-8; without a path it is `default`.
 pub fn open_path_or(written: Option<&Path>, default: ModelFolder, progress: &Progress) -> Result<ModelFolder> {
     match written {
         Some(path) if path.is_dir() => ModelFolder::open(path),
@@ -48,7 +48,7 @@ pub fn cached(written: &str) -> Result<Option<ModelFolder>> {
     cache::find(&Hub::from_env()?.cache, &name(written)?)
 }
 
-/// Fetches what the hub holds under `name` today; what the cache already has is not fetched again.
+/// Downloads what the hub holds under `name` today, except files that the cache already has.
 pub fn pull(name: &HubName, progress: &Progress) -> Result<ModelFolder> {
     let hub = Hub::from_env()?;
     if hub.offline {

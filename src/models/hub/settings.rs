@@ -8,7 +8,7 @@ use hf_hub::Cache;
 
 use crate::error::hint;
 
-/// Where models are fetched from and kept.
+/// The server that models come from, and the cache that keeps them.
 pub struct Hub {
     /// The folder that holds `models--organisation--model` folders.
     pub cache: Cache,
@@ -16,7 +16,7 @@ pub struct Hub {
     pub token: Option<String>,
     /// Whether only the cache may be used.
     pub offline: bool,
-    /// How long a server may be silent.
+    /// How long to wait for a silent server.
     pub patience: Duration,
 }
 

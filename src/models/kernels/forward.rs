@@ -30,7 +30,7 @@ pub fn add_norm(x: &mut [f32], residual: &[f32], bias: &[f32], gamma: &[f32], be
     }
 }
 
-/// Rows of a sequence that are asked, rows that ask, and the width of a head.
+/// Rows of keys in a sequence, rows of queries in it, and the width of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
     pub tokens: usize,
@@ -38,9 +38,9 @@ pub struct AttentionShape {
     pub width: usize,
 }
 
-/// What attention leaves for its gradient.
+/// What attention keeps for its gradient.
 pub struct AttentionRecord<'a> {
-    /// `[B, N, queries, T]` softmax of the scores; rows and columns of padding stay as they are.
+    /// `[B, N, queries, T]` softmax of the scores; rows and columns of padding are not written.
     pub probabilities: &'a mut [f32],
     /// Dropout's factors of the probabilities, of the same shape.
     pub mask: Option<&'a [f32]>,
@@ -48,8 +48,8 @@ pub struct AttentionRecord<'a> {
 
 /// Attention of every head of every sequence; sequence `s` owns rows `s·tokens .. s·tokens + lengths[s]`.
 ///
-/// `width` is that of a head. The first `queries` tokens of a sequence ask, all are asked: `q` and the context have that
-/// many rows a sequence. Rows past a sequence's length are padding: never read, their context stays zero.
+/// `width` is that of a head. The first `queries` tokens of a sequence have queries, all have keys: `q` and the context have
+/// `queries` rows per sequence. Rows past a sequence's length are padding: never read, their context stays zero.
 /// `distances` `[N, 2·tokens − 1]` is added to the scores by head and by key minus query.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 pub fn attention(
@@ -71,7 +71,7 @@ pub fn attention(
         let lanes = length.next_multiple_of(LANES);
         for head in (0..hidden).step_by(width) {
             let at = |token: usize| (first + token) * hidden + head..(first + token) * hidden + head + width;
-            let asking = |token: usize| {
+            let query_row = |token: usize| {
                 let start = (sequence * queries + token) * hidden + head;
                 start..start + width
             };
@@ -83,7 +83,7 @@ pub fn attention(
                 }
             }
             for token in 0..length.min(queries) {
-                for ((out, &value), &b) in query.iter_mut().zip(&q[asking(token)]).zip(&q_bias[of_head.clone()]) {
+                for ((out, &value), &b) in query.iter_mut().zip(&q[query_row(token)]).zip(&q_bias[of_head.clone()]) {
                     *out = (value + b) * scale;
                 }
                 let scores = &mut scores[..lanes];
@@ -119,7 +119,7 @@ pub fn attention(
                         total = weights.iter().sum();
                     }
                 }
-                let out = &mut context[asking(token)];
+                let out = &mut context[query_row(token)];
                 out.iter_mut().zip(&v_bias[of_head.clone()]).for_each(|(out, &b)| *out = b * total);
                 for (other, &weight) in weights.iter().enumerate() {
                     for (out, &value) in out.iter_mut().zip(&v[at(other)]) {

@@ -60,7 +60,7 @@ impl Activation {
     }
 }
 
-/// `activation(x W + b)`, and the input on top of it where `use_residual` asks for it, through a projection if widths differ.
+/// `activation(x W + b)`; with `use_residual` the input is added, through a projection if the widths differ.
 #[derive(Module, Debug)]
 pub struct Dense {
     linear: Linear,
@@ -69,7 +69,7 @@ pub struct Dense {
     uses_residual: bool,
     #[module(skip)]
     activation: Activation,
-    /// Whether a Normalize module stands before it.
+    /// Whether a Normalize module precedes it.
     #[module(skip)]
     pub normalise_input: bool,
 }
@@ -148,7 +148,7 @@ impl Dense {
 
 /// `x / max(‖x‖, 1e-12)` row by row, as `torch.nn.functional.normalize`: `[B, D] → [B, D]`.
 pub fn normalise(x: Tensor<2>) -> Tensor<2> {
-    // bounded before the root, whose gradient at zero is no number
+    // clamped before the root: its gradient at zero is not finite
     let norm = x.clone().powi_scalar(2).sum_dim(1).clamp_min(1e-24).sqrt();
     x / norm
 }

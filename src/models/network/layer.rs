@@ -110,19 +110,19 @@ impl TransformerLayer {
         self.forward_rows(hidden.clone(), hidden, sequences)
     }
 
-    /// The first token's row of every sequence alone: `[R, H] → [B, H]`. Where nothing else is read, the last layer need
-    /// not work out the rest.
+    /// Only the first token's row of every sequence: `[R, H] → [B, H]`. The last layer can skip the other rows if nothing
+    /// reads them.
     pub fn forward_first(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
         self.forward_rows(ops::first_tokens(hidden.clone(), sequences.batch()), hidden, sequences)
     }
 
-    /// `asking` are the rows of `hidden` that are carried on.
-    fn forward_rows(&self, asking: Tensor<2>, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
-        let queries = self.query.product(asking.clone());
+    /// `kept` are the rows of `hidden` that the layer returns.
+    fn forward_rows(&self, kept: Tensor<2>, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        let queries = self.query.product(kept.clone());
         let projected = [queries, self.key.product(hidden.clone()), self.value.product(hidden)];
         let layers = [&self.query, &self.key, &self.value];
         let context = ops::attention(projected, layers, self.heads, sequences, &self.attention_dropout);
-        let attended = self.attention_output.forward(context, asking);
+        let attended = self.attention_output.forward(context, kept);
         let wide = ops::linear_gelu(attended.clone(), &self.intermediate);
         self.output.forward(wide, attended)
     }

@@ -2,7 +2,7 @@
 //!
 //! Every product with a weight goes through [`Linear`]: those of the encoder's layers, of heads and of dense layers. A
 //! format that needs other weights than floats, such as int8, becomes a variant of [`Precision`] and an arm in
-//! [`Linear::in_precision`] and [`Linear::product`]; what stands between the products (`ops.rs`) keeps its f32 and f16.
+//! [`Linear::in_precision`] and [`Linear::product`]; the operations between the products (`ops.rs`) do not change.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 

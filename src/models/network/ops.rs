@@ -1,8 +1,8 @@
-//! The operations between a transformer's matrix products, each with two bodies of equal result.
+//! The operations between a transformer's matrix products, each in two implementations with equal results.
 //!
-//! Burn's own operations run on every device and under autodiff. On the plain CPU device they cost more than the
-//! products themselves (its `erf` is scalar, every elementwise step is a pass over memory), so there each becomes one
-//! fused loop over the tensor's own buffer, compiled for the widest vectors the machine has.
+//! Burn's own operations run on every device and under autodiff. On the plain CPU device they take longer than
+//! the products (its `erf` is scalar, every elementwise step is a pass over memory), so there each operation is one fused loop
+//! over the tensor's own buffer, compiled for the widest vectors of the machine.
 //!
 //! In which format products are computed is decided in `linear.rs`; norms and softmax widen to f32.
 //!
@@ -31,13 +31,13 @@ pub fn linear_gelu(x: Tensor<2>, linear: &Linear) -> Tensor<2> {
     on_buffer(linear.product(x), |out| forward::add_bias_gelu(out, &bias))
 }
 
-/// `LayerNorm(dropout(x W + b) + residual)`: what ends both halves of a layer.
+/// `LayerNorm(dropout(x W + b) + residual)`: the end of both halves of a layer.
 #[derive(Module, Debug)]
 pub struct ResidualNorm {
     pub linear: Linear,
     pub dropout: Option<Dropout>,
     pub norm: LayerNorm,
-    /// The norm's own, which Burn keeps to itself.
+    /// The norm's epsilon, which Burn does not expose.
     #[module(skip)]
     pub epsilon: f64,
 }
@@ -71,7 +71,7 @@ impl ResidualNorm {
     }
 }
 
-/// What attention must know of a batch beside its vectors, made once for all layers.
+/// What attention needs of a batch besides its vectors, made once for all layers.
 pub struct Sequences<'a> {
     batch: &'a TokenBatch,
     /// `[B, 1, 1, T]`, true at padding; `None` when no row is padded, and on the plain CPU device.
@@ -117,7 +117,7 @@ pub fn first_tokens(hidden: Tensor<2>, batch: &TokenBatch) -> Tensor<2> {
 }
 
 /// Scaled dot-product attention over rows `[B·T, H]` of keys and values without their biases, and of queries: as many, or
-/// the first token's of every sequence alone, `[B, H]`.
+/// only the first token's of every sequence, `[B, H]`.
 pub fn attention(
     [q, k, v]: [Tensor<2>; 3],
     [q_layer, k_layer, v_layer]: [&Linear; 3],
@@ -144,7 +144,7 @@ pub fn attention(
     };
     let (q, k, v) = (split(q_layer.add_bias(q)), split(k_layer.add_bias(k)), split(v_layer.add_bias(v)));
     let is_masked = sequences.bias.is_some() || sequences.padding.is_some();
-    // a padding mask is not for it: burn-tch 0.22.1 hands it over as libtorch's, where true means the opposite
+    // not with a padding mask: burn-tch 0.22.1 passes it to libtorch, in which true means the opposite
     if is_plain_tch(&q.device()) && !is_masked {
         let context = burn::tensor::module::attention(q, k, v, None, None, AttentionModuleOptions::default());
         return context.swap_dims(1, 2).reshape([rows, hidden]);

@@ -26,7 +26,7 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn pool(&self, mode: PoolingMode, hidden: Tensor<2>) -> Tensor<2> {
         match mode {
-            // a row that holds nothing but the prompt gives its first token, as in Python
+            // a row that holds only the prompt gives its first token, as in Python
             PoolingMode::Cls => self.token(hidden, |length| if self.first < length { self.first } else { 0 }),
             PoolingMode::LastToken => self.token(hidden, |length| length.saturating_sub(1)),
             PoolingMode::Max => self.max(hidden),

@@ -1,13 +1,12 @@
 //! The number format that an encoder computes in.
 //!
-//! Weights are cast when a model is loaded, in training for every batch; no global state, so one process can hold models of
-//! several precisions. Whatever the format, sums that need range or digits are taken in f32: LayerNorm, softmax, pooling, the
-//! head of a cross-encoder and the sigmoid behind it. What a format costs in quality is in BENCHMARKS.md.
-
-use burn::tensor::FloatDType;
-use serde::{Deserialize, Serialize};
+//! Weights are cast when a model is loaded, and in training for every batch. There is no global state, so one process can hold
+//! models of several precisions. Sums that need range or digits are always f32: LayerNorm, softmax, pooling, the head of a
+//! cross-encoder and the sigmoid after it. BENCHMARKS.md has the cost in quality.
 
 use anyhow::Result;
+use burn::tensor::FloatDType;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
 use crate::error::usage;
@@ -33,7 +32,7 @@ impl Precision {
         }
     }
 
-    /// Of the weights, and of what goes into a product and comes out of it.
+    /// The type of the weights, and of the inputs and outputs of a product.
     pub fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,

@@ -9,7 +9,7 @@ use crate::models::families::family::TokenTypes;
 use crate::models::tokenizer_files::vocabulary::tokenizer_json;
 use crate::text::tokenizer::{Limits, Tokenizer};
 
-/// Reads `tokenizer.json`, or builds it from the vocabulary files. Ids outside the model's tables are refused where
+/// Reads `tokenizer.json`, or builds it from the vocabulary files. Ids outside the model's tables are refused when
 /// texts are tokenized.
 pub fn read_tokenizer(folder: &ModelFolder, config: &EncoderConfig, text: &TextLimits) -> Result<Tokenizer> {
     let types = if config.family.token_types == TokenTypes::OfTokenizer { config.types } else { usize::MAX };

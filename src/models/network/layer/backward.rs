@@ -1,6 +1,6 @@
 //! The training path of a layer on the plain CPU device: a forward pass that keeps what the gradient needs, and the
-//! gradient by hand. Under autodiff every elementwise step is a pass over memory of its own, forward and back, and two
-//! thirds of the time go there; here the passes are fused as in inference, and the products are what is left.
+//! gradient by hand. Under autodiff every elementwise step is its own pass over memory, forward and back, and takes two thirds
+//! of the time. Here the passes are fused as in inference, and most of the time goes into the products.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -12,11 +12,11 @@ use crate::models::network::linear::Linear;
 use crate::models::network::ops::{ResidualNorm, first_tokens};
 use crate::models::network::token_batch::TokenBatch;
 
-/// What a forward pass through a layer leaves for its gradient.
+/// What a forward pass through a layer keeps for its gradient.
 pub struct LayerTape {
     input: Tensor<2>,
-    /// The rows of the input that are carried on: all, or the first of every sequence.
-    asking: Tensor<2>,
+    /// The rows of the input that the layer returns: all, or the first of every sequence.
+    kept: Tensor<2>,
     /// Queries, keys and values before their biases.
     projected: [TensorData; 3],
     probabilities: Vec<f32>,
@@ -29,7 +29,7 @@ pub struct LayerTape {
     output_norm: NormTape,
 }
 
-/// What a norm, and the dropout next to it, leave for their gradient.
+/// What a norm and the dropout next to it keep for their gradient.
 pub struct NormTape {
     /// Rows before gamma and beta.
     normalised: Vec<f32>,
@@ -87,14 +87,14 @@ impl ResidualNorm {
 }
 
 impl TransformerLayer {
-    /// `[R, H] → [R, H]` with dropout, or `[B, H]` of the first tokens alone; for layers without a relative bias.
+    /// `[R, H] → [R, H]` with dropout, or `[B, H]` of the first tokens; for layers without a relative bias.
     pub fn record(&self, hidden: Tensor<2>, batch: &TokenBatch, first_only: bool) -> (Tensor<2>, LayerTape) {
         let [sequences, tokens] = batch.dims();
-        let asking = if first_only { first_tokens(hidden.clone(), batch) } else { hidden.clone() };
-        let [rows, width] = asking.dims();
+        let kept = if first_only { first_tokens(hidden.clone(), batch) } else { hidden.clone() };
+        let [rows, width] = kept.dims();
         let shape = AttentionShape { tokens, queries: rows / sequences, width: width / self.heads };
         let project = |rows: &Tensor<2>, layer: &Linear| layer.product(rows.clone()).into_data();
-        let projected = [project(&asking, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
+        let projected = [project(&kept, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
         let biases = [&self.query, &self.key, &self.value].map(Linear::bias_values);
         let mut probabilities = vec![0.0; rows * self.heads * tokens];
         let attention_mask = self.attention_dropout.draw(probabilities.len());
@@ -109,7 +109,7 @@ impl TransformerLayer {
             Some(AttentionRecord { probabilities: &mut probabilities, mask: attention_mask.as_deref() }),
         );
         let context = rows_like(context, width, &hidden);
-        let (attended, attention_norm) = self.attention_output.record(context.clone(), &asking);
+        let (attended, attention_norm) = self.attention_output.record(context.clone(), &kept);
         let mut before_gelu = values(self.intermediate.product(attended.clone()));
         let mut wide = vec![0.0; before_gelu.len()];
         backward::add_bias_gelu_into(&mut before_gelu, &self.intermediate.bias_values(), &mut wide);
@@ -117,7 +117,7 @@ impl TransformerLayer {
         let (output, output_norm) = self.output.record(wide.clone(), &attended);
         let tape = LayerTape {
             input: hidden,
-            asking,
+            kept,
             projected,
             probabilities,
             attention_mask,
@@ -134,18 +134,18 @@ impl TransformerLayer {
     /// From the gradient of the output, `[R, H]`: that of the input, and those of the parameters in the order in which a
     /// module visits them.
     pub fn backward(&self, tape: LayerTape, g: Vec<f32>, batch: &TokenBatch) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let ([rows, width], [sequences, tokens]) = (tape.asking.dims(), batch.dims());
+        let ([rows, width], [sequences, tokens]) = (tape.kept.dims(), batch.dims());
         let shape = AttentionShape { tokens, queries: rows / sequences, width: width / self.heads };
         let (mut of_attended, of_wide, output) = self.output.backward(&tape.output_norm, tape.wide, g);
         let mut of_wide = values(of_wide);
         backward::gelu(&mut of_wide, &tape.before_gelu);
         let (through, intermediate) = self.intermediate.backward(tape.attended, of_wide);
         backward::add(&mut of_attended, &values(through));
-        let (mut of_asking, of_context, attention_output) =
+        let (mut of_kept, of_context, attention_output) =
             self.attention_output.backward(&tape.attention_norm, tape.context, of_attended);
 
         let layers = [&self.query, &self.key, &self.value];
-        let mut of_q = vec![0.0; of_asking.len()];
+        let mut of_q = vec![0.0; of_kept.len()];
         let [mut of_k, mut of_v] = [(); 2].map(|()| vec![0.0; sequences * tokens * width]);
         backward::attention(
             &values(of_context),
@@ -156,9 +156,9 @@ impl TransformerLayer {
             batch.lengths(),
             [&mut of_q, &mut of_k, &mut of_v],
         );
-        let (through, mut gradients) = self.query.backward(tape.asking, of_q);
-        backward::add(&mut of_asking, &values(through));
-        let mut of_input = spread(of_asking, width, shape);
+        let (through, mut gradients) = self.query.backward(tape.kept, of_q);
+        backward::add(&mut of_kept, &values(through));
+        let mut of_input = spread(of_kept, width, shape);
         for (layer, g) in [(&self.key, of_k), (&self.value, of_v)] {
             let (through, of_layer) = layer.backward(tape.input.clone(), g);
             backward::add(&mut of_input, &values(through));
@@ -171,13 +171,13 @@ impl TransformerLayer {
     }
 }
 
-/// Rows of the tokens that ask at their places among all tokens, zero elsewhere.
-fn spread(asking: Vec<f32>, width: usize, shape: AttentionShape) -> Vec<f32> {
+/// Rows of the query tokens at their places among all tokens, zero elsewhere.
+fn spread(kept: Vec<f32>, width: usize, shape: AttentionShape) -> Vec<f32> {
     if shape.queries == shape.tokens {
-        return asking;
+        return kept;
     }
-    let mut all = vec![0.0; asking.len() / shape.queries * shape.tokens];
-    let sequences = all.chunks_exact_mut(shape.tokens * width).zip(asking.chunks_exact(shape.queries * width));
-    sequences.for_each(|(all, asking)| all[..asking.len()].copy_from_slice(asking));
+    let mut all = vec![0.0; kept.len() / shape.queries * shape.tokens];
+    let sequences = all.chunks_exact_mut(shape.tokens * width).zip(kept.chunks_exact(shape.queries * width));
+    sequences.for_each(|(all, kept)| all[..kept.len()].copy_from_slice(kept));
     all
 }
