@@ -6,6 +6,7 @@ use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::checkpoint::built_in::BI_ENCODER;
 use dupmine::progress::Progress;
+use dupmine::search::tiles::Tiles;
 use dupmine::search::{Query, Vectors, dot, exact};
 use dupmine::text::normalise::normalise;
 
@@ -41,14 +42,13 @@ fn embed_one_batch_of_1024_tokens(bencher: divan::Bencher, rows: usize) {
 
 #[divan::bench]
 fn exact_search_of_8192_vectors(bencher: divan::Bencher) {
-    let device = plain_cpu();
+    let tiles = Tiles { device: plain_cpu(), rows: 1024 };
     let values = unit_vectors(8192, 384);
     let (vectors, usable) = (Vectors { values: &values, width: 384 }, vec![true; 8192]);
     let progress = Progress::new(true, Arc::default());
     let query = Query { top_k: 100, floor: 0.6 };
-    bencher.bench(|| {
-        exact::search(vectors, &usable, query, &device, &progress.task("search", "texts", 8192)).map(|f| f.1)
-    });
+    bencher
+        .bench(|| exact::search(vectors, &usable, query, &tiles, &progress.task("search", "texts", 8192)).map(|f| f.1));
 }
 
 #[divan::bench]

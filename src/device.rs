@@ -7,7 +7,6 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{quietly, usage};
-use crate::executor::batch::Cut;
 use crate::progress::Progress;
 
 /// The device that `--device` names.
@@ -74,14 +73,14 @@ impl From<DeviceChoice> for String {
     }
 }
 
-/// How work is cut for a kind of device.
+/// Kinds of device. `executor/tuning.rs` says which batches suit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// Small batches that stay in a core's cache, one worker a core.
+    /// Burn's own backend on the processor.
     Cpu,
-    /// The same through libtorch, each worker with one of its threads.
+    /// libtorch on the processor. Each worker has one libtorch thread.
     Tch,
-    /// Large batches of few shapes, one worker a card.
+    /// A card.
     Gpu,
 }
 
@@ -91,15 +90,15 @@ pub struct Devices {
     /// At least one.
     pub list: Vec<Device>,
     pub kind: DeviceKind,
-    /// How work is cut into batches.
-    pub cut: Cut,
+    /// `--batch-tokens`: most tokens of a batch, if the user gave it. The executor decides otherwise.
+    pub batch_tokens: Option<usize>,
     /// For logs and the manifest.
     pub name: String,
 }
 
 impl DeviceChoice {
     /// Opens what was chosen and tries it with a small product. What is not in this build or does not work on this
-    /// machine is an error that says what would make it work; `auto` goes on to the next best and says which it took.
+    /// machine is an error that says what would make it work; `auto` tries the next best and says which it took.
     pub fn open(self, progress: &Progress) -> Result<Devices> {
         let devices = match self {
             Self::Auto => Ok(auto(progress)),
@@ -110,7 +109,7 @@ impl DeviceChoice {
             Self::TchCuda(card) => cards("tch-cuda", backend::tch_cuda(), &[card]),
         };
         let devices = devices.map_err(|why| usage(format!("--device {self}: {why}")))?;
-        // where a build has no choice there is nothing to say
+        // without a choice there is nothing to say
         if self == Self::Auto && backend::gpus().iter().any(|(_, gpu)| gpu.is_ok()) {
             progress.say(&format!("device {}", devices.name));
         }
@@ -119,17 +118,12 @@ impl DeviceChoice {
 }
 
 impl Devices {
-    /// Devices of one kind, with batches as they suit it.
+    /// Devices of one kind.
     pub fn new(list: Vec<Device>, kind: DeviceKind, name: impl Into<String>) -> Self {
-        let cut = match kind {
-            DeviceKind::Cpu => Cut::CPU,
-            DeviceKind::Tch => Cut::TCH,
-            DeviceKind::Gpu => Cut::GPU,
-        };
-        Self { list, kind, cut, name: name.into() }
+        Self { list, kind, batch_tokens: None, name: name.into() }
     }
 
-    /// Where vectors are compared: on a GPU, else on the plain processor.
+    /// The device that compares vectors: a GPU, else the plain processor.
     pub fn for_search(&self) -> Device {
         match self.kind {
             DeviceKind::Gpu => self.list[0].clone(),
@@ -162,8 +156,8 @@ pub fn is_plain_tch(device: &Device) -> bool {
 /// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.
 type Backend = Result<fn(usize) -> Device, &'static str>;
 
-/// The first card that works, else the processor, with a warning where this build could use a card and does not: a run
-/// of hours instead of minutes must not begin in silence.
+/// The first card that works, else the processor. Warns if this build could use a card and does not, because the run will
+/// take hours instead of minutes.
 fn auto(progress: &Progress) -> Devices {
     let mut reasons = Vec::new();
     for (name, gpu) in backend::gpus() {
@@ -216,7 +210,7 @@ fn not_built(feature: &str) -> String {
     format!("this build of mine has no {feature}; build one that has: cargo install --path . --features {feature}")
 }
 
-/// Opens a device and has it multiply, so that what is missing shows here and not in the middle of a run.
+/// Opens a device and multiplies on it, so that a missing library shows here and not in the middle of a run.
 fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
     let sum = quietly(move || {
         let device = open(card);
@@ -233,7 +227,7 @@ fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
 mod backend {
     use super::Backend;
 
-    /// What can compute on a card, the best first.
+    /// Backends for cards, the best first.
     pub fn gpus() -> [(&'static str, Backend); 2] {
         [("cuda", cuda()), ("tch-cuda", tch_cuda())]
     }
@@ -259,7 +253,7 @@ mod backend {
     }
 
     // burn-tch is deprecated upstream, but the fastest way on a processor with bf16 (BENCHMARKS.md)
-    // one libtorch thread a worker: independent batches use the cores better than one batch split among them
+    // one libtorch thread per worker: independent batches use the cores better than one batch split among them
     #[cfg(feature = "tch")]
     #[expect(deprecated)]
     pub fn tch() -> Backend {

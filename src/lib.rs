@@ -16,8 +16,9 @@
 //! - [`report`] is the page that a person looks at.
 //! - [`training`] makes models from labelled pairs by the [`losses`].
 //! - [`cli`] and [`option_file`] parse, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed,
-//!   [`hash`] chooses by content.
+//!   [`hash`] chooses by content, [`atomic_file`] writes whole files.
 
+pub mod atomic_file;
 pub mod calibration;
 pub mod cli;
 pub mod clustering;

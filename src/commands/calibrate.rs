@@ -20,7 +20,7 @@ use crate::labels::score_pairs::{QuestionPairs, cosines, log_odds};
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::checkpoint::built_in;
-use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibration, Together};
+use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibration, ScoreFusion};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder;
 use crate::models::hub;
@@ -199,7 +199,7 @@ fn measure_cross_encoder(
                 let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, rerank_floor: None };
                 let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
                 let decision = Decision { rerank_floor, ..decision };
-                calibration.together = Some(Together { bi_encoder: bi_encoder.fingerprint()?, decision });
+                calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision });
                 together = Some(fitted);
             }
             None => progress.warn("the cosine tells nothing that the cross-encoder does not: it decides alone"),

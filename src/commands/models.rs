@@ -17,8 +17,10 @@ use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
 use crate::models::checkpoint::quantised::Bits;
 use crate::models::export;
+use crate::models::hub;
 use crate::models::hub::cache;
-use crate::models::hub::{self, Hub, HubName};
+use crate::models::hub::name::HubName;
+use crate::models::hub::settings::Hub;
 use crate::progress::{Progress, readable};
 
 #[derive(Debug, Subcommand)]

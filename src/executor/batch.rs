@@ -1,57 +1,49 @@
 //! Batches by token budget: which texts share a forward pass.
 //!
 //! A batch costs `rows × longest row`, so texts are sorted by token length first and a batch is closed when one more
-//! text would pass the budget. The plan is a function of the lengths alone: the same corpus gives the same batches,
-//! and so the same vectors bit for bit, whatever the device or the number of threads.
+//! text would pass the budget. The plan depends only on the lengths: on one kind of device the same corpus gives
+//! the same batches, and so the same vectors bit for bit, with any number of threads.
 
 use std::ops::Range;
 
-/// How batches are cut for a device.
+/// How large a batch may be, and which texts may share one. `tuning.rs` has the shape for each kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
+pub struct BatchShape {
     /// Most tokens of a batch, padding included.
-    pub tokens: usize,
-    pub shapes: Shapes,
-    /// Shards whose texts are batched together.
-    pub shards: usize,
+    pub max_tokens: usize,
+    pub lengths: Lengths,
 }
 
-/// Which texts may share a batch.
+/// Which lengths the texts of a batch may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shapes {
-    /// Texts of any length, padded to the longest.
-    Any,
-    /// Texts of one length: no padding, and no mask in attention.
-    Unpadded,
-    /// Batches of few shapes: a GPU compiles and tunes its kernels for each shape it meets.
-    Few,
+pub enum Lengths {
+    /// Any lengths; texts are padded to the longest.
+    Mixed,
+    /// One length: no padding, and no mask in attention.
+    Equal,
+    /// One length after rounding up, and a rounded number of rows: a GPU compiles and tunes its kernels for each shape, so
+    /// there must be few shapes.
+    Rounded,
 }
 
-impl Cut {
-    /// A batch's hidden states stay in a core's cache.
-    pub const CPU: Self = Self { tokens: 1024, shapes: Shapes::Any, shards: 1 };
-    /// The same for libtorch, whose attention is twice as fast without a mask.
-    pub const TCH: Self = Self { tokens: 1024, shapes: Shapes::Unpadded, shards: 4 };
-    /// Enough to fill a large card.
-    pub const GPU: Self = Self { tokens: 65_536, shapes: Shapes::Few, shards: 16 };
-
+impl BatchShape {
     /// The padded length of a text of `length` tokens.
-    pub fn padded(self, length: usize) -> usize {
-        match (self.shapes, length) {
-            (Shapes::Any | Shapes::Unpadded, _) => length,
-            (Shapes::Few, ..=64) => length.next_multiple_of(8),
-            (Shapes::Few, _) => length.next_multiple_of(64),
+    pub fn padded_length(self, length: usize) -> usize {
+        match (self.lengths, length) {
+            (Lengths::Mixed | Lengths::Equal, _) => length,
+            (Lengths::Rounded, ..=64) => length.next_multiple_of(8),
+            (Lengths::Rounded, _) => length.next_multiple_of(64),
         }
     }
 
-    /// The padded number of rows of a batch of `rows` texts, each padded to `length` tokens. A product of one row is
-    /// added up in another order than one of several, so on the processor a text alone would have other last bits
-    /// than in company.
+    /// The padded number of rows of a batch of `rows` texts, each padded to `length` tokens. On the CPU a product of one row
+    /// is added up in another order than a product of several: without a second row, the last bits of a text's vector
+    /// would depend on whether it is alone in its batch.
     pub fn padded_rows(self, rows: usize, length: usize) -> usize {
-        match self.shapes {
-            Shapes::Any => rows.max(2),
-            Shapes::Unpadded => rows,
-            Shapes::Few => rows.next_power_of_two().min((self.tokens / length.max(1)).max(rows)),
+        match self.lengths {
+            Lengths::Mixed => rows.max(2),
+            Lengths::Equal => rows,
+            Lengths::Rounded => rows.next_power_of_two().min((self.max_tokens / length.max(1)).max(rows)),
         }
     }
 }
@@ -65,19 +57,19 @@ pub struct BatchPlan {
     pub batches: Vec<Range<usize>>,
 }
 
-/// Plans batches over `lengths` (tokens per text, special tokens included): `rows × longest row ≤ cut.tokens` with
-/// the longest padded, save that a text longer than the budget has a batch of its own. But for [`Shapes::Any`], all rows
-/// of a batch have the same padded length.
-pub fn plan(lengths: &[u32], cut: Cut) -> BatchPlan {
+/// Plans batches over `lengths` (tokens per text, special tokens included): `rows × longest row ≤ max_tokens` with the
+/// longest row padded. A text longer than the budget gets a batch of its own. Unless lengths are [`Lengths::Mixed`], all
+/// rows of a batch have the same padded length.
+pub fn plan(lengths: &[u32], shape: BatchShape) -> BatchPlan {
     let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
     order.sort_unstable_by_key(|&i| (lengths[i as usize], i));
     let mut batches = Vec::new();
     let mut start = 0;
     for (at, &text) in order.iter().enumerate() {
-        let padded = |text: u32| cut.padded(lengths[text as usize] as usize);
+        let padded = |text: u32| shape.padded_length(lengths[text as usize] as usize);
         let longest = padded(text);
-        let other_shape = cut.shapes != Shapes::Any && at > start && padded(order[at - 1]) != longest;
-        if at > start && (other_shape || (at - start + 1) * longest > cut.tokens) {
+        let other_shape = shape.lengths != Lengths::Mixed && at > start && padded(order[at - 1]) != longest;
+        if at > start && (other_shape || (at - start + 1) * longest > shape.max_tokens) {
             batches.push(start..at);
             start = at;
         }
@@ -97,11 +89,11 @@ mod tests {
         #[test]
         fn covers_every_text_once_within_the_budget(
             lengths in prop::collection::vec(1u32..300, 0..400),
-            tokens in 1usize..5000,
-            shapes in prop::sample::select(vec![Shapes::Any, Shapes::Unpadded, Shapes::Few]),
+            max_tokens in 1usize..5000,
+            mix in prop::sample::select(vec![Lengths::Mixed, Lengths::Equal, Lengths::Rounded]),
         ) {
-            let cut = Cut { tokens, shapes, shards: 1 };
-            let plan = plan(&lengths, cut);
+            let shape = BatchShape { max_tokens, lengths: mix };
+            let plan = plan(&lengths, shape);
             let mut seen = plan.order.clone();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len() as u32).collect::<Vec<_>>());
@@ -109,12 +101,12 @@ mod tests {
             for batch in &plan.batches {
                 prop_assert_eq!(batch.start, next);
                 next = batch.end;
-                let padded = |at: usize| cut.padded(lengths[plan.order[at] as usize] as usize);
+                let padded = |at: usize| shape.padded_length(lengths[plan.order[at] as usize] as usize);
                 let longest = padded(batch.end - 1);
-                prop_assert!(batch.len() == 1 || batch.len() * longest <= tokens);
-                prop_assert!(shapes == Shapes::Any || padded(batch.start) == longest);
-                let rows = cut.padded_rows(batch.len(), longest);
-                prop_assert!(rows >= batch.len() && (rows <= batch.len().max(2) || rows * longest <= tokens));
+                prop_assert!(batch.len() == 1 || batch.len() * longest <= max_tokens);
+                prop_assert!(mix == Lengths::Mixed || padded(batch.start) == longest);
+                let rows = shape.padded_rows(batch.len(), longest);
+                prop_assert!(rows >= batch.len() && (rows <= batch.len().max(2) || rows * longest <= max_tokens));
             }
             prop_assert_eq!(next, lengths.len());
         }

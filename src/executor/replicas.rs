@@ -1,4 +1,4 @@
-//! Copies of a model, one a device, and the loop that feeds them.
+//! Copies of a model, one per device, and the loop that feeds them.
 //!
 //! Every kind of device has the same loop. One thread prepares batches ahead, through a bounded channel. Each worker
 //! takes the next batch, starts it, and only then reads the result of the one before: a GPU computes while its last
@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 
 use crate::device::{DeviceKind, Devices};
-use crate::executor::batch::Cut;
+use crate::executor::tuning::Tuning;
 
-/// Batches prepared ahead, a worker.
+/// Batches prepared ahead for each worker.
 const AHEAD: usize = 2;
 
 /// One model on one or more devices.
@@ -24,23 +24,32 @@ pub struct Replicas<M> {
     models: Vec<M>,
     devices: Vec<Device>,
     workers: usize,
-    /// How work is cut into batches for them.
-    pub cut: Cut,
+    /// Batches and partitions that suit the devices.
+    pub tuning: Tuning,
 }
 
 impl<M: Sync> Replicas<M> {
     /// Loads a copy for each device.
     pub fn load(devices: &Devices, load: impl Fn(&Device) -> Result<M>) -> Result<Self> {
-        let models: Vec<M> = devices.list.iter().map(load).collect::<Result<_>>()?;
+        let models = devices.list.iter().map(load).collect::<Result<_>>()?;
+        Ok(Self::new(models, devices.list.clone(), devices))
+    }
+
+    /// One model that is already on the first of the devices, as in training.
+    pub fn of(model: M, devices: &Devices) -> Self {
+        Self::new(vec![model], vec![devices.list[0].clone()], devices)
+    }
+
+    fn new(models: Vec<M>, list: Vec<Device>, devices: &Devices) -> Self {
         let workers = match devices.kind {
             // independent batches use the cores better than one batch split among them
             DeviceKind::Cpu | DeviceKind::Tch => rayon::current_num_threads().max(models.len()),
             DeviceKind::Gpu => models.len(),
         };
-        Ok(Self { models, devices: devices.list.clone(), workers, cut: devices.cut })
+        Self { models, devices: list, workers, tuning: Tuning::of_devices(devices) }
     }
 
-    /// The first copy, for what all copies share: tokenizer and sizes.
+    /// The first copy. All copies share its tokenizer and sizes.
     pub fn first(&self) -> &M {
         &self.models[0]
     }
@@ -61,7 +70,7 @@ impl<M: Sync> Replicas<M> {
         let (prepare, start, read) = (&prepare, &start, &read);
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // the workers are gone after a failure, and their ends of the channel with them
+                // after a failure the workers and their ends of the channel are gone
                 (0..count).try_for_each(|at| ahead.send((at, prepare(at))))
             });
             for worker in 0..self.workers {
@@ -74,7 +83,7 @@ impl<M: Sync> Replicas<M> {
                         let next = prepared.lock().ok().and_then(|prepared| prepared.recv().ok());
                         let next = next.map(|(at, batch)| {
                             let pending = start(model, &batch);
-                            // a queue that is not sent off would wait for the read; a failure shows there
+                            // without this the device would start at the read; a failure shows there
                             let _ = device.flush();
                             (at, batch, pending)
                         });
@@ -110,7 +119,12 @@ mod tests {
     use crate::device::plain_cpu;
 
     fn replicas(models: usize, workers: usize) -> Replicas<usize> {
-        Replicas { models: vec![10; models], devices: vec![plain_cpu(); models], workers, cut: Cut::CPU }
+        Replicas {
+            models: vec![10; models],
+            devices: vec![plain_cpu(); models],
+            workers,
+            tuning: Tuning::of(DeviceKind::Cpu),
+        }
     }
 
     proptest! {

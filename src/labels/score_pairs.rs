@@ -144,14 +144,14 @@ impl<'a> Vectors<'a> {
 fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<Vec<f32>> {
     let (width, limit) = (models.first().dimensions(), models.first().tokenizer.max_tokens());
     let tokenized = models.first().tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
-    let plan = batch::plan(&tokenized.lengths(), models.cut);
+    let plan = batch::plan(&tokenized.lengths(), models.tuning.batch);
     let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
     let mut vectors = vec![0.0; texts.len() * width];
     models.run(
         plan.batches.len(),
         |batch| {
             let rows: Vec<&[u32]> = texts_of(batch).iter().map(|&text| tokenized.ids(text as usize)).collect();
-            TokenBatch::of_texts(&rows).cut_to(models.cut, limit)
+            TokenBatch::of_texts(&rows).pad_to(models.tuning.batch, limit)
         },
         |encoder, batch| {
             let vectors = encoder.model.forward(batch);
@@ -199,7 +199,7 @@ pub fn log_odds(
     let task = progress.task("rerank", "pairs", pairs.len());
     let text = |number: u32| texts.get(number as usize);
     let mut logits = Vec::with_capacity(pairs.len());
-    for chunk in pairs.chunks(rerank::PARTITION_PAIRS) {
+    for chunk in pairs.chunks(models.tuning.rerank_partition_pairs) {
         let in_order: Vec<(&str, &str)> = chunk.iter().map(|&(a, b)| (text(a), text(b))).collect();
         let ab = rerank::score(models, &in_order, &task)?.logits;
         let swapped: Vec<(&str, &str)> = in_order.into_iter().map(|(a, b)| (b, a)).collect();

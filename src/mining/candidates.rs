@@ -3,20 +3,21 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Devices, is_plain_cpu};
+use crate::device::Devices;
+use crate::executor::tuning::Tuning;
 use crate::hash::hash64;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::embed::Embedded;
 use crate::mining::plan::Plan;
 use crate::progress::{Progress, Task};
 use crate::search::audit::{Recall, recall};
-use crate::search::engine::Engine;
-use crate::search::hnsw::{HnswConfig, HnswIndex};
-use crate::search::{Neighbour, Query, Vectors, exact, gpu};
+use crate::search::engine::{Engine, Searcher};
+use crate::search::hnsw::HnswConfig;
+use crate::search::tiles::Tiles;
+use crate::search::{Neighbour, Query, Vectors, exact};
 use crate::store::identity::Identity;
 use crate::store::segments::Segments;
 use crate::store::store::Store;
@@ -68,8 +69,8 @@ pub struct Counts {
     pub recall_above_min_cosine: f64,
 }
 
-/// Finds neighbours and audits the engine. Exact search runs on `device`, a GPU or the plain processor.
-pub fn search(vectors: Vectors, config: &SearchConfig, device: &Device, progress: &Progress) -> Result<Neighbours> {
+/// Finds neighbours and audits the engine. Exact search computes `tiles`.
+pub fn search(vectors: Vectors, config: &SearchConfig, tiles: &Tiles, progress: &Progress) -> Result<Neighbours> {
     let rows = vectors.rows();
     let usable: Vec<bool> = (0..rows).map(|row| is_usable(vectors.row(row))).collect();
     let count = usable.iter().filter(|&&usable| usable).count();
@@ -78,29 +79,9 @@ pub fn search(vectors: Vectors, config: &SearchConfig, device: &Device, progress
     let sample = sample_rows(&every, AUDIT_ROWS, config.seed);
     let unfloored = Query { floor: f32::MIN, ..query };
 
-    let (lists, cut, audited) = match config.engine.resolve(rows) {
-        Engine::Exact | Engine::Auto => {
-            let task = progress.task("search", "texts", rows);
-            let search = if is_plain_cpu(device) { exact::search } else { gpu::search };
-            let (lists, cut) = search(vectors, &usable, query, device, &task)?;
-            let audited = sample.iter().map(|&row| lists[row as usize].clone()).collect::<Vec<_>>();
-            (lists, Some(cut), audited)
-        }
-        Engine::Hnsw => {
-            let task = progress.task("index", "texts", count);
-            let index = HnswIndex::build(vectors, &usable, config.hnsw, &task)?;
-            drop(task);
-            let task = progress.task("search", "texts", count);
-            let found = index.search(&every, query, &task)?;
-            drop(task);
-            let audited = index.search(&sample, unfloored, &progress.task("audit", "texts", sample.len()))?;
-            let mut lists = vec![Vec::new(); rows];
-            for (&row, list) in every.iter().zip(found) {
-                lists[row as usize] = list;
-            }
-            (lists, None, audited)
-        }
-    };
+    let searcher = Searcher { engine: config.engine, hnsw: config.hnsw, tiles: tiles.clone() };
+    let found = searcher.search(vectors, &usable, query, &sample, progress)?;
+    let (lists, cut, audited) = (found.lists, found.cut_lists, found.sampled);
     let task: Task = progress.task("audit", "texts", sample.len());
     let referee = exact::nearest_by_dot(vectors, &usable, &sample, unfloored, &task)?;
     drop(task);
@@ -183,7 +164,8 @@ pub fn run(
         hnsw: plan.options.hnsw(),
         seed: plan.options.seed,
     };
-    let found = search(embedded.vectors(), &config, &devices.for_search(), progress)?;
+    let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows);
+    let found = search(embedded.vectors(), &config, &tiles, progress)?;
     for texts in (0..unique.keys.len()).collect::<Vec<_>>().chunks(SEGMENT_TEXTS) {
         segments.append(found.columns(texts, &unique.keys))?;
     }

@@ -18,9 +18,6 @@ use crate::store::store::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 
-/// Texts of a partition: what an interruption costs at most.
-const PARTITION_TEXTS: usize = 4096;
-
 /// Rows of a segment that is never merged again: 25 MB of vectors of 384 dimensions.
 const FULL_SEGMENT: usize = 16_384;
 
@@ -37,7 +34,7 @@ pub struct TextVectors {
 
 /// The vectors of `texts`, in their order.
 pub fn embed(models: &Replicas<BiEncoder>, texts: &[&str], task: &Task) -> Result<TextVectors> {
-    let (model, shape) = (models.first(), models.cut);
+    let (model, shape) = (models.first(), models.tuning.batch);
     let (width, limit) = (model.dimensions(), model.tokenizer.max_tokens());
     let tokenized = model.tokenizer.tokenize(texts)?;
     let plan = batch::plan(&tokenized.lengths(), shape);
@@ -47,7 +44,7 @@ pub fn embed(models: &Replicas<BiEncoder>, texts: &[&str], task: &Task) -> Resul
         plan.batches.len(),
         |batch| {
             let rows: Vec<&[u32]> = texts_of(batch).iter().map(|&text| tokenized.ids(text as usize)).collect();
-            TokenBatch::of_texts(&rows).cut_to(shape, limit)
+            TokenBatch::of_texts(&rows).pad_to(shape, limit)
         },
         |encoder, batch| encoder.model.forward(batch),
         |_, _, vectors| bi_encoder::read_vectors(vectors),
@@ -214,7 +211,7 @@ pub fn run(
         width = models.first().dimensions();
         let task = progress.task("embed", "questions", unique.keys.len());
         task.resume(unique.keys.len() - missing.len());
-        for partition in missing.chunks(PARTITION_TEXTS) {
+        for partition in missing.chunks(models.tuning.embed_partition_texts) {
             let texts: Vec<&str> = partition.iter().map(|&text| unique.texts.get(text)).collect();
             let computed = embed(&models, &texts, &task)?;
             for (row, &text) in partition.iter().enumerate() {

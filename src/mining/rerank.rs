@@ -12,6 +12,7 @@ use rayon::slice::ParallelSliceMut;
 use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
+use crate::executor::tuning::Tuning;
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::plan::Plan;
@@ -26,9 +27,6 @@ use crate::store::segments::Segments;
 use crate::store::store::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
-
-/// Pairs of a partition: what an interruption costs at most.
-pub const PARTITION_PAIRS: usize = 2048;
 
 /// Rows of a segment that is never merged again: 10 MB.
 const FULL_SEGMENT: usize = 262_144;
@@ -49,14 +47,14 @@ pub struct PairScores {
 pub fn score(models: &Replicas<CrossEncoder>, pairs: &[(&str, &str)], task: &Task) -> Result<PairScores> {
     let tokenized = models.first().tokenizer.tokenize_pairs(pairs)?;
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, models.cut);
+    let plan = batch::plan(&lengths, models.tuning.batch);
     let pairs_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
     let mut logits = vec![0.0; pairs.len()];
     models.run(
         plan.batches.len(),
         |batch| {
             let pairs: Vec<_> = pairs_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
-            TokenBatch::of_pairs(&pairs).cut_to(models.cut, models.first().tokenizer.max_tokens())
+            TokenBatch::of_pairs(&pairs).pad_to(models.tuning.batch, models.first().tokenizer.max_tokens())
         },
         |encoder, batch| encoder.model.forward(batch),
         |_, _, logits| cross_encoder::read_logits(logits),
@@ -142,7 +140,7 @@ pub fn run(
     let task = progress.task("rerank", "pairs", pairs);
     let mut scorer = Scorer { plan, folder, devices, unique, task: &task, progress, models: None };
     let order = promising_first(candidates);
-    for partition in order[..pairs].chunks(PARTITION_PAIRS) {
+    for partition in order[..pairs].chunks(Tuning::of_devices(devices).rerank_partition_pairs) {
         if let (None, Some(Budget::Time(time))) = (earlier, budget)
             && started.elapsed() >= time
         {

@@ -115,7 +115,7 @@ fn warn_of_useless_flags(plan: &Plan, progress: &Progress) {
 
 fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
     let mut devices = plan.options.device.open(progress)?;
-    devices.cut.tokens = plan.options.batch_tokens.unwrap_or(devices.cut.tokens);
+    devices.batch_tokens = plan.options.batch_tokens;
     plan.options.precision.check(&devices)?;
     Ok(devices)
 }

@@ -8,14 +8,15 @@ use crate::device::Devices;
 use crate::executor::replicas::Replicas;
 use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::folder::ModelFolder;
+use crate::models::checkpoint::pooling_config::PoolingConfig;
 use crate::models::checkpoint::sentence_config::{Modules, SentenceConfig, Similarity, TextLimits};
 use crate::models::checkpoint::weights::Weights;
 use crate::models::network::dense::{Dense, normalise};
 use crate::models::network::encoder::Encoder;
-use crate::models::network::pooling::Pooling;
+use crate::models::network::pooling::pool;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
-use crate::models::tokenizer_files;
+use crate::models::tokenizer_files::reader::read_tokenizer;
 use crate::text::tokenizer::Tokenizer;
 
 /// A sentence-transformers folder, loaded.
@@ -24,7 +25,7 @@ pub struct BiEncoder {
     pub tokenizer: Tokenizer,
     /// Everything that can be trained.
     pub model: BiEncoderModel,
-    /// What the model was made to be compared with; mining compares cosines.
+    /// The similarity that the model was trained for; mining compares cosines.
     pub similarity: Similarity,
     /// Where it was read from.
     pub source: ModelFolder,
@@ -36,7 +37,7 @@ pub struct BiEncoderModel {
     pub encoder: Encoder,
     pub dense: Vec<Dense>,
     #[module(skip)]
-    pub pooling: Pooling,
+    pub pooling: PoolingConfig,
     /// Whether the folder's last module is Normalize.
     #[module(skip)]
     pub normalises: bool,
@@ -56,7 +57,7 @@ impl BiEncoderModel {
 
     /// The same from the encoder's hidden states, `[R, H]`.
     pub fn of_hidden(&self, hidden: Tensor<2>, batch: &TokenBatch) -> Tensor<2> {
-        let pooled = self.pooling.forward(hidden, batch, self.prompt_tokens);
+        let pooled = pool(&self.pooling, hidden, batch, self.prompt_tokens);
         let vectors = self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors));
         match self.truncate {
             Some(_) => vectors.narrow(1, 0, self.dimensions()),
@@ -97,7 +98,7 @@ impl BiEncoder {
         let modules = Modules::read(folder, config.hidden)?;
         let settings = SentenceConfig::read(folder)?;
         let limits = TextLimits::read(folder, &config)?;
-        let tokenizer = tokenizer_files::read(folder, &config, &limits)?.with_prompt(settings.prompt()?)?;
+        let tokenizer = read_tokenizer(folder, &config, &limits)?.with_prompt(settings.prompt()?)?;
         let weights = Weights::open(folder, "model", config.family.prefix, device)?;
         let mut width = modules.pooling.width(config.hidden);
         let mut layers = Vec::new();
@@ -136,8 +137,8 @@ impl BiEncoder {
     }
 }
 
-/// What to tell a user who mines with a model that was made for something else than the cosine. Of unit vectors the dot
-/// product and the Euclidean distance give the cosine's order.
+/// Warns a user who mines with a model that was made for something else than the cosine. For unit vectors, the dot product
+/// and the Euclidean distance give the cosine's order.
 pub fn warning(folder: &ModelFolder) -> Result<Option<String>> {
     let config = EncoderConfig::read(folder)?;
     let normalises = Modules::read(folder, config.hidden)?.normalises;

@@ -18,7 +18,7 @@ use crate::models::network::encoder::Encoder;
 use crate::models::network::head::Head;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
-use crate::models::tokenizer_files;
+use crate::models::tokenizer_files::reader::read_tokenizer;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 
 /// A classification folder with one label, loaded.
@@ -69,7 +69,7 @@ impl CrossEncoder {
 
     /// Loads the encoder of any folder under a new head, to be trained.
     pub fn with_new_head(folder: &ModelFolder, seed: u64, device: &Device) -> Result<Self> {
-        Self::with_head(folder, device, |config, weights| Head::begin(config, weights, seed, device))
+        Self::with_head(folder, device, |config, weights| Head::seeded(config, weights, seed, device))
     }
 
     fn with_head(
@@ -94,7 +94,7 @@ impl CrossEncoder {
             folder.name()
         );
         let activation = activation(folder, &raw)?;
-        let tokenizer = tokenizer_files::read(folder, &config, &TextLimits::read(folder, &config)?)?;
+        let tokenizer = read_tokenizer(folder, &config, &TextLimits::read(folder, &config)?)?;
         let weights = Weights::open(folder, "model", config.family.prefix, device)?;
         let model = CrossEncoderModel { encoder: Encoder::load(&config, &weights)?, head: head(&config, &weights)? };
         Ok(Self { tokenizer, model, activation, source: folder.clone() })

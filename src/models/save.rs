@@ -7,12 +7,12 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::checkpoint::file_names::TOKENIZER_FILES;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::sentence_config::limit_settings;
 use crate::models::cross_encoder::{CrossEncoder, CrossEncoderModel};
-use crate::models::tokenizer_files::TOKENIZER_FILES;
 use crate::text::tokenizer::Tokenizer;
 
 /// Version of sentence-transformers whose layout is written.
@@ -26,7 +26,7 @@ impl BiEncoder {
         writer.finish()
     }
 
-    /// Writes every file but those beside the model (calibration, a siamese head).
+    /// Writes every file except calibration and a siamese head.
     pub fn write(&self, writer: &FolderWriter) -> Result<()> {
         let model = &self.model;
         let mut tensors = NamedTensors::default();
@@ -83,7 +83,7 @@ impl CrossEncoder {
         writer.finish()
     }
 
-    /// Writes every file but those beside the model (calibration).
+    /// Writes every file except the calibration.
     pub fn write(&self, writer: &FolderWriter) -> Result<()> {
         let CrossEncoderModel { encoder, head } = &self.model;
         let family = encoder.config().family;
@@ -108,7 +108,7 @@ impl CrossEncoder {
     }
 }
 
-/// `config.json` of the source with what `change` makes of it. The weights are f32 now, whatever they were.
+/// `config.json` of the source, changed by `change`. The written weights are f32.
 fn write_config(
     source: &ModelFolder,
     writer: &FolderWriter,
@@ -129,7 +129,7 @@ fn write_limits(source: &ModelFolder, tokenizer: &Tokenizer, writer: &FolderWrit
     writer.json("sentence_bert_config.json", &limits)
 }
 
-/// The tokenizer's files as they are, but for the length limit where it is kept among them.
+/// The tokenizer's files unchanged, except the length limit if this layout keeps it among them.
 fn write_tokenizer(source: &ModelFolder, writer: &FolderWriter, max_tokens: Option<usize>) -> Result<()> {
     writer.copy(source, &TOKENIZER_FILES)?;
     if let Some(max_tokens) = max_tokens {

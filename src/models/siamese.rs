@@ -1,14 +1,14 @@
 //! A siamese classifier: the same encoder on each question, and a feed-forward head over the two vectors (InferSent,
 //! Conneau et al. 2017, arXiv:1705.02364; sentence-transformers' SoftmaxLoss, whose head Python does not save).
 //!
-//! On disk it is a bi-encoder folder with `siamese_head/{config.json,model.safetensors}` inside, which Python ignores.
+//! On disk it is a bi-encoder folder with `siamese_head/{config.json,model.safetensors}`, which Python ignores.
 //! The head's tensors have the names of `torch.nn.Sequential(Linear, PReLU, Dropout, …, Linear)`.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
-use burn::nn::{Linear, PRelu, PReluConfig};
+use burn::nn::{PRelu, PReluConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -16,17 +16,17 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
+use crate::models::checkpoint::file_names::SIAMESE_HEAD_CONFIG;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::named_tensors::NamedTensors;
+use crate::models::checkpoint::pooling_config::{PoolingConfig, PoolingMode};
 use crate::models::checkpoint::weights::Weights;
 use crate::models::network::dropout::Dropout;
-use crate::models::network::initial;
-use crate::models::network::pooling::{Mode, Pooling};
+use crate::models::network::linear::Linear;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
 
-const CONFIG: &str = "siamese_head/config.json";
 const WEIGHTS: &str = "siamese_head/model";
 const PRELU: &str = "torch.nn.modules.activation.PReLU";
 
@@ -101,13 +101,13 @@ pub struct SiameseHead {
 }
 
 impl SiameseHead {
-    /// A head to train, started as PyTorch starts its layers.
+    /// A head to train, initialised as PyTorch initialises its layers.
     pub fn new(config: HeadConfig, dimensions: usize, seed: u64, device: &Device) -> Result<Self> {
         config.check()?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let layer = |widths: [usize; 2]| {
             let bound = 1.0 / (widths[0] as f32).sqrt();
-            initial::linear(widths, bound, bound, &mut random, device)
+            Linear::seeded(widths, bound, bound, &mut random, device)
         };
         let linears = config.widths(dimensions).into_iter().map(layer).collect();
         let slopes = config.hidden_sizes.iter().map(|_| PReluConfig::new().init(device)).collect();
@@ -115,12 +115,12 @@ impl SiameseHead {
     }
 
     fn load(folder: &ModelFolder, dimensions: usize, device: &Device) -> Result<Self> {
-        let config: HeadConfig = folder.require_json(CONFIG)?;
-        config.check().with_context(|| folder.path(CONFIG).display().to_string())?;
+        let config: HeadConfig = folder.require_json(SIAMESE_HEAD_CONFIG)?;
+        config.check().with_context(|| folder.path(SIAMESE_HEAD_CONFIG).display().to_string())?;
         let weights = Weights::open(folder, WEIGHTS, "", device)?;
         let linears = config.widths(dimensions).into_iter().enumerate();
         let linears = linears
-            .map(|(at, [d_in, d_out])| weights.linear(&linear_name(at), d_in, d_out, true))
+            .map(|(at, widths)| Linear::load(&weights, &linear_name(at), widths, true))
             .collect::<Result<_>>()?;
         let slope = |at: usize| -> Result<PRelu> {
             let alpha: Param<Tensor<1>> = weights.vector(&slope_name(at), 1)?;
@@ -133,12 +133,12 @@ impl SiameseHead {
     fn write(&self, writer: &FolderWriter) -> Result<()> {
         let mut tensors = NamedTensors::default();
         for (at, linear) in self.linears.iter().enumerate() {
-            tensors.linear(&linear_name(at), linear);
+            linear.tensors(&linear_name(at), &mut tensors);
         }
         for (at, slope) in self.slopes.iter().enumerate() {
             tensors.tensor(&slope_name(at), slope.alpha.val());
         }
-        writer.json(CONFIG, &serde_json::to_value(&self.config)?)?;
+        writer.json(SIAMESE_HEAD_CONFIG, &serde_json::to_value(&self.config)?)?;
         writer.write(&format!("{WEIGHTS}.safetensors"), &tensors.into_bytes()?)
     }
 
@@ -175,7 +175,7 @@ fn slope_name(at: usize) -> String {
     format!("{}.weight", 3 * at + 1)
 }
 
-/// Encoder and head: everything that can be trained. `training/network.rs` freezes the encoder where only the head is to learn.
+/// Encoder and head: everything that can be trained. `training/network.rs` freezes the encoder if only the head is trained.
 #[derive(Module, Debug)]
 pub struct SiameseModel {
     pub encoder: BiEncoderModel,
@@ -211,7 +211,7 @@ pub struct SiameseClassifier {
 impl SiameseClassifier {
     /// Whether a folder holds a siamese head.
     pub fn is_in(folder: &ModelFolder) -> bool {
-        folder.has(CONFIG)
+        folder.has(SIAMESE_HEAD_CONFIG)
     }
 
     /// Loads a folder with its head.
@@ -224,7 +224,7 @@ impl SiameseClassifier {
     /// Loads the encoder of any folder, pools its first token and puts a new head on it, to be trained.
     pub fn with_new_head(folder: &ModelFolder, config: HeadConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut bi_encoder = BiEncoder::load(folder, device)?;
-        bi_encoder.model.pooling = Pooling::of(Mode::Cls);
+        bi_encoder.model.pooling = PoolingConfig::of(PoolingMode::Cls);
         bi_encoder.model.dense.clear();
         bi_encoder.model.normalises = false;
         let head = SiameseHead::new(config, bi_encoder.dimensions(), seed, device)?;

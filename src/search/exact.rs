@@ -4,6 +4,8 @@
 //! values at or above what its rows still accept, and only those are scored again by [`dot`] and kept. On a CPU this
 //! beats an HNSW index of equal recall up to some 10⁶ rows (see BENCHMARKS.md).
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -11,13 +13,14 @@ use rayon::prelude::*;
 use crate::progress::Task;
 use crate::search::dot::dot;
 use crate::search::lists::Lists;
+use crate::search::tiles::Tiles;
 use crate::search::top_k::TopK;
 use crate::search::{Neighbour, Query, Vectors};
 
-/// Rows of a tile: large enough for the product to run at full speed, small enough for the tile to stay in cache.
-const BLOCK: usize = 1024;
+/// Rows that a thread of the referee takes at a time.
+const REFEREE_ROWS: usize = 1024;
 
-/// A tile's own rounding: what it scores this little below the bar is scored again before it is refused.
+/// A tile's own rounding: what it scores this little below the minimum is scored again before it is refused.
 const ROUNDING: f32 = 1e-5;
 
 /// Neighbours of every row, and whether `top_k` cut off others above the floor.
@@ -27,13 +30,14 @@ pub fn search(
     vectors: Vectors,
     usable: &[bool],
     query: Query,
-    device: &Device,
+    tiles: &Tiles,
     task: &Task,
 ) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
     let rows = vectors.rows();
-    let blocks = rows.div_ceil(BLOCK);
-    let tensors: Vec<Tensor<2>> = (0..blocks).map(|block| block_tensor(vectors, block, device)).collect();
-    let lists = Lists::new(usable, BLOCK, query);
+    let blocks = rows.div_ceil(tiles.rows);
+    let tensors: Vec<Tensor<2>> =
+        (0..blocks).map(|block| block_tensor(vectors, block_rows(rows, block, tiles.rows), &tiles.device)).collect();
+    let lists = Lists::new(usable, tiles.rows, query);
     for left in 0..blocks {
         (left..blocks).into_par_iter().with_max_len(1).try_for_each(|right| -> Result<()> {
             task.check()?;
@@ -43,14 +47,14 @@ pub fn search(
             let lowest = lists.lowest(right_rows.clone());
             let mut hits: Vec<(usize, usize, f32)> = Vec::new();
             for (a, scores) in lists.rows(left).zip(tile.chunks_exact(right_rows.len())) {
-                let a_bar = lists.bar(a);
-                // an unusable row has an infinite bar but may still be under the other side's
+                let a_min = lists.min_score(a);
+                // an unusable row has an infinite minimum, but the other row's may be lower
                 if !usable[a] {
                     continue;
                 }
-                scan(scores, a_bar.min(lowest) - ROUNDING, |at, score| {
+                scan(scores, a_min.min(lowest) - ROUNDING, |at, score| {
                     let b = right_rows.start + at;
-                    if b > a && usable[b] && score >= a_bar.min(lists.bar(b)) - ROUNDING {
+                    if b > a && usable[b] && score >= a_min.min(lists.min_score(b)) - ROUNDING {
                         hits.push((a, b, dot(vectors.row(a), vectors.row(b))));
                     }
                 });
@@ -73,12 +77,12 @@ pub fn nearest_by_dot(
     let one_block = |block: usize| -> Result<Vec<TopK>> {
         task.check()?;
         let mut lists = vec![TopK::default(); rows.len()];
-        let mut bars = vec![query.floor; rows.len()];
-        for other in block_rows(vectors.rows(), block).filter(|&other| usable[other]) {
-            for ((&row, list), bar) in rows.iter().zip(&mut lists).zip(&mut bars) {
+        let mut min_scores = vec![query.floor; rows.len()];
+        for other in block_rows(vectors.rows(), block, REFEREE_ROWS).filter(|&other| usable[other]) {
+            for ((&row, list), min_score) in rows.iter().zip(&mut lists).zip(&mut min_scores) {
                 let cosine = dot(vectors.row(row as usize), vectors.row(other));
-                if row as usize != other && cosine >= *bar {
-                    *bar = list.push(Neighbour { row: other as u32, cosine }, query).unwrap_or(*bar);
+                if row as usize != other && cosine >= *min_score {
+                    *min_score = list.push(Neighbour { row: other as u32, cosine }, query).unwrap_or(*min_score);
                 }
             }
         }
@@ -92,7 +96,7 @@ pub fn nearest_by_dot(
         }
         all
     };
-    let blocks = vectors.rows().div_ceil(BLOCK);
+    let blocks = vectors.rows().div_ceil(REFEREE_ROWS);
     let lists = (0..blocks)
         .into_par_iter()
         .map(one_block)
@@ -100,22 +104,22 @@ pub fn nearest_by_dot(
     Ok(lists.into_iter().map(|list| list.finish(query).0).collect())
 }
 
-fn block_rows(rows: usize, block: usize) -> std::ops::Range<usize> {
-    block * BLOCK..((block + 1) * BLOCK).min(rows)
+/// The rows of a block of `size` rows.
+fn block_rows(rows: usize, block: usize, size: usize) -> Range<usize> {
+    block * size..((block + 1) * size).min(rows)
 }
 
-fn block_tensor(vectors: Vectors, block: usize, device: &Device) -> Tensor<2> {
-    let rows = block_rows(vectors.rows(), block);
+fn block_tensor(vectors: Vectors, rows: Range<usize>, device: &Device) -> Tensor<2> {
     let values = vectors.values[rows.start * vectors.width..rows.end * vectors.width].to_vec();
     Tensor::from_data(TensorData::new(values, [rows.len(), vectors.width]), device)
 }
 
-/// Calls `hit` for every score at or above `bar`. Most stretches have none, which one vectorised pass tells.
-fn scan(scores: &[f32], bar: f32, mut hit: impl FnMut(usize, f32)) {
+/// Calls `hit` for every score at or above `min_score`. Most stretches have none, which one vectorised pass tells.
+fn scan(scores: &[f32], min_score: f32, mut hit: impl FnMut(usize, f32)) {
     const STRETCH: usize = 64;
     for (at, stretch) in scores.chunks(STRETCH).enumerate() {
-        if stretch.iter().fold(false, |any, &score| any | (score >= bar)) {
-            for (offset, &score) in stretch.iter().enumerate().filter(|&(_, &score)| score >= bar) {
+        if stretch.iter().fold(false, |any, &score| any | (score >= min_score)) {
+            for (offset, &score) in stretch.iter().enumerate().filter(|&(_, &score)| score >= min_score) {
                 hit(at * STRETCH + offset, score);
             }
         }

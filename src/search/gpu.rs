@@ -1,8 +1,8 @@
 //! Exact search with the products on a GPU.
 //!
 //! As in [`crate::search::exact`], the matrix of all cosines is computed in tiles, half of it by symmetry. A tile never
-//! leaves the GPU: of every 64 neighbouring scores only the largest travels, and where that reaches the bar the 64
-//! pairs are scored again by [`dot`] on the processor, while the GPU computes the next tile. Cosines and lists are
+//! leaves the GPU: of every 64 neighbouring scores only the largest is copied to the processor. If that reaches the
+//! minimum, the 64 pairs are scored again by [`dot`] on the processor, while the GPU computes the next tile. Cosines and lists are
 //! therefore those of `exact`, bit for bit, whatever the GPU rounds.
 
 use anyhow::{Context, Result};
@@ -12,15 +12,13 @@ use rayon::prelude::*;
 use crate::progress::Task;
 use crate::search::dot::dot;
 use crate::search::lists::Lists;
+use crate::search::tiles::Tiles;
 use crate::search::{Neighbour, Query, Vectors};
-
-/// Rows of a tile: 256 MiB of scores, 4 MiB of maxima.
-const BLOCK: usize = 8192;
 
 /// Scores that share a maximum.
 const STRETCH: usize = 64;
 
-/// What a GPU's product may be off. Tensor cores may round the inputs to 11 bits (TF32): for unit vectors at most
+/// The largest error of a GPU's product. Tensor cores may round the inputs to 11 bits (TF32): for unit vectors at most
 /// 2 · 2⁻¹¹ · Σ|aᵢ bᵢ| ≤ 2⁻¹⁰.
 const ROUNDING: f32 = 2e-3;
 
@@ -30,27 +28,17 @@ pub fn search(
     vectors: Vectors,
     usable: &[bool],
     query: Query,
-    device: &Device,
+    tiles: &Tiles,
     task: &Task,
 ) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
-    in_tiles(BLOCK, vectors, usable, query, device, task)
-}
-
-fn in_tiles(
-    block: usize,
-    vectors: Vectors,
-    usable: &[bool],
-    query: Query,
-    device: &Device,
-    task: &Task,
-) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
+    let (block, device) = (tiles.rows, &tiles.device);
     let lists = Lists::new(usable, block, query);
     let blocks = vectors.rows().div_ceil(block);
     let tensors: Vec<Tensor<2>> =
         (0..blocks).map(|at| block_tensor(vectors, usable, at * block, block, device)).collect();
-    let tiles = (0..blocks).flat_map(|left| (left..blocks).map(move |right| (left, right)));
+    let pairs = (0..blocks).flat_map(|left| (left..blocks).map(move |right| (left, right)));
     let mut running = None;
-    for tile in tiles.map(Some).chain([None]) {
+    for tile in pairs.map(Some).chain([None]) {
         let started = tile.map(|(left, right)| (left, right, maxima(&tensors[left], &tensors[right])));
         device.flush().context("the GPU failed")?;
         let Some((left, right, maxima)) = std::mem::replace(&mut running, started) else { continue };
@@ -61,16 +49,16 @@ fn in_tiles(
             .zip(maxima.par_chunks(block / STRETCH))
             .filter(|&(a, _)| usable[a])
             .flat_map_iter(|(a, maxima)| {
-                let (lists, bar) = (&lists, lists.bar(a));
+                let (lists, min_score) = (&lists, lists.min_score(a));
                 let stretches = maxima.iter().enumerate();
-                // a maximum that is no number hides what is beside it: its stretch is scored again
-                let reaches = move |most: f32| most >= bar.min(lowest) - ROUNDING || most.is_nan();
+                // a NaN maximum hides the other scores of its stretch: score the stretch again
+                let reaches = move |most: f32| most >= min_score.min(lowest) - ROUNDING || most.is_nan();
                 stretches.filter(move |&(_, &most)| reaches(most)).flat_map(move |(at, _)| {
                     let first = right * block + at * STRETCH;
                     let others = first.max(a + 1)..(first + STRETCH).min(vectors.rows());
                     let scored =
                         others.filter(|&b| usable[b]).map(move |b| (a, b, dot(vectors.row(a), vectors.row(b))));
-                    scored.filter(move |&(_, b, cosine)| cosine >= bar.min(lists.bar(b)))
+                    scored.filter(move |&(_, b, cosine)| cosine >= min_score.min(lists.min_score(b)))
                 })
             })
             .collect();
@@ -132,10 +120,11 @@ mod tests {
                 vector.fill(f32::NAN);
             }
             let vectors = Vectors { values: &values, width: 8 };
-            let (query, device) = (Query { top_k, floor }, plain_cpu());
+            let query = Query { top_k, floor };
+            let tiles = |rows| Tiles { device: plain_cpu(), rows };
             let task = Progress::new(true, Arc::default()).task("search", "texts", rows);
-            let found = in_tiles(128, vectors, &usable, query, &device, &task).unwrap();
-            prop_assert_eq!(found, exact::search(vectors, &usable, query, &device, &task).unwrap());
+            let found = search(vectors, &usable, query, &tiles(128), &task).unwrap();
+            prop_assert_eq!(found, exact::search(vectors, &usable, query, &tiles(1024), &task).unwrap());
         }
     }
 }

@@ -31,6 +31,13 @@ pub struct HnswConfig {
     pub deterministic: bool,
 }
 
+impl Default for HnswConfig {
+    /// What `mine` uses without the `--hnsw-` flags.
+    fn default() -> Self {
+        Self { links: 16, ef_construction: 100, ef_search: 128, deterministic: false }
+    }
+}
+
 const LAYERS: usize = 16;
 const CHUNK: usize = 512;
 /// Largest code: the largest component of any vector takes it.

@@ -9,36 +9,36 @@ use anyhow::{Context, Result};
 use crate::search::top_k::TopK;
 use crate::search::{Neighbour, Query};
 
-/// The lists, locked a block of rows at a time, and the cosine that each row still accepts.
+/// The lists, locked a block of rows at a time, and the lowest cosine that each row still accepts.
 pub struct Lists {
     block: usize,
     query: Query,
-    bars: Vec<AtomicU32>,
+    min_scores: Vec<AtomicU32>,
     kept: Vec<Mutex<Vec<TopK>>>,
 }
 
 impl Lists {
     /// Empty lists, in blocks of `block` rows. Rows that are not `usable` accept nothing.
     pub fn new(usable: &[bool], block: usize, query: Query) -> Self {
-        let bar = |&usable: &bool| AtomicU32::new(if usable { query.floor } else { f32::INFINITY }.to_bits());
-        let bars: Vec<AtomicU32> = usable.iter().map(bar).collect();
-        let kept = (bars.chunks(block)).map(|rows| Mutex::new(vec![TopK::default(); rows.len()])).collect();
-        Self { block, query, bars, kept }
+        let min_score = |&usable: &bool| AtomicU32::new(if usable { query.floor } else { f32::INFINITY }.to_bits());
+        let min_scores: Vec<AtomicU32> = usable.iter().map(min_score).collect();
+        let kept = (min_scores.chunks(block)).map(|rows| Mutex::new(vec![TopK::default(); rows.len()])).collect();
+        Self { block, query, min_scores, kept }
     }
 
     /// Rows of a block.
     pub fn rows(&self, block: usize) -> Range<usize> {
-        block * self.block..((block + 1) * self.block).min(self.bars.len())
+        block * self.block..((block + 1) * self.block).min(self.min_scores.len())
     }
 
-    /// The cosine below which a row accepts nothing more. It only rises.
-    pub fn bar(&self, row: usize) -> f32 {
-        f32::from_bits(self.bars[row].load(Ordering::Relaxed))
+    /// The cosine below which a row accepts nothing. It only rises.
+    pub fn min_score(&self, row: usize) -> f32 {
+        f32::from_bits(self.min_scores[row].load(Ordering::Relaxed))
     }
 
-    /// The lowest bar of some rows.
+    /// The lowest minimum of some rows.
     pub fn lowest(&self, rows: Range<usize>) -> f32 {
-        rows.map(|row| self.bar(row)).fold(f32::INFINITY, f32::min)
+        rows.map(|row| self.min_score(row)).fold(f32::INFINITY, f32::min)
     }
 
     /// Adds pairs `(a, b, cosine)` to the lists of both; all `a` are in block `left`, all `b` in block `right`.
@@ -51,7 +51,7 @@ impl Lists {
         let mut lists = self.kept[block].lock().ok().context("a search worker failed")?;
         for (row, neighbour) in hits {
             if let Some(raised) = lists[row - block * self.block].push(neighbour, self.query) {
-                self.bars[row].store(raised.to_bits(), Ordering::Relaxed);
+                self.min_scores[row].store(raised.to_bits(), Ordering::Relaxed);
             }
         }
         Ok(())
@@ -59,8 +59,8 @@ impl Lists {
 
     /// Neighbours of every row, and whether k cut off others above the floor.
     pub fn finish(self) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
-        let mut cut_lists = Vec::with_capacity(self.bars.len());
-        let mut lists = Vec::with_capacity(self.bars.len());
+        let mut cut_lists = Vec::with_capacity(self.min_scores.len());
+        let mut lists = Vec::with_capacity(self.min_scores.len());
         for block in self.kept {
             for top in block.into_inner().ok().context("a search worker failed")? {
                 let (list, cut) = top.finish(self.query);

@@ -10,6 +10,7 @@ pub mod exact;
 pub mod gpu;
 pub mod hnsw;
 mod lists;
+pub mod tiles;
 mod top_k;
 
 /// Unit vectors, row-major `[rows, width]`.

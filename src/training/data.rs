@@ -21,6 +21,7 @@ use crate::models::hub;
 use crate::models::network::precision::Precision;
 use crate::progress::{Progress, readable};
 use crate::search::Vectors;
+use crate::search::engine::Searcher;
 use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
 use crate::training::checked::TrainOptions;
@@ -64,7 +65,9 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
         let (model, folder) = bi_encoder(options.negatives_from.as_deref())?;
         let (vectors, width) = hard_negatives::embed_texts(&model, &dataset.texts, progress)?;
         let embedded = Vectors { values: &vectors, width };
-        mine(&mut dataset, options, embedded, cross_teacher.as_ref().map(|(model, _)| model), progress)?;
+        let searcher = hard_negatives::searcher(devices);
+        let teacher = cross_teacher.as_ref().map(|(model, _)| model);
+        mine(&mut dataset, options, (embedded, &searcher), teacher, progress)?;
         miner = Some(Miner { fingerprint: folder.fingerprint()?, vectors, width });
     }
     if let Some((model, folder)) = &cross_teacher {
@@ -200,12 +203,13 @@ fn negatives_are_pairs(options: &TrainOptions) -> bool {
 fn mine(
     dataset: &mut Dataset,
     options: &TrainOptions,
-    vectors: Vectors,
+    (vectors, searcher): (Vectors, &Searcher),
     cross_teacher: Option<&Replicas<CrossEncoder>>,
     progress: &Progress,
 ) -> Result<()> {
     if let Some(config) = &options.hard_negatives {
-        let mined = hard_negatives::mine(dataset, vectors, cross_teacher, config, progress)?;
+        let near = hard_negatives::neighbours(searcher, vectors, config.depth, progress)?;
+        let mined = hard_negatives::mine(dataset, (vectors, &near), cross_teacher, config, progress)?;
         progress.say(&format!(
             "{} hard negatives mined, {} dropped as duplicates by the teacher, {} drawn by chance for want of near ones",
             readable(mined.negatives),
@@ -221,7 +225,7 @@ fn mine(
         }
     }
     if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
-        let near = hard_negatives::neighbours(vectors, MINED_DEPTH, progress)?;
+        let near = hard_negatives::neighbours(searcher, vectors, MINED_DEPTH, progress)?;
         let logits = |texts: &Texts, pairs: &[(u32, u32)]| log_odds(teacher, texts, pairs, false, progress);
         let added = teacher::add_mined_pairs(dataset, &near, count, logits)?;
         progress.say(&format!("{} mined pairs labelled by the teacher", readable(added)));

@@ -1,13 +1,14 @@
 //! How good a network is on the dev pairs: scores, figures, and the calibration that goes into `dupmine.json`.
 
 use anyhow::{Context, Result, ensure};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::choose::ScoreKind;
 use crate::calibration::fitted::{KEPT_BY_FLOOR, Labelled, floor, rounded_down};
 use crate::calibration::sigmoid;
-use crate::executor::batch::{self, Cut};
+use crate::device::Devices;
+use crate::executor::batch;
+use crate::executor::replicas::Replicas;
 use crate::labels::pairs::LabelledPair;
 use crate::labels::score_pairs::QuestionPairs;
 use crate::metrics::bootstrap::Clusters;
@@ -18,7 +19,7 @@ use crate::progress::Progress;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 use crate::training::network::{Item, Network};
 
-/// Scores of 90 % of the pairs within this much of each other mean that the model says the same of every pair.
+/// If 90 % of the scores are within this distance, the model gives every pair the same score.
 const COLLAPSED_BAND: f64 = 0.05;
 
 /// What decides which checkpoint is best.
@@ -93,15 +94,19 @@ pub struct DevSet {
     items: Vec<Item>,
     /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
     pairs: Vec<(u32, u32)>,
-    /// Pairs of a bi-encoder of which it knows nothing of a text: their cosine is 0, as in runs.
+    /// Pairs with a text of which the bi-encoder's vocabulary has nothing: their cosine is 0, as in runs.
     unknown: Vec<bool>,
-    /// Pairs that hang together by their questions.
+    /// Clusters of pairs that share questions.
     clusters: Clusters,
+    /// Most tokens of a sequence that the model takes.
+    limit: usize,
+    /// The devices of the training: dev figures are computed where it trains.
+    devices: Devices,
 }
 
 impl DevSet {
     /// Tokenizes the natural pairs: added ones would shift the share of duplicates.
-    pub fn new(pairs: &[LabelledPair], kind: Kind, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn new(pairs: &[LabelledPair], kind: Kind, tokenizer: &Tokenizer, devices: &Devices) -> Result<Self> {
         let natural: Vec<&LabelledPair> = pairs.iter().filter(|pair| pair.natural).collect();
         ensure!(!natural.is_empty(), "no natural pair to measure on");
         let labels: Vec<bool> = natural.iter().map(|pair| pair.is_duplicate).collect();
@@ -133,7 +138,16 @@ impl DevSet {
             Kind::Bi => questions.pairs,
             Kind::Cross | Kind::Siamese => (0..labels.len() as u32).map(|pair| (2 * pair, 2 * pair + 1)).collect(),
         };
-        Ok(Self { kind, labels, items, pairs, unknown, clusters })
+        Ok(Self {
+            kind,
+            labels,
+            items,
+            pairs,
+            unknown,
+            clusters,
+            limit: tokenizer.max_tokens(),
+            devices: devices.clone(),
+        })
     }
 
     /// Pairs measured on.
@@ -151,8 +165,8 @@ impl DevSet {
         Figures::new(&self.labels, &self.shown(&scores))
     }
 
-    /// What runs of the finished model decide by, fitted to scores as mining has them: of a cross-encoder the mean logit
-    /// of both orders. A siamese classifier decides by its own probability.
+    /// The calibration for runs of the finished model, fitted to the scores that mining would have: for a cross-encoder the
+    /// mean logit of both orders. A siamese classifier decides by its own probability.
     pub fn calibrate(&self, network: &Network, seed: u64, progress: &Progress) -> Result<Calibration> {
         let scores = self.scores(network, true, progress)?;
         let labelled = Labelled { labels: &self.labels, clusters: &self.clusters, target: None, seed };
@@ -161,7 +175,7 @@ impl DevSet {
             Kind::Cross => labelled.fit(&scores, ScoreKind::LogOdds).ok(),
             Kind::Siamese => None,
         };
-        // a handful of pairs has a best threshold still
+        // even a handful of pairs has a best threshold
         let (threshold, goal) = match &fitted {
             Some(fitted) => (fitted.threshold, "best expected F1"),
             None => (rounded_down(Figures::new(&self.labels, &self.shown(&scores))?.threshold), "labels' best F1"),
@@ -191,22 +205,8 @@ impl DevSet {
         let reads_pairs = self.kind != Kind::Bi;
         let wanted: Vec<u32> =
             (0..self.items.len() as u32).step_by(if reads_pairs && !both_orders { 2 } else { 1 }).collect();
-        let lengths: Vec<u32> = wanted.iter().map(|&item| self.items[item as usize].ids.len() as u32).collect();
-        let plan = batch::plan(&lengths, Cut::CPU);
-        let forward = |range: &std::ops::Range<usize>| -> Result<Vec<f32>> {
-            progress.check()?;
-            let items: Vec<&Item> =
-                plan.order[range.clone()].iter().map(|&at| &self.items[wanted[at as usize] as usize]).collect();
-            network.forward(&items).into_data().try_into_vec().context("outputs are not f32")
-        };
-        let batches: Vec<Vec<f32>> = plan.batches.par_iter().with_max_len(1).map(forward).collect::<Result<_>>()?;
-        let width = batches.first().map_or(1, |first| first.len() / plan.batches[0].len());
-        let mut outputs = vec![0.0f32; self.items.len() * width];
-        for (&at, row) in plan.order.iter().zip(batches.iter().flat_map(|batch| batch.chunks_exact(width))) {
-            let item = wanted[at as usize] as usize;
-            outputs[item * width..(item + 1) * width].copy_from_slice(row);
-        }
-        let row = |item: u32| &outputs[item as usize * width..(item as usize + 1) * width];
+        let outputs = self.outputs(network, &wanted, progress)?;
+        let row = |item: u32| outputs[item as usize].as_slice();
         let is_unknown = |pair: usize| self.unknown.get(pair).copied().unwrap_or(false);
         let score = |(pair, &(a, b)): (usize, &(u32, u32))| match (self.kind, both_orders) {
             (Kind::Cross, true) => f64::from(row(a)[0] + row(b)[0]) / 2.0,
@@ -217,6 +217,37 @@ impl DevSet {
             (Kind::Bi, _) => cosine(row(a), row(b)),
         };
         Ok(self.pairs.iter().enumerate().map(score).collect())
+    }
+
+    /// The network's output for each of the `wanted` items, at the item's place; empty for the others.
+    fn outputs(&self, network: &Network, wanted: &[u32], progress: &Progress) -> Result<Vec<Vec<f32>>> {
+        let models = Replicas::of(network.clone(), &self.devices);
+        let longest = |&item: &u32| self.items[item as usize].longest() as u32;
+        let plan = batch::plan(&wanted.iter().map(longest).collect::<Vec<_>>(), models.tuning.batch);
+        let items_of =
+            |batch: usize| plan.order[plan.batches[batch].clone()].iter().map(|&at| wanted[at as usize] as usize);
+        let mut outputs = vec![Vec::new(); self.items.len()];
+        models.run(
+            plan.batches.len(),
+            |batch| {
+                let items: Vec<&Item> = items_of(batch).map(|item| &self.items[item]).collect();
+                network.padded_batches(&items, models.tuning.batch, self.limit)
+            },
+            |network, batches| network.of_batches(batches),
+            |_, _, computed| {
+                let width = computed.dims()[1];
+                let data = computed.try_into_data().context("the device failed")?;
+                Ok((width, data.try_into_vec::<f32>().context("outputs are not f32")?))
+            },
+            |batch, (width, computed)| {
+                // rows that only fill a batch's shape come last, and belong to no item
+                for (item, row) in items_of(batch).zip(computed.chunks_exact(width)) {
+                    outputs[item] = row.to_vec();
+                }
+                progress.check()
+            },
+        )?;
+        Ok(outputs)
     }
 }
 

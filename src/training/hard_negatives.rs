@@ -1,10 +1,10 @@
-//! Texts that look like duplicates and are none: mined with a bi-encoder, checked by a cross-encoder.
+//! Texts that look like duplicates but are not: mined with a bi-encoder, checked by a cross-encoder.
 //!
 //! For every duplicate example the question's nearest texts are taken, from `skip` on, that are not known duplicates of
 //! it and lie at least `margin` below the duplicate's own cosine. A cross-encoder, if there is one, drops those it calls
-//! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they teach the opposite.
-//! Losses that rank take a question's negatives as further documents, also in a mix; where all look at one pair at a time,
-//! each negative becomes a pair of its own.
+//! duplicates: unlabelled true duplicates are common among near neighbours, and as negatives they would teach the opposite.
+//! Ranking losses take a question's negatives as further documents, also in a mix of losses. If every loss looks at one pair
+//! at a time, each negative becomes a pair of its own.
 
 use std::collections::HashSet;
 
@@ -15,14 +15,18 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::sigmoid;
-use crate::device::plain_cpu;
+use crate::device::Devices;
 use crate::executor::replicas::Replicas;
+use crate::executor::tuning::Tuning;
 use crate::labels::score_pairs::log_odds;
 use crate::mining::embed;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
-use crate::search::{Neighbour, Query, Vectors, exact};
+use crate::search::engine::{Engine, Searcher};
+use crate::search::hnsw::HnswConfig;
+use crate::search::tiles::Tiles;
+use crate::search::{Neighbour, Query, Vectors};
 use crate::tables::texts::Texts;
 use crate::training::dataset::{Dataset, Example};
 
@@ -48,7 +52,7 @@ pub struct MiningConfig {
     /// A negative's cosine is at least this far below the duplicate's.
     pub margin: f32,
     pub choice: NegativesChoice,
-    /// Probability of the cross-encoder from which a text is no negative.
+    /// A text with this probability of the cross-encoder or more is not a negative.
     pub most_probability: f64,
     pub seed: u64,
 }
@@ -59,7 +63,7 @@ pub struct Mined {
     pub negatives: usize,
     /// Called duplicates by the cross-encoder.
     pub dropped: usize,
-    /// Drawn by chance, where too few neighbours qualified.
+    /// Drawn at random because too few neighbours qualified.
     pub random: usize,
 }
 
@@ -70,29 +74,43 @@ pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progr
     Ok((vectors.values, models.first().dimensions()))
 }
 
-/// Nearest texts of every text, the nearest first.
-pub fn neighbours(vectors: Vectors, depth: usize, progress: &Progress) -> Result<Vec<Vec<Neighbour>>> {
-    let usable = vec![true; vectors.rows()];
-    let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
-    let task = progress.task("search", "texts", vectors.rows());
-    Ok(exact::search(vectors, &usable, query, &plain_cpu(), &task)?.0)
+/// The engine that mining would choose, on the same devices. An HNSW graph is built one vector at a time, because the same
+/// training must find the same negatives again.
+pub fn searcher(devices: &Devices) -> Searcher {
+    Searcher {
+        engine: Engine::Auto,
+        hnsw: HnswConfig { deterministic: true, ..HnswConfig::default() },
+        tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows),
+    }
 }
 
-/// Gives every duplicate example its negatives. `vectors` are the miner's, of all texts.
+/// Nearest texts of every text, the nearest first.
+pub fn neighbours(
+    searcher: &Searcher,
+    vectors: Vectors,
+    depth: usize,
+    progress: &Progress,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let usable = vec![true; vectors.rows()];
+    let query = Query { top_k: depth.min(vectors.rows().saturating_sub(1)), floor: 0.0 };
+    Ok(searcher.search(vectors, &usable, query, &[], progress)?.lists)
+}
+
+/// Gives every duplicate example its negatives. `vectors` are the miner's, of all texts, and `neighbours` the nearest texts
+/// by them.
 pub fn mine(
     dataset: &mut Dataset,
-    vectors: Vectors,
+    (vectors, neighbours): (Vectors, &[Vec<Neighbour>]),
     cross_encoder: Option<&Replicas<CrossEncoder>>,
     config: &MiningConfig,
     progress: &Progress,
 ) -> Result<Mined> {
-    let neighbours = neighbours(vectors, config.depth, progress)?;
     let duplicates: Vec<usize> = (0..dataset.examples.len()).filter(|&at| dataset.examples[at].target > 0.5).collect();
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     let mut chosen: Vec<Vec<u32>> =
-        duplicates.iter().map(|&at| qualified(dataset, at, vectors, &neighbours, config, &mut random)).collect();
+        duplicates.iter().map(|&at| qualified(dataset, at, vectors, neighbours, config, &mut random)).collect();
     let mut mined = Mined::default();
-    // nothing is dropped at 1, so nothing is asked
+    // at 1 nothing is dropped, so nothing is scored
     if let Some(teacher) = cross_encoder.filter(|_| config.most_probability < 1.0) {
         let probabilities = |asked: &[(usize, u32)]| -> Result<Vec<f64>> {
             let question = |list: usize| dataset.examples[duplicates[list]].question;
@@ -160,8 +178,8 @@ pub fn as_pairs(dataset: &mut Dataset) -> usize {
     count
 }
 
-/// Leaves of every list its first `count` texts that the cross-encoder does not call duplicates, and says how many it
-/// did. It is asked about as many as are missing, then about the next ones in place of those dropped.
+/// Keeps of every list its first `count` texts that the cross-encoder does not call duplicates, and returns how many it
+/// dropped. It scores as many texts as are missing, then the next ones in place of those dropped.
 fn drop_duplicates(
     chosen: &mut [Vec<u32>],
     config: &MiningConfig,

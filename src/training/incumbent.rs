@@ -1,10 +1,11 @@
-//! What `--output` holds before a training: nothing, this training's own model, or one that the new model must beat.
+//! What `--output` holds before a training: nothing, this training's own model, or a model that the new one must beat.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 
+use crate::device::Devices;
 use crate::error::hint;
 use crate::labels::pairs::LabelledPair;
 use crate::models::checkpoint::folder::ModelFolder;
@@ -15,14 +16,15 @@ use crate::training::evaluation::{DevSet, Figures};
 use crate::training::network::Trainee;
 use crate::training::run_folder::{self, Record};
 
+/// What `--output` holds before a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum ExistingOutput {
     Nothing,
     /// The model that the training begins from.
     Start,
-    /// What this training had made when the clock ended it.
+    /// The model of this training, which the time limit ended early.
     Unfinished,
-    /// What this training makes.
+    /// The model of this training, finished.
     Finished,
     /// A model of another training.
     Another,
@@ -30,22 +32,22 @@ pub enum Held {
     Foreign,
 }
 
-/// Looks; refuses what no model may replace.
-pub fn held(options: &TrainOptions, fingerprint: &str) -> Result<Held> {
+/// Finds out; refuses what no model may replace.
+pub fn existing_output(options: &TrainOptions, fingerprint: &str) -> Result<ExistingOutput> {
     let output = &options.output;
     let is_start = options.from.as_deref().is_some_and(|from| same_folder(from, output));
-    let held = match run_folder::record(output).filter(|done| done.fingerprint == fingerprint) {
-        _ if is_start => Held::Start,
-        Some(Record { out_of_time: true, .. }) => Held::Unfinished,
-        Some(_) => Held::Finished,
-        None if run_folder::is_empty(output) => Held::Nothing,
-        None if run_folder::record(output).is_some() => Held::Another,
-        None => Held::Foreign,
+    let existing = match run_folder::record(output).filter(|done| done.fingerprint == fingerprint) {
+        _ if is_start => ExistingOutput::Start,
+        Some(Record { out_of_time: true, .. }) => ExistingOutput::Unfinished,
+        Some(_) => ExistingOutput::Finished,
+        None if run_folder::is_empty(output) => ExistingOutput::Nothing,
+        None if run_folder::record(output).is_some() => ExistingOutput::Another,
+        None => ExistingOutput::Foreign,
     };
-    if held != Held::Finished {
+    if existing != ExistingOutput::Finished {
         run_folder::check_replaceable(output)?;
     }
-    Ok(held)
+    Ok(existing)
 }
 
 /// Loads the model that `--output` holds, before hours of work are lost on one that cannot be measured.
@@ -66,8 +68,14 @@ pub fn load(options: &TrainOptions, device: &Device, progress: &Progress) -> Res
 }
 
 /// Its figures on the pairs that the new one is measured on.
-pub fn measure(model: &Trainee, options: &TrainOptions, dev: &[LabelledPair], progress: &Progress) -> Result<Figures> {
-    let figures = DevSet::new(dev, options.kind, model.tokenizer())?.evaluate(&model.network(), progress)?;
+pub fn measure(
+    model: &Trainee,
+    options: &TrainOptions,
+    (dev, devices): (&[LabelledPair], &Devices),
+    progress: &Progress,
+) -> Result<Figures> {
+    let dev = DevSet::new(dev, options.kind, model.tokenizer(), devices)?;
+    let figures = dev.evaluate(&model.network(), progress)?;
     progress.say(&format!("{} now: {}", options.output.display(), figures.describe()));
     Ok(figures)
 }

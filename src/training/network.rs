@@ -4,6 +4,7 @@ use anyhow::Result;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::executor::batch::BatchShape;
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
@@ -19,7 +20,7 @@ use crate::text::tokenizer::Tokenizer;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     pub ids: Vec<u32>,
-    /// Empty stands for zeros.
+    /// Empty means zeros.
     pub type_ids: Vec<u32>,
     /// Of a siamese classifier: the second text.
     pub second: Vec<u32>,
@@ -29,6 +30,11 @@ impl Item {
     /// A text alone.
     pub fn of_text(ids: &[u32]) -> Self {
         Self { ids: ids.to_vec(), type_ids: Vec::new(), second: Vec::new() }
+    }
+
+    /// Tokens of its longest sequence.
+    pub fn longest(&self) -> usize {
+        self.ids.len().max(self.second.len())
     }
 
     /// Tokens of all its texts.
@@ -48,8 +54,12 @@ pub enum Network {
 impl Network {
     /// `[R, D]` vectors, `[R, 1]` logits or `[R, 2]` log-probabilities of R items.
     pub fn forward(&self, items: &[&Item]) -> Tensor<2> {
-        let batches = self.batches(items);
-        self.of_hidden(batches.iter().map(|batch| self.hidden(batch)).collect(), &batches)
+        self.of_batches(&self.batches(items))
+    }
+
+    /// The same from the batches of the items.
+    pub fn of_batches(&self, batches: &[TokenBatch]) -> Tensor<2> {
+        self.of_hidden(batches.iter().map(|batch| self.hidden(batch)).collect(), batches)
     }
 
     /// The encoder's hidden states, `[R, H]`, or those of the first tokens, `[B, H]`, where the head reads no others.
@@ -94,6 +104,16 @@ impl Network {
         }
     }
 
+    /// The same batches in the shape that the device wants, of at most `limit` tokens. Rows that only fill the shape come
+    /// last, as many in the second texts as in the first.
+    pub fn padded_batches(&self, items: &[&Item], shape: BatchShape, limit: usize) -> Vec<TokenBatch> {
+        let batches = self.batches(items);
+        let dims = batches.iter().map(|batch| batch.padded_dims(shape, limit));
+        let rows = dims.clone().map(|[rows, _]| rows).min().unwrap_or(0);
+        let tokens: Vec<usize> = dims.map(|[_, tokens]| tokens).collect();
+        batches.into_iter().zip(tokens).map(|(batch, tokens)| batch.padded(rows, tokens)).collect()
+    }
+
     /// The encoder, whose parameters a module visits before all others.
     pub fn encoder(&self) -> &Encoder {
         match self {
@@ -122,7 +142,7 @@ impl Network {
         }
     }
 
-    /// The network with its encoder left as it is, dropout included: the head alone is trained.
+    /// The network with a frozen encoder, without dropout in it: only the head is trained.
     pub fn with_frozen_encoder(self) -> Self {
         match self {
             Self::Siamese(model) => {
@@ -132,12 +152,12 @@ impl Network {
         }
     }
 
-    /// The network with its token table left as it is.
+    /// The network with a frozen token table.
     pub fn with_frozen_tokens(self) -> Self {
         self.map(&mut TokenTable { rows: None, path: Vec::new() })
     }
 
-    /// The id that stands for padding where positions are counted around it.
+    /// The padding id, in families that count positions from it.
     pub fn padding(&self) -> Option<usize> {
         self.encoder().config().padding
     }
@@ -151,7 +171,7 @@ impl Network {
     }
 }
 
-/// Where the token table is in every network.
+/// The end of the token table's path in every network.
 pub const TOKEN_TABLE: &str = "encoder.words.weight";
 
 /// The end of a parameter's path that two kinds of network share.
@@ -159,7 +179,7 @@ pub fn is_token_table(path: &[String]) -> bool {
     path.join(".").ends_with(TOKEN_TABLE)
 }
 
-/// Changes the token table and nothing else: cuts it down to `rows`, or freezes it where there are none.
+/// Changes only the token table: cuts it down to `rows`, or freezes it if `rows` is `None`.
 struct TokenTable {
     rows: Option<Tensor<1, Int>>,
     path: Vec<String>,

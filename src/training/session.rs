@@ -18,7 +18,7 @@ use crate::training::checked::TrainOptions;
 use crate::training::data::{self, Data};
 use crate::training::dataset::{Dataset, Inputs};
 use crate::training::evaluation::DevSet;
-use crate::training::incumbent::{self, Held};
+use crate::training::incumbent::{self, ExistingOutput};
 use crate::training::network::{Network, Trainee};
 use crate::training::run_folder::{self, Record, Replace, RunFolder};
 use crate::training::schedule::Schedule;
@@ -28,10 +28,10 @@ use crate::training::trainer::{self, Plan, Trained};
 /// Part of a training's fingerprint; raise it when the same options give other weights.
 const VERSION: u32 = 5;
 
-/// Trains, and writes the model complete or not at all. Whether it came to its end: the clock may stop it before.
+/// Trains, and writes the model complete or not at all. Returns false if the time limit ended training early.
 pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<bool> {
     if options.threads > 0 {
-        // a second training of a file finds the pool as the first one left it
+        // in a second training of the same process the pool exists already
         let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     }
     run_folder::recover(&options.output)?;
@@ -41,23 +41,23 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     };
     let from = hub::open_path_or(options.from.as_deref(), start, progress)?;
     let fingerprint = fingerprint(options, &from, progress)?;
-    let held = incumbent::held(options, &fingerprint)?;
+    let existing = incumbent::existing_output(options, &fingerprint)?;
     options.without_effect.iter().for_each(|what| progress.warn(what.clone()));
-    let must_beat = !force && matches!(held, Held::Start | Held::Another);
-    match held {
-        Held::Finished => {
+    let must_beat = !force && matches!(existing, ExistingOutput::Start | ExistingOutput::Another);
+    match existing {
+        ExistingOutput::Finished => {
             let output = options.output.display();
             progress.say(&format!("{output}: trained already with these options and pairs"));
             return Ok(true);
         }
-        Held::Unfinished => progress.say("the clock ended this training: it goes on"),
-        Held::Foreign if !force => {
+        ExistingOutput::Unfinished => progress.say("the time limit ended this training early; it continues"),
+        ExistingOutput::Foreign if !force => {
             return Err(hint(
                 format!("{} exists already, and no training made it", options.output.display()),
                 "choose another --output, or add --force to replace it",
             ));
         }
-        Held::Nothing | Held::Start | Held::Another | Held::Foreign => {}
+        ExistingOutput::Nothing | ExistingOutput::Start | ExistingOutput::Another | ExistingOutput::Foreign => {}
     }
     let devices = options.device.open(progress)?;
     options.precision.check(&devices)?;
@@ -68,10 +68,11 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         (false, false) => Replace::Nothing,
     };
     // a kill may have come between the model's new name and the note that its run is over
-    let written = run_folder::record(&options.output).filter(|done| held == Held::Start || !done.out_of_time);
+    let written =
+        run_folder::record(&options.output).filter(|done| existing == ExistingOutput::Start || !done.out_of_time);
     let written = written.map(|done| done.fingerprint);
     let run = RunFolder::open(&options.run, &fingerprint, written.as_deref(), replace)?;
-    let incumbent = match must_beat && held == Held::Another {
+    let incumbent = match must_beat && existing == ExistingOutput::Another {
         true => Some(incumbent::load(options, &device, progress)?),
         false => None,
     };
@@ -79,12 +80,12 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let Data { dataset, dev: dev_pairs } = data::prepare(options, &devices, progress)?;
     check_widths(&dataset, &trainee)?;
     let inputs = Inputs::new(&dataset, options.kind, trainee.tokenizer(), options.swap_orders)?;
-    let dev = DevSet::new(&dev_pairs, options.kind, trainee.tokenizer())?;
+    let dev = DevSet::new(&dev_pairs, options.kind, trainee.tokenizer(), &devices)?;
     let plan = Plan::new(&options.trainer, &dataset.examples, &inputs.lengths());
     announce(options, &plan, dataset.examples.len(), dev.len(), progress)?;
     let step_config = step_config(options, plan.steps(), &devices);
     let network = start_network(options, &trainee);
-    let measure = |model: &Trainee| incumbent::measure(model, options, &dev_pairs, progress);
+    let measure = |model: &Trainee| incumbent::measure(model, options, (&dev_pairs, &devices), progress);
     let incumbent = incumbent.as_ref().map(measure).transpose()?;
     run.begin()?;
     progress.keeps_finished_work();
@@ -101,16 +102,16 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         }
         return Err(hint(
             format!("no step was better on dev than {} is: it stays as it was", options.output.display()),
-            match held {
-                _ if trained.out_of_time => "the clock ended it: the same command goes on",
-                Held::Start => {
+            match existing {
+                _ if trained.out_of_time => "the time limit ended it early: the same command continues",
+                ExistingOutput::Start => {
                     "more pairs or another loss may help; --force writes what the last step made all the same"
                 }
                 _ => "more pairs or another loss may help; --force replaces it all the same",
             },
         ));
     }
-    let (network, (best_step, after)) = match options.write_last || held == Held::Start && !is_better {
+    let (network, (best_step, after)) = match options.write_last || existing == ExistingOutput::Start && !is_better {
         true => trained.last,
         false => (trained.network, trained.best),
     };
@@ -144,7 +145,7 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
     let (replaced_together, had_together) = (together(replaced), together(had) && !was_kept);
     write_model(&options.output, &trainee.with(network), &record, calibration)?;
     // in its own place the next training begins from what was written
-    if held == Held::Start || !record.out_of_time {
+    if existing == ExistingOutput::Start || !record.out_of_time {
         run.finish()?;
     }
     progress.say(&format!("wrote {}", options.output.display()));

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use crate::device::DeviceKind;
 use crate::error::hint;
+use crate::executor::tuning::Tuning;
 use crate::hash::hash64;
 use crate::losses::cached_ranking::output_gradient;
 use crate::losses::mix::{LossNumbers, Mix};
@@ -29,7 +30,7 @@ use crate::training::optimizer::AdamW;
 use crate::training::pass::Pass;
 use crate::training::schedule::Schedule;
 
-/// How a batch is cut into micro-batches.
+/// How a batch is split into micro-batches.
 #[derive(Debug, Clone, Copy)]
 pub struct MicroBatches {
     /// Tokens of each, without padding.
@@ -39,16 +40,10 @@ pub struct MicroBatches {
 }
 
 impl MicroBatches {
-    /// Small enough that a batch of 16 pairs keeps two cores busy, large enough for full speed of the products.
-    const PROCESSOR: Self = Self { tokens: 512, least: 2 };
-    /// Large products; all micro-batches of a batch are in memory at once, but for cached losses. Not measured on a card yet.
-    const CARD: Self = Self { tokens: 8192, least: 1 };
-
+    /// As they suit a kind of device.
     pub fn of(kind: DeviceKind) -> Self {
-        match kind {
-            DeviceKind::Cpu | DeviceKind::Tch => Self::PROCESSOR,
-            DeviceKind::Gpu => Self::CARD,
-        }
+        let tuning = Tuning::of(kind);
+        Self { tokens: tuning.micro_batch_tokens, least: tuning.least_micro_batches }
     }
 }
 
@@ -230,7 +225,7 @@ mod tests {
     proptest! {
         #[test]
         fn micro_batches_cover_all_items(lengths in prop::collection::vec(3usize..60, 1..200), on_card: bool) {
-            let cut = if on_card { MicroBatches::CARD } else { MicroBatches::PROCESSOR };
+            let cut = MicroBatches::of(if on_card { DeviceKind::Gpu } else { DeviceKind::Cpu });
             let items: Vec<Item> = lengths.iter().map(|&n| Item { ids: vec![7; n], type_ids: vec![], second: vec![] }).collect();
             let (order, ranges) = plan(&items, cut);
             prop_assert_eq!(inverse(&inverse(&order)), order.clone());

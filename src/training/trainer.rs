@@ -95,7 +95,7 @@ pub struct Trained {
     pub best: (u64, Figures),
     /// The network after the last step, with that step and its figures.
     pub last: (Network, (u64, Figures)),
-    /// Whether the clock ended it: more steps were planned, and the same command would make them.
+    /// Whether the time limit ended it early: the same command continues.
     pub out_of_time: bool,
     pub pairs_per_second: f64,
 }
@@ -107,8 +107,8 @@ impl Trained {
     }
 }
 
-/// Trains `start` until the plan, the clock or the dev figures end it. `run` is the folder of checkpoints, metrics and
-/// curves; a training that was stopped goes on from its latest checkpoint there, and ends with the same weights.
+/// Trains `start` until the plan, the time limit or the dev figures end it. `run` is the folder of checkpoints, metrics and
+/// curves. A training that was stopped continues from its latest checkpoint there and ends with the same weights.
 pub fn train(
     start: Network,
     plan: &Plan,
@@ -181,7 +181,7 @@ pub fn train(
     let trained = history.steps.len();
     let out_of_time = trained < plan.steps && !is_out_of_patience(&history, config);
     if !is_measured(&history) {
-        // where the clock ends it is no place to measure in the training that goes on from the checkpoint
+        // do not save this evaluation in a checkpoint: a resumed run would not evaluate here
         evaluate(&learner, dev, &mut history, config, run, progress)?;
         show(&history)?;
     }

@@ -7,6 +7,7 @@ use dupmine::mining::candidates::{self, Candidate, Counts, SearchConfig, unorder
 use dupmine::progress::Progress;
 use dupmine::search::engine::Engine;
 use dupmine::search::hnsw::HnswConfig;
+use dupmine::search::tiles::Tiles;
 use dupmine::search::{Query, Vectors};
 use proptest::prelude::*;
 
@@ -25,7 +26,9 @@ struct Found {
 }
 
 fn search(values: &[f32], width: usize, config: &SearchConfig) -> Found {
-    let found = candidates::search(Vectors { values, width }, config, &plain_cpu(), &progress()).unwrap();
+    let found =
+        candidates::search(Vectors { values, width }, config, &Tiles { device: plain_cpu(), rows: 1024 }, &progress())
+            .unwrap();
     Found { pairs: unordered(&found.lists), counts: found.counts }
 }
 

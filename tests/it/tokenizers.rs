@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use dupmine::models::checkpoint::config::EncoderConfig;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::checkpoint::sentence_config::TextLimits;
-use dupmine::models::tokenizer_files;
+use dupmine::models::tokenizer_files::reader::read_tokenizer;
 use dupmine::text::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -60,7 +60,7 @@ fn laid(to: &Path, vocabulary: &str, model_type: &str, files: &Map<String, Value
 fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
     let source = ModelFolder::open(path)?;
     let config = EncoderConfig::read(&source)?;
-    tokenizer_files::read(&source, &config, &TextLimits::read(&source, &config)?)
+    read_tokenizer(&source, &config, &TextLimits::read(&source, &config)?)
 }
 
 #[test]

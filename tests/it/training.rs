@@ -335,7 +335,7 @@ fn a_training_that_the_clock_ended_goes_on() {
         let said = mine_ok(&[&all[..], &["--max-minutes", "0.0001"]].concat());
         let record: Value = serde_json::from_slice(&std::fs::read(timed.join("training.json")).unwrap()).unwrap();
         between_evaluations += usize::from(!record["steps"].as_u64().unwrap().is_multiple_of(10));
-        assert_eq!(said.contains("it goes on"), session > 0, "{said}");
+        assert_eq!(said.contains("it continues"), session > 0, "{said}");
     }
     assert!(between_evaluations > 0);
     // a damaged checkpoint costs the steps since the one before it, and only without that one is it an error
@@ -350,7 +350,7 @@ fn a_training_that_the_clock_ended_goes_on() {
     let said = mine_ok(&[&all[..], &["--max-minutes", "0"]].concat());
     assert!(said.contains("the checkpoint before it is taken") && said.contains("resumed after step"), "{said}");
     std::fs::write(of("timed.run").join(".mine-tmp-x"), "half").unwrap();
-    assert!(mine_ok(&all).contains("it goes on"));
+    assert!(mine_ok(&all).contains("it continues"));
     assert!(
         last_state(&of("alone.run")) == last_state(&of("timed.run")),
         "evaluations of the sessions are no part of it"

@@ -1,16 +1,16 @@
-//! `dupmine.json`: what was measured of a model and belongs to it. Other tools ignore the file.
+//! `dupmine.json`: thresholds and calibration that were measured on a model. Other tools ignore the file.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::write_json;
 use crate::calibration::Calibrator;
 use crate::calibration::decision::Decision;
 use crate::error::hint;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
-use crate::tables::write::write_json;
 
 /// File name inside a model folder.
 pub const FILE: &str = "dupmine.json";
@@ -19,7 +19,7 @@ pub const FILE: &str = "dupmine.json";
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Fingerprint of the model that was measured: figures of another model are worth nothing.
+    /// Fingerprint of the model that was measured: figures of another model mean nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Of a bi-encoder: cosines that matter.
@@ -31,31 +31,31 @@ pub struct Calibration {
     /// Of a cross-encoder: its log-odds to probabilities; without one the plain sigmoid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrator: Option<Calibrator>,
-    /// Of a cross-encoder: how it decides beside the bi-encoder that it was measured with.
+    /// Of a cross-encoder: how it decides together with the bi-encoder that it was measured with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub together: Option<Together>,
+    pub together: Option<ScoreFusion>,
     /// What the figures were measured on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_on: Option<String>,
 }
 
-/// A decision by two models.
+/// A decision by the scores of two models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Together {
+pub struct ScoreFusion {
     /// Fingerprint of the bi-encoder: another one's cosines mean something else.
     pub bi_encoder: String,
     pub decision: Decision,
 }
 
 impl Calibration {
-    /// How a cross-encoder with this calibration decides beside the bi-encoder of this fingerprint, if it was measured
-    /// with that one.
+    /// How a cross-encoder with this calibration decides together with the bi-encoder of this fingerprint, if the two were
+    /// measured together.
     pub fn beside(&self, bi_encoder: &str) -> Option<&Decision> {
         self.together.as_ref().filter(|together| together.bi_encoder == bi_encoder).map(|together| &together.decision)
     }
 
-    /// The same, or else how it decides alone. `None` where no threshold was measured.
+    /// The same, or else how it decides alone. `None` if no threshold was measured.
     pub fn decision(&self, bi_encoder: &str) -> Option<Decision> {
         let alone = || {
             let calibrator = self.calibrator.clone().unwrap_or_default();
@@ -102,7 +102,7 @@ pub fn read(folder: &ModelFolder) -> Result<Calibration> {
     Ok(calibration)
 }
 
-/// Reads a calibration that lies anywhere; `None` where there is none or it cannot be read.
+/// Reads a calibration file at any path; `None` if it is missing or cannot be read.
 pub fn peek(path: &Path) -> Option<Calibration> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
@@ -112,10 +112,10 @@ pub fn write(path: &Path, calibration: &Calibration) -> Result<()> {
     write_json(path, calibration)
 }
 
-/// Writes the calibration of `source`, if it has one, beside a model that was just made of it: the numbers are the same,
-/// or within what few bits cost, but the files that it is tied to are others. A decision beside a bi-encoder stays tied to
-/// the bi-encoder as it was: a pair of which both were made anew is measured anew.
-/// `since` says what was done to the weights after they were measured.
+/// Copies the calibration of `source`, if it has one, to a model that was just made from it. The model's numbers are the
+/// same, or nearly so after compression, but its fingerprint is new and replaces the old one in the copy. A decision with a
+/// bi-encoder keeps the old bi-encoder's fingerprint: if both models were made again, measure the pair again.
+/// `since` says what was done to the weights after the measurement.
 pub fn carry_over(source: &ModelFolder, writer: &FolderWriter, since: Option<&str>) -> Result<()> {
     if !source.has(FILE) {
         return Ok(());

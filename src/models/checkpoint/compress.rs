@@ -7,23 +7,23 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::error::hint;
-use crate::models::checkpoint::calibration::{self, Calibration, Together};
+use crate::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
 use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::kind::Kind;
 use crate::models::checkpoint::quantised::{self, Bits};
-use crate::models::checkpoint::tensor_file::{self, TensorFile, tensor_names};
+use crate::models::checkpoint::tensor_file::{TensorFile, tensor_names};
 
 /// How a model is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Storage {
     pub bits: Bits,
-    /// Whether the token table is a file of its own, which models with the same table can share.
+    /// Whether the token table gets its own file, so that models with the same table can share it.
     pub separate_tokens: bool,
 }
 
-/// Names of the files of a model whose token table is separate: all else, and the table.
+/// Names of the two weight files of a model whose token table is separate: the layers, and the table.
 const SEPARATE: [&str; 2] = ["model-layers.safetensors", "model-tokens.safetensors"];
 
 /// Bytes of a model's weights.
@@ -35,7 +35,7 @@ pub struct Sizes {
 
 /// Writes the model into `output` with weights of few bits, complete or not at all.
 pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<Sizes> {
-    let files = tensor_file::names(model, "model")?;
+    let files = model.weight_files("model")?;
     if files != ["model.safetensors"] {
         return Err(hint(
             format!("{}: the weights are in {} files, expected model.safetensors alone", model.name(), files.len()),
@@ -74,10 +74,10 @@ pub fn family(model: &ModelFolder) -> Result<String> {
     Ok(config.get("model_type").and_then(Value::as_str).unwrap_or("?").into())
 }
 
-/// What a folder holds, a line each: family, sizes, limits, tensors, calibration.
+/// What a folder holds, one line each: family, sizes, limits, tensors, calibration.
 pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     let config: Value = model.require_json("config.json")?;
-    let names = tensor_file::names(model, "model")?;
+    let names = model.weight_files("model")?;
     let files: Vec<TensorFile> = names.iter().map(|name| TensorFile::open(model, name)).collect::<Result<_>>()?;
     let tensors: Vec<_> = files.iter().flat_map(TensorFile::tensors).collect();
     let bytes: usize = files.iter().map(TensorFile::size).sum();
@@ -119,7 +119,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     });
     lines.extend(calibration.probability_threshold.map(|p| format!("probability  duplicates from {p}")));
     lines.extend(calibration.together.map(|together| {
-        let Together { bi_encoder, decision } = together;
+        let ScoreFusion { bi_encoder, decision } = together;
         let weight = decision.cosine_weight;
         let floor = decision.rerank_floor.map_or(String::new(), |floor| format!(", reranks from cosine {floor}"));
         format!(

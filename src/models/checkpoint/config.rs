@@ -20,7 +20,7 @@ pub struct EncoderConfig {
     pub positions: usize,
     /// Rows of the token type table.
     pub types: usize,
-    /// The id after which positions start, for families that count so.
+    /// Positions start after this id, in families that count from the padding id.
     pub padding: Option<usize>,
     /// Rows of the relative bias table.
     pub relative_buckets: usize,

@@ -1,5 +1,5 @@
-//! The files of a model: a sentence-transformers folder on disk, one of the hub's cache, or the one built into the
-//! binary.
+//! Where the files of a model are: a folder on disk, a snapshot in the hub's cache, or the binary itself. Which of the files
+//! a model is read from is in `model_files.rs`.
 
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
@@ -8,9 +8,6 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::error::hint;
-use crate::models::checkpoint::sentence_config::LIMIT_FILES;
-use crate::models::checkpoint::tensor_file;
-use crate::models::tokenizer_files::TOKENIZER_FILES;
 
 /// One file inside the binary: its name relative to the folder, and its bytes.
 pub type BuiltInFile = (&'static str, &'static [u8]);
@@ -32,20 +29,7 @@ pub enum ModelFolder {
 }
 
 impl ModelFolder {
-    /// Opens a folder, refusing at once what can never be a model.
-    pub fn open(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
-            return Err(hint(
-                format!("model folder {} does not exist or is not a folder", path.display()),
-                "give the path of a sentence-transformers folder (one with a config.json and a model.safetensors)",
-            ));
-        }
-        let folder = Self::OnDisk(path.to_path_buf());
-        tensor_file::refuse_pickle(&folder, "model")?;
-        Ok(folder)
-    }
-
-    /// What to call the model in messages and the manifest.
+    /// The model's name in messages and the manifest.
     pub fn name(&self) -> String {
         match self {
             Self::OnDisk(path) => path.display().to_string(),
@@ -120,38 +104,10 @@ impl ModelFolder {
             None => bail!("{} is missing from the model folder", self.path(file).display()),
         }
     }
-
-    /// Names of every file but the encoder's weights that a model is read from, those of its modules included.
-    pub fn config_files(&self) -> Result<Vec<String>> {
-        let mut files: Vec<String> =
-            ["config.json", "modules.json", "config_sentence_transformers.json"].map(String::from).to_vec();
-        files.extend(LIMIT_FILES.map(String::from));
-        // where there is a tokenizer.json, no vocabulary file is read
-        let tokenizer = if self.has("tokenizer.json") { &TOKENIZER_FILES[..3] } else { &TOKENIZER_FILES };
-        files.extend(tokenizer.iter().map(|&name| name.to_string()));
-        let modules: Vec<serde_json::Value> = self.json("modules.json")?.unwrap_or_default();
-        let paths = modules.iter().filter_map(|module| module.get("path")?.as_str());
-        let inside: Vec<&str> =
-            paths.filter(|path| !path.is_empty() && is_plain(path)).chain(["siamese_head"]).collect();
-        files
-            .extend(inside.iter().flat_map(|path| ["config.json", "model.safetensors"].map(|f| format!("{path}/{f}"))));
-        Ok(files)
-    }
-
-    /// Hash of every file that a model is read from, so that a changed model is a different model.
-    pub fn fingerprint(&self) -> Result<String> {
-        let mut hasher = blake3::Hasher::new();
-        for file in self.config_files()?.into_iter().chain(tensor_file::names(self, "model")?) {
-            let bytes = self.read(&file)?.unwrap_or_default();
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(&bytes);
-        }
-        Ok(hasher.finalize().to_hex()[..32].to_string())
-    }
 }
 
-/// The folder that a model's files must lie in. The Hugging Face cache keeps `snapshots/<revision>/` as links into
-/// `blobs/` beside it, so there it is the folder that holds both.
+/// The folder that must contain a model's files. In the Hugging Face cache `snapshots/<revision>/` holds links into `blobs/`
+/// next to it, so there it is the folder that holds both.
 fn root(folder: &Path) -> std::io::Result<PathBuf> {
     let folder = folder.canonicalize()?;
     let in_cache = folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"));
@@ -159,6 +115,6 @@ fn root(folder: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// Whether a name from a model's own files stays inside the folder.
-fn is_plain(file: &str) -> bool {
+pub fn is_plain(file: &str) -> bool {
     Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
 }

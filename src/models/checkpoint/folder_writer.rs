@@ -1,4 +1,4 @@
-//! A model folder under construction: it appears under its name complete, or not at all.
+//! A model folder while it is written: it appears under its name complete, or not at all.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::atomic_file::{TEMPORARY_PREFIX, folder_of, sync_folder};
 use crate::error::hint;
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::tables::write::{TEMPORARY_PREFIX, folder_of, sync_folder};
 
 /// Collects files beside `output` until [`FolderWriter::finish`].
 pub struct FolderWriter {
@@ -86,8 +86,8 @@ impl FolderWriter {
     }
 }
 
-/// Makes a folder in one that exists: where another writer of the same model took that away, this one fails and does
-/// not end with half a model.
+/// Makes a folder whose parent exists. If another writer of the same model removed the parent, this writer fails and does not
+/// publish half a model.
 fn make_folder(path: &Path) -> std::io::Result<()> {
     match std::fs::create_dir(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

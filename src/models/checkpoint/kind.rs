@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::models::checkpoint::file_names::SIAMESE_HEAD_CONFIG;
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::siamese::SiameseClassifier;
 
 /// What a model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -28,7 +28,7 @@ impl Kind {
         let classifies =
             || config.get("architectures").is_some_and(|names| names.to_string().contains("ForSequenceClassification"));
         Ok(match named.get("model_type").and_then(Value::as_str) {
-            _ if SiameseClassifier::is_in(folder) => Self::Siamese,
+            _ if folder.has(SIAMESE_HEAD_CONFIG) => Self::Siamese,
             Some("CrossEncoder") => Self::Cross,
             _ if !folder.has("modules.json") && classifies() => Self::Cross,
             _ => Self::Bi,

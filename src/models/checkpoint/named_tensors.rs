@@ -3,27 +3,24 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::Tensor;
 use safetensors::{Dtype, tensor::TensorView};
 
 use crate::models::checkpoint::weights::transpose;
 
-/// Tensors on their way into a file. What [`crate::models::checkpoint::weights::Weights`] reads, this writes.
+/// Tensors to be written: what `weights.rs` reads, this writes.
 #[derive(Default)]
 pub struct NamedTensors {
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
 impl NamedTensors {
-    /// A linear layer, transposed back to `[d_out, d_in]`.
-    pub fn linear(&mut self, name: &str, linear: &Linear) {
-        let [d_in, d_out] = linear.weight.dims();
-        let weight = transpose(&values(linear.weight.val()), d_out);
-        self.tensors.push((format!("{name}.weight"), vec![d_out, d_in], weight));
-        if let Some(bias) = &linear.bias {
-            self.tensor(&format!("{name}.bias"), bias.val());
-        }
+    /// The matrix `[d_in, d_out]` of a linear layer, transposed back to `[d_out, d_in]`.
+    pub fn matrix(&mut self, name: &str, matrix: Tensor<2>) {
+        let [d_in, d_out] = matrix.dims();
+        let values = transpose(&values(matrix), d_out);
+        self.tensors.push((name.to_string(), vec![d_out, d_in], values));
     }
 
     /// A layer norm.

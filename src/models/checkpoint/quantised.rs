@@ -3,13 +3,13 @@
 //! A matrix `W [rows, columns]` is stored as codes `q` of the same name, and an `F16` matrix `<name>.scale [rows,
 //! ⌈columns / block⌉]`: within a row every `block` columns share a scale, `W[r, c] ≈ q[r, c] · scale[r, ⌊c / block⌋]`
 //! with `scale = max|W| / (2^(bits − 1) − 1)` over the block. Blocks have 64 columns in 8 bits, 32 in fewer. One scale
-//! for a whole row is not enough: a few large columns of MiniLM's feed-forward weights take the precision of all others
+//! for a whole row is not enough: a few large columns of MiniLM's feed-forward weights cost all others their precision
 //! (lowest cosine to the original over 1,000 questions 0.9971 against 0.9992 with blocks). Vectors (biases, norms) stay
 //! `F32`: they are few.
 //!
 //! Codes of 8 bits are `I8` under the matrix's own name. Fewer are packed, `q + 2^(bits − 1)`, the lowest bits first, into
-//! `U8 <name>.q<bits> [rows, columns · bits / 8]`. What was stored once is stored in the same bits again without a
-//! change, so a model that is trained from a packed token table and leaves it alone shares it with its start.
+//! `U8 <name>.q<bits> [rows, columns · bits / 8]`. Storing what was stored before
+//! changes no bit, so a model that is trained from a packed token table without changing it shares that table with the original.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -39,7 +39,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// Of the matrix `name`; 8 where a row of fewer would not end with a byte.
+    /// Bits of the matrix `name`; 8 if a row of fewer bits would not end on a byte boundary.
     fn of(self, name: &str, columns: usize) -> u32 {
         let bits = if is_token_table(name) { self.token_table } else { self.others };
         if (columns * bits as usize).is_multiple_of(8) { bits } else { 8 }
@@ -131,8 +131,8 @@ pub fn unpack(bytes: &[u8], bits: u32) -> Vec<u8> {
 type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Safetensors files whose matrices are stored in few bits: one of everything, or one of the token table and one of the
-/// rest. Metadata is kept, and so is all that is no matrix, but for the integer buffers (`position_ids`) of older
-/// checkpoints, which no model reads. Matrices that are stored in few bits already stay as they are.
+/// rest. Metadata is kept, and so is everything that is not a matrix, except the integer buffers (`position_ids`) of
+/// older checkpoints, which no model reads. Matrices that are stored in few bits already stay as they are.
 pub fn compress(bytes: &[u8], origin: &Path, bits: Bits, separate_tokens: bool) -> Result<Vec<Vec<u8>>> {
     let not_readable = || format!("{}: not a readable safetensors file", origin.display());
     let file = SafeTensors::deserialize(bytes).with_context(not_readable)?;

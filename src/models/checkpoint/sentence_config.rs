@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::file_names::LIMIT_FILES;
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::network::pooling::{Mode, Pooling};
+use crate::models::checkpoint::pooling_config::{PoolingConfig, PoolingMode};
 
 /// What follows the encoder.
 pub struct Modules {
-    pub pooling: Pooling,
+    pub pooling: PoolingConfig,
     /// Folders of the dense layers in order, and whether a Normalize module stands before each.
     pub dense: Vec<(String, bool)>,
     /// Whether a Normalize module comes last.
@@ -38,7 +39,7 @@ impl Modules {
                 "{} is a cross-encoder ({architecture}), expected a bi-encoder",
                 folder.name()
             );
-            return Ok(Self { pooling: Pooling::of(Mode::Mean), dense: Vec::new(), normalises: false });
+            return Ok(Self { pooling: PoolingConfig::of(PoolingMode::Mean), dense: Vec::new(), normalises: false });
         };
         let (mut pooling, mut dense, mut normalises) = (None, Vec::new(), false);
         for (place, ModuleEntry { kind, path }) in entries.into_iter().enumerate() {
@@ -47,7 +48,7 @@ impl Modules {
                 "Pooling" if pooling.is_none() => {
                     let file = format!("{path}/config.json");
                     let config: Value = folder.require_json(&file)?;
-                    let read = Pooling::from_config(&config, hidden);
+                    let read = PoolingConfig::parse(&config, hidden);
                     pooling = Some(read.with_context(|| folder.path(&file).display().to_string())?);
                 }
                 "Dense" if pooling.is_some() => dense.push((path, std::mem::take(&mut normalises))),
@@ -64,17 +65,6 @@ impl Modules {
     }
 }
 
-/// Names of the file with `max_seq_length`, newest first.
-pub const LIMIT_FILES: [&str; 7] = [
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_mpnet_config.json",
-    "sentence_camembert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_albert_config.json",
-];
-
 /// Contents of the file with `max_seq_length`, empty without one.
 pub fn limit_settings(folder: &ModelFolder) -> Result<Map<String, Value>> {
     for file in LIMIT_FILES {
@@ -85,7 +75,7 @@ pub fn limit_settings(folder: &ModelFolder) -> Result<Map<String, Value>> {
     Ok(Map::new())
 }
 
-/// How texts are cut and spelt before they are tokenized.
+/// Truncation and lower-casing before texts are tokenized.
 pub struct TextLimits {
     /// Longest sequence in tokens, special tokens included.
     pub max_tokens: usize,
@@ -120,7 +110,7 @@ pub struct SentenceConfig {
     pub activation_fn: Option<String>,
 }
 
-/// What a model was made to be compared with.
+/// The similarity that a model was trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Similarity {
     Cosine,
@@ -130,7 +120,7 @@ pub enum Similarity {
 }
 
 impl SentenceConfig {
-    /// Reads and checks the file; a folder without one has neither prompts nor wishes.
+    /// Reads and checks the file; a folder without one has no prompts and the default similarity.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         const FILE: &str = "config_sentence_transformers.json";
         let config: Self = folder.json(FILE)?.unwrap_or_default();

@@ -1,20 +1,16 @@
-//! safetensors files: which of them a model folder has, and the tensors in them.
+//! The tensors in a safetensors file.
 //!
-//! Nothing in a file is believed before it is checked: the format's own checks (header length, offsets without gaps or
-//! overlaps, shapes that fill their bytes) run when a file is opened, and a shard must be a plain name in the folder.
+//! Nothing in a file is trusted before it is checked: the format's own checks (header length, offsets without gaps or
+//! overlaps, shapes that fill their bytes) run when a file is opened.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 
-use crate::error::hint;
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::checkpoint::kind::Kind;
 
 /// A file with its parsed header.
 pub struct TensorFile {
@@ -24,11 +20,6 @@ pub struct TensorFile {
     header: Metadata,
     /// Where the tensors' bytes begin.
     data: usize,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
 }
 
 impl TensorFile {
@@ -74,46 +65,4 @@ pub fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         Dtype::BF16 => Some(pairs().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
         _ => None,
     }
-}
-
-/// Names of the files that hold the weights of `stem` (`model`): `model.safetensors`, or the shards that
-/// `model.safetensors.index.json` lists.
-pub fn names(folder: &ModelFolder, stem: &str) -> Result<Vec<String>> {
-    let whole = format!("{stem}.safetensors");
-    let index = format!("{whole}.index.json");
-    if folder.has(&whole) || !folder.has(&index) {
-        refuse_pickle(folder, stem)?;
-        return Ok(vec![whole]);
-    }
-    let Index { weight_map } = folder.require_json(&index)?;
-    let mut shards: Vec<String> = weight_map.into_values().collect();
-    shards.sort();
-    shards.dedup();
-    ensure!(!shards.is_empty(), "{}: weight_map names no file", folder.path(&index).display());
-    for shard in &shards {
-        ensure!(
-            shard.ends_with(".safetensors") && !shard.contains(['/', '\\']) && !shard.starts_with('.'),
-            "{}: shard {shard:?} is not the name of a safetensors file in the model folder",
-            folder.path(&index).display()
-        );
-    }
-    Ok(shards)
-}
-
-/// Refuses weights that only exist as a pickle, with the command that converts them.
-pub fn refuse_pickle(folder: &ModelFolder, stem: &str) -> Result<()> {
-    let pickle = format!("{}pytorch_model.bin", stem.strip_suffix("model").unwrap_or_default());
-    let readable = [format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json")];
-    if !folder.has(&pickle) || readable.iter().any(|file| folder.has(file)) {
-        return Ok(());
-    }
-    let is_cross = matches!(Kind::of(folder), Ok(Kind::Cross));
-    let (class, name) = (if is_cross { "CrossEncoder" } else { "SentenceTransformer" }, folder.name());
-    Err(hint(
-        format!("{} is a pickle, which can run code when it is opened", folder.path(&pickle).display()),
-        format!(
-            "convert it once in Python: python -c \"from sentence_transformers import {class}; \
-             {class}('{name}').save_pretrained('{name}-safetensors')\""
-        ),
-    ))
 }

@@ -2,11 +2,11 @@
 //!
 //! Layers are built directly from the files instead of through a name-remapping loader: each model's `load` then reads
 //! as the table of tensor names it is, and a wrong shape is reported before any arithmetic.
-//! Tensors of few bits (see [`crate::models::checkpoint::quantised`]) are decoded to f32 here, so no model knows about them.
+//! Tensors of few bits (`quantised.rs`) are decoded to f32 here, so no model knows about them.
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Param;
-use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Embedding, LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -24,7 +24,7 @@ pub struct Weights {
 impl Weights {
     /// Opens `<stem>.safetensors` or its shards. Names are looked up behind `prefix` (`"bert."`) and bare.
     pub fn open(folder: &ModelFolder, stem: &str, prefix: &'static str, device: &Device) -> Result<Self> {
-        let names = tensor_file::names(folder, stem)?;
+        let names = folder.weight_files(stem)?;
         let files = names.iter().map(|name| TensorFile::open(folder, name)).collect::<Result<_>>()?;
         Ok(Self { files, prefix, device: device.clone() })
     }
@@ -110,11 +110,10 @@ impl Weights {
         if self.has(&old) { old } else { format!("{name}.{part}") }
     }
 
-    /// `y = x W + b` from a PyTorch weight `[d_out, d_in]`, stored transposed as Burn wants it.
-    pub fn linear(&self, name: &str, d_in: usize, d_out: usize, bias: bool) -> Result<Linear> {
-        let weight = transpose(&self.values(&format!("{name}.weight"), &[d_out, d_in])?, d_in);
-        let bias = if bias { Some(self.vector(&format!("{name}.bias"), d_out)?) } else { None };
-        Ok(Linear { weight: self.parameter(weight, [d_in, d_out]), bias })
+    /// The matrix `[d_in, d_out]` of a linear layer from a PyTorch weight `[d_out, d_in]`, transposed as Burn wants it.
+    pub fn matrix(&self, name: &str, [d_in, d_out]: [usize; 2]) -> Result<Param<Tensor<2>>> {
+        let weight = transpose(&self.values(name, &[d_out, d_in])?, d_in);
+        Ok(self.parameter(weight, [d_in, d_out]))
     }
 
     /// A layer norm over `d` features with the model's own epsilon (BERT: 1e-12, Burn's default is 1e-5).

@@ -1,14 +1,9 @@
 //! What sets the encoder families apart: names in `config.json`, names of tensors, and how tokens get their positions.
 //!
-//! All four are the post-norm transformer of `layer.rs`. The tables here are the only place that knows a
-//! Hugging Face name: the same table serves reading and writing.
+//! All families are the post-norm transformer of `network/layer.rs`. The tables of this folder are the only place that
+//! knows a Hugging Face name; reading and writing use the same table.
 
-use crate::models::families::bert;
-use crate::models::families::distilbert;
-use crate::models::families::mpnet;
-use crate::models::families::roberta;
-
-/// A family of checkpoints, one constant a file.
+/// A family of checkpoints. Each file of this folder has one constant of this type.
 #[derive(Debug)]
 pub struct Family {
     /// Values of `model_type` in `config.json`.
@@ -30,7 +25,7 @@ pub struct Family {
     pub relative_bias: bool,
 }
 
-/// Keys of `config.json` that are not the same everywhere.
+/// Keys of `config.json` that differ between families.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigKeys {
     pub hidden: &'static str,
@@ -59,7 +54,7 @@ pub struct LayerNames {
 /// The two layers of a classification head, and what stands between them.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadNames {
-    /// Before the first layer's name, where it counts as part of the encoder.
+    /// Before the first layer's name; empty unless that layer counts as part of the encoder.
     pub dense_prefix: &'static str,
     pub dense: &'static str,
     pub out: &'static str,
@@ -97,7 +92,7 @@ pub enum TokenTypes {
     OfTokenizer,
 }
 
-/// Names that BERT gave and most families kept.
+/// BERT's keys, which most families use.
 pub const COMMON_KEYS: ConfigKeys = ConfigKeys {
     hidden: "hidden_size",
     intermediate: "intermediate_size",
@@ -108,18 +103,3 @@ pub const COMMON_KEYS: ConfigKeys = ConfigKeys {
     attention_dropout: "attention_probs_dropout_prob",
     classifier_dropout: "classifier_dropout",
 };
-
-/// Every family this binary computes.
-pub const FAMILIES: [&Family; 4] = [&bert::FAMILY, &roberta::FAMILY, &distilbert::FAMILY, &mpnet::FAMILY];
-
-impl Family {
-    /// The family of a `model_type`.
-    pub fn of(model_type: &str) -> Option<&'static Self> {
-        FAMILIES.into_iter().find(|family| family.model_types.contains(&model_type))
-    }
-
-    /// Every `model_type` there is, for messages.
-    pub fn model_types() -> String {
-        FAMILIES.iter().flat_map(|family| family.model_types).copied().collect::<Vec<_>>().join(", ")
-    }
-}

@@ -1,7 +1,8 @@
-//! What sets the encoder families apart, a file a family.
+//! What sets the encoder families apart, one file per family. No other folder of `models/` is used here.
 
 mod bert;
 mod distilbert;
 pub mod family;
-pub mod mpnet;
+pub mod known;
+mod mpnet;
 mod roberta;

@@ -1,8 +1,8 @@
 //! The cache that Python's huggingface_hub uses too, with the same layout:
 //! `models--org--name/{refs/<revision>, blobs/<hash>, snapshots/<commit>/<file>}`.
 //!
-//! A blob has its name only when its hash is checked, and a revision points to a snapshot only when that is complete,
-//! so an interrupted download is never taken for a model.
+//! A blob gets its name after its hash is checked, and a revision points to a snapshot only when that is complete, so an
+//! interrupted download is never used as a model.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,22 +12,21 @@ use anyhow::{Context, Result, bail};
 use hf_hub::Cache;
 use serde_json::Value;
 
+use crate::atomic_file::{TEMPORARY_PREFIX, write_bytes};
 use crate::error::hint;
 use crate::models::checkpoint::calibration;
+use crate::models::checkpoint::file_names::{LIMIT_FILES, SENTENCE_PIECE, SIAMESE_HEAD, TOKENIZER_FILES};
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::checkpoint::sentence_config::LIMIT_FILES;
 use crate::models::hub::client::{self, Client, RemoteFile};
-use crate::models::hub::{Hub, HubName, is_hash};
-use crate::models::tokenizer_files::TOKENIZER_FILES;
-use crate::models::tokenizer_files::sentence_piece;
+use crate::models::hub::name::{HubName, is_hash};
+use crate::models::hub::settings::Hub;
 use crate::progress::Progress;
-use crate::tables::write::{TEMPORARY_PREFIX, write_bytes};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const MODULES: &str = "modules.json";
 /// A tokenizer is read from one of these.
-const VOCABULARIES: [&str; 4] = ["tokenizer.json", "vocab.txt", "vocab.json", sentence_piece::FILE];
+const VOCABULARIES: [&str; 4] = ["tokenizer.json", "vocab.txt", "vocab.json", SENTENCE_PIECE];
 
 /// A model of the cache.
 pub struct CachedModel {
@@ -64,7 +63,7 @@ pub fn list(cache: &Cache) -> Result<Vec<CachedModel>> {
         let Some(name) = file_name(&repository).strip_prefix("models--").map(|name| name.replace("--", "/")) else {
             continue;
         };
-        // one repository that cannot be read must not hide the others
+        // a repository that cannot be read must not hide the others
         let references = references(&repository.join("refs"), "").unwrap_or_default();
         let snapshots = entries(&repository.join("snapshots")).unwrap_or_default();
         for path in snapshots.into_iter().filter(|path| path.is_dir()) {
@@ -117,8 +116,8 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
     }
     let is_read = |file: &str| {
         let own = ["config.json", MODULES, "config_sentence_transformers.json", calibration::FILE, WEIGHTS, INDEX];
-        // megabytes that are not read where there is a tokenizer.json
-        let tokenizer = TOKENIZER_FILES.contains(&file) && (file != sentence_piece::FILE || !has("tokenizer.json"));
+        // megabytes that are not read if there is a tokenizer.json
+        let tokenizer = TOKENIZER_FILES.contains(&file) && (file != SENTENCE_PIECE || !has("tokenizer.json"));
         own.contains(&file) || LIMIT_FILES.contains(&file) || tokenizer
     };
     let is_shard = |file: &str| file.starts_with("model-") && file.ends_with(".safetensors") && !has(WEIGHTS);
@@ -126,14 +125,14 @@ pub fn wanted(name: &HubName, files: &[RemoteFile]) -> Result<Vec<RemoteFile>> {
         None => is_read(file) || is_shard(file),
         // modules of sentence-transformers (1_Pooling, 2_Dense) and the head of a siamese classifier
         Some((folder, inner)) => {
-            let is_module = folder.starts_with(|c: char| c.is_ascii_digit()) || folder == "siamese_head";
+            let is_module = folder.starts_with(|c: char| c.is_ascii_digit()) || folder == SIAMESE_HEAD;
             is_module && !folder.contains("..") && (inner == "config.json" || inner == WEIGHTS)
         }
     };
     Ok(files.iter().filter(|file| is_wanted(&file.name) && !file.name.contains('\\')).cloned().collect())
 }
 
-/// Fetches the files that the cache lacks, then lets the revision point to them.
+/// Downloads the files that the cache lacks, then points the revision to them.
 pub fn download(
     hub: &Hub,
     client: &Client,
@@ -175,7 +174,7 @@ pub fn download(
     }
     drop(task);
     if !files.iter().any(|file| file.name == MODULES) {
-        // as Python notes it: the hub was asked and has none
+        // as Python notes that the hub has none
         let absent = no_exist(&repository, commit);
         create(&absent)?;
         let path = absent.join(MODULES);
@@ -192,7 +191,7 @@ fn repository(cache: &Cache, name: &HubName) -> PathBuf {
     cache.path().join(name.repo().folder_name())
 }
 
-/// Where Python notes which files the hub does not have at a commit, as empty files of their names.
+/// The folder in which Python notes the files that the hub does not have at a commit, as empty files of their names.
 fn no_exist(repository: &Path, commit: &str) -> PathBuf {
     repository.join(".no_exist").join(commit)
 }
@@ -215,8 +214,8 @@ fn is_complete(snapshot: &Path) -> bool {
             let configured = !kind.ends_with("Pooling") && !kind.ends_with("Dense") || in_folder("config.json");
             configured && (!kind.ends_with("Dense") || in_folder(WEIGHTS))
         }),
-        // Python's AutoModel fetches no modules.json, and without it pooling and limits would be guessed: that there is
-        // none must be noted, or the model be one that has none
+        // Python's AutoModel fetches no modules.json, and without it pooling and limits would be guessed. It may be missing only
+        // if Python noted that the hub has none, or if the model needs none
         None => {
             let commit = snapshot.file_name().unwrap_or_default().to_string_lossy();
             let repository = snapshot.ancestors().nth(2).unwrap_or(snapshot);
@@ -230,7 +229,7 @@ fn is_complete(snapshot: &Path) -> bool {
     has("config.json") && weights && tokenizer && modules
 }
 
-/// Lets `at` stand for the blob: a relative link as Python makes it, a copy where links are not allowed.
+/// Makes `at` a relative link to the blob, as Python does, or a copy on systems without links.
 fn point(at: &Path, blob: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", at.display());
     if at.exists() {
@@ -248,7 +247,7 @@ fn point(at: &Path, blob: &Path) -> Result<()> {
         #[cfg(not(unix))]
         fs::copy(blob, path).map(drop)
     };
-    // over what is there: a link whose blob was deleted, or what another process made meanwhile
+    // replaces a link whose blob was deleted, or what another process made meanwhile
     let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).make_in(folder, make).with_context(failed)?;
     made.into_temp_path().persist(at).map_err(|e| e.error).with_context(failed)
 }

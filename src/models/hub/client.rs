@@ -1,7 +1,7 @@
 //! The hub's protocol: what a repository holds, and its files, checked.
 //!
-//! hf-hub 0.5 knows the cache and the addresses; its own transfers have no time limit, check no hash and name a file
-//! before it is known to be whole, so the transfers are here.
+//! hf-hub 0.5 knows the cache and the addresses. Its own transfers have no time limit, check no hash and name a file before
+//! it is complete, so the transfers are here.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -17,10 +17,11 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use crate::error::hint;
-use crate::models::hub::{Hub, HubName, is_hash};
+use crate::models::hub::name::{HubName, is_hash};
+use crate::models::hub::settings::Hub;
 use crate::progress::Task;
 
-/// Attempts in a row that bring nothing new before a download is given up.
+/// Attempts in a row without new bytes before a download fails.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -110,7 +111,7 @@ impl<'a> Client<'a> {
         Ok(Listing { commit: raw.sha, files: raw.siblings.into_iter().filter_map(hash).collect() })
     }
 
-    /// Brings `file` to `partial`, continuing what is there, and checks size and hash. Progress counts bytes.
+    /// Downloads `file` to `partial`, continues a partial download, and checks size and hash. Progress counts bytes.
     pub fn fetch(&self, name: &HubName, commit: &str, file: &RemoteFile, partial: &Path, task: &Task) -> Result<()> {
         let url = format!("{}/{}/resolve/{commit}/{}", self.hub.endpoint, name.repository, encoded(&file.name));
         let length = || partial.metadata().map_or(0, |metadata| metadata.len());
@@ -162,7 +163,7 @@ impl<'a> Client<'a> {
         let mut response = self.get(url, have).map_err(|e| Failure::Passing(self.unreachable(name, &e)))?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
-            // the server sends all of it, whatever was asked for
+            // the server ignored the range and sends the whole file
             StatusCode::OK => {
                 to.set_len(0).map_err(failed)?;
                 have = 0;
@@ -204,7 +205,7 @@ impl<'a> Client<'a> {
         )
     }
 
-    /// What a 4xx or 5xx means. The hub answers 401, not 404, to strangers who ask for what does not exist.
+    /// What a 4xx or 5xx means. Without a token the hub answers 401, not 404, for what does not exist.
     fn refused(&self, name: &HubName, response: &Response<Body>) -> anyhow::Error {
         let status = response.status();
         let code = response.headers().get("X-Error-Code").and_then(|code| code.to_str().ok()).unwrap_or_default();
@@ -233,7 +234,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// A path as it stands in an address: what has a meaning there, as `#` and `?` have, and what is not ASCII in `%XX`.
+/// A path as part of a URL: characters with a meaning there, such as `#` and `?`, and non-ASCII bytes become `%XX`.
 fn encoded(path: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => char::from(byte).to_string(),

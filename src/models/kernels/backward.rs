@@ -1,10 +1,11 @@
 //! Loops of the training path on the plain CPU: forward ones that keep what a gradient needs, and the gradients.
 //!
-//! Each is the derivative of its namesake in [`super`]; a gradient `g` is `∂L/∂` of what the namesake wrote.
+//! Each is the derivative of the function of the same name in `forward.rs`; a gradient `g` is `∂L/∂` of what that function wrote.
 
 use multiversion::multiversion;
 
-use super::{AttentionShape, LANES, erf, exp, moments, sum};
+use crate::models::kernels::arithmetic::{LANES, erf, exp, moments, sum};
+use crate::models::kernels::forward::AttentionShape;
 
 /// `x ← x + bias`, `out ← gelu(x)`, row by row.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
@@ -27,7 +28,7 @@ pub fn gelu(g: &mut [f32], x: &[f32]) {
     }
 }
 
-/// `x ← (x + bias) · mask + residual`, row by row; no mask stands for ones.
+/// `x ← (x + bias) · mask + residual`, row by row. Without a mask it is ones.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 pub fn add_residual(x: &mut [f32], bias: &[f32], mask: Option<&[f32]>, residual: &[f32]) {
     let width = bias.len();
@@ -110,7 +111,7 @@ pub fn add(total: &mut [f32], a: &[f32]) {
     total.iter_mut().zip(a).for_each(|(total, &a)| *total += a);
 }
 
-/// Gradients of queries, keys and values from that of the context; shapes as in [`super::attention`].
+/// Gradients of queries, keys and values from that of the context; shapes as in `attention` of `forward.rs`.
 ///
 /// With probabilities P, dropout's factors M and values V: `∂L/∂V = (P∘M)ᵀ g`; `D = M ∘ (g Vᵀ)`;
 /// `∂L/∂S = P ∘ (D − rowsum(P ∘ D))`; queries and keys get `∂L/∂S` times the others, scaled.
@@ -134,7 +135,7 @@ pub fn attention(
         let lanes = length.next_multiple_of(LANES);
         for head in (0..hidden).step_by(width) {
             let at = |token: usize| (first + token) * hidden + head..(first + token) * hidden + head + width;
-            let asking = |token: usize| {
+            let query_row = |token: usize| {
                 let start = (sequence * queries + token) * hidden + head;
                 start..start + width
             };
@@ -150,7 +151,7 @@ pub fn attention(
                 }
             }
             for token in 0..length.min(queries) {
-                let g = &g[asking(token)];
+                let g = &g[query_row(token)];
                 for (at, out) in of_scores[..lanes].chunks_exact_mut(LANES).enumerate() {
                     let mut sums = [0.0f32; LANES];
                     for (&g, values) in g.iter().zip(values.chunks_exact(lanes)) {
@@ -168,10 +169,10 @@ pub fn attention(
                 }
                 let along = dot(of_scores, probabilities);
                 of_scores.iter_mut().zip(probabilities).for_each(|(d, &p)| *d = p * (*d - along));
-                for ((out, &value), &b) in query.iter_mut().zip(&q[asking(token)]).zip(&q_bias[of_head.clone()]) {
+                for ((out, &value), &b) in query.iter_mut().zip(&q[query_row(token)]).zip(&q_bias[of_head.clone()]) {
                     *out = (value + b) * scale;
                 }
-                let of_query = &mut of_q[asking(token)];
+                let of_query = &mut of_q[query_row(token)];
                 for other in 0..length {
                     let d = of_scores[other];
                     let key = &keys[other * width..(other + 1) * width];

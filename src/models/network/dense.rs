@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, relu, sigmoid, tanh};
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
+use crate::models::network::linear::Linear;
 
 /// What follows a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Activation {
     }
 }
 
-/// `activation(x W + b)`, and the input on top of it where `use_residual` asks for it, through a projection if widths differ.
+/// `activation(x W + b)`; with `use_residual` the input is added, through a projection if the widths differ.
 #[derive(Module, Debug)]
 pub struct Dense {
     linear: Linear,
@@ -69,7 +69,7 @@ pub struct Dense {
     uses_residual: bool,
     #[module(skip)]
     activation: Activation,
-    /// Whether a Normalize module stands before it.
+    /// Whether a Normalize module precedes it.
     #[module(skip)]
     pub normalise_input: bool,
 }
@@ -98,20 +98,20 @@ impl Dense {
             Some(name) => Activation::from_name(name.as_str().unwrap_or_default())?,
         };
         let d_out = width("out_features")?;
-        let linear = weights.linear("linear", d_in, d_out, bias)?;
+        let linear = Linear::load(weights, "linear", [d_in, d_out], bias)?;
         let uses_residual = config.get("use_residual").and_then(Value::as_bool).unwrap_or(false);
         let projects = uses_residual && d_in != d_out;
-        let residual = projects.then(|| weights.linear("residual", d_in, d_out, false)).transpose()?;
+        let residual = projects.then(|| Linear::load(weights, "residual", [d_in, d_out], false)).transpose()?;
         Ok(Self { linear, residual, uses_residual, activation, normalise_input: false })
     }
 
     /// Its `config.json`.
     pub fn to_config(&self) -> Value {
-        let [d_in, d_out] = self.linear.weight.dims();
+        let [d_in, d_out] = self.linear.widths();
         let mut config = json!({
             "in_features": d_in,
             "out_features": d_out,
-            "bias": self.linear.bias.is_some(),
+            "bias": self.linear.has_bias(),
             "activation_function": self.activation.name(),
         });
         // releases before 5.7 do not know the key
@@ -123,15 +123,15 @@ impl Dense {
 
     /// Lists its tensors for writing.
     pub fn tensors(&self, out: &mut NamedTensors) {
-        out.linear("linear", &self.linear);
+        self.linear.tensors("linear", out);
         if let Some(residual) = &self.residual {
-            out.linear("residual", residual);
+            residual.tensors("residual", out);
         }
     }
 
     /// Width of its output.
     pub fn width(&self) -> usize {
-        self.linear.weight.dims()[1]
+        self.linear.widths()[1]
     }
 
     /// `[B, d_in] → [B, d_out]`.
@@ -148,7 +148,7 @@ impl Dense {
 
 /// `x / max(‖x‖, 1e-12)` row by row, as `torch.nn.functional.normalize`: `[B, D] → [B, D]`.
 pub fn normalise(x: Tensor<2>) -> Tensor<2> {
-    // bounded before the root, whose gradient at zero is no number
+    // clamped before the root: its gradient at zero is not finite
     let norm = x.clone().powi_scalar(2).sum_dim(1).clamp_min(1e-24).sqrt();
     x / norm
 }

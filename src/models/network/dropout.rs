@@ -1,8 +1,8 @@
-//! Dropout whose masks depend on a given seed alone.
+//! Dropout whose masks depend only on a given seed.
 //!
-//! Burn draws from one generator for the whole process: with two micro-batches at work at once, who comes first decides
-//! the masks. Here a thread draws from a generator that [`seeded`] sets for the length of one forward pass, so a run is
-//! reproducible with any number of threads, resumes with the same masks, and a repeated pass (GradCache) drops the same.
+//! Burn draws from one generator for the whole process, so the masks of two concurrent micro-batches depend on which runs
+//! first. Here each thread draws from a generator that [`seeded`] sets for one forward pass. A run is then reproducible with
+//! any number of threads, resumes with the same masks, and a repeated pass (GradCache) drops the same numbers.
 
 use std::cell::RefCell;
 
@@ -49,7 +49,7 @@ impl Dropout {
         }
     }
 
-    /// The next mask: `1 / (1 − p)` where a number is kept, else 0. `None` where nothing is dropped.
+    /// The next mask: `1 / (1 − p)` for a number that is kept, else 0. `None` if nothing is dropped.
     pub fn draw(&self, numbers: usize) -> Option<Vec<f32>> {
         if self.prob <= 0.0 {
             return None;

@@ -1,7 +1,7 @@
 //! Token ids to hidden states: embeddings and the stack of layers, without pooling or head.
 //!
-//! Shapes: B batch, T tokens, R = B·T rows, H hidden. Hidden states stay `[R, H]` throughout: every product is then
-//! one large matrix product, and only attention looks at sequences.
+//! Shapes: B batch, T tokens, R = B·T rows, H hidden. Hidden states stay `[R, H]`, so every product is one large
+//! matrix product; only attention looks at sequences.
 
 pub mod backward;
 
@@ -14,11 +14,11 @@ use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::TokenTypes;
-use crate::models::families::mpnet::RelativeBias;
 use crate::models::network::dropout::Dropout;
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{self, Sequences};
 use crate::models::network::precision::Precision;
+use crate::models::network::relative_bias::RelativeBias;
 use crate::models::network::token_batch::TokenBatch;
 
 const WORDS: &str = "embeddings.word_embeddings";
@@ -80,7 +80,7 @@ impl Encoder {
         }
     }
 
-    /// Sets the probability of every dropout, which drops only where masks are drawn from a seed (`models/dropout.rs`).
+    /// Sets the probability of every dropout. Dropout acts only inside `dropout::seeded`.
     pub fn with_dropout(mut self, p: f64) -> Self {
         self.dropout.prob = p;
         self.layers.iter_mut().for_each(|layer| layer.set_dropout(p));
@@ -90,7 +90,7 @@ impl Encoder {
     /// The same encoder with layers that compute in another number format. Embeddings stay in f32: the gradient of a row is
     /// a sum over all tokens of a batch.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        self.layers = self.layers.into_iter().map(|layer| precision.cast(layer)).collect();
+        self.layers = self.layers.into_iter().map(|layer| layer.in_precision(precision)).collect();
         self
     }
 
@@ -99,7 +99,7 @@ impl Encoder {
         &self.config
     }
 
-    /// Where the weights are.
+    /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.words.weight.device()
     }
@@ -135,12 +135,12 @@ impl Encoder {
 
     /// Hidden states in the format of the weights.
     fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
-        let (embedded, sequences) = self.begin(batch);
+        let (embedded, sequences) = self.layer_input(batch);
         self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences))
     }
 
     /// What enters the layers.
-    fn begin<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
+    fn layer_input<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
         let embedded = self.norm.forward(self.embedded(batch));
         let dtype = self.layers.first().map_or(FloatDType::F32, TransformerLayer::dtype);
         let embedded = self.dropout.forward(embedded).cast(dtype);
@@ -151,7 +151,7 @@ impl Encoder {
 
     /// The first token's hidden state of every row in f32, `[B, H]`.
     pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
-        let (embedded, sequences) = self.begin(batch);
+        let (embedded, sequences) = self.layer_input(batch);
         let Some((last, before)) = self.layers.split_last() else {
             return ops::first_tokens(embedded, batch).cast(FloatDType::F32);
         };

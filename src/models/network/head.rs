@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::activation::{relu, tanh};
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -13,7 +12,7 @@ use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::{HeadActivation, HeadNames};
 use crate::models::network::dropout::Dropout;
-use crate::models::network::initial;
+use crate::models::network::linear::Linear;
 
 /// Standard deviation of a new layer's weights (`initializer_range`).
 const INITIALIZER_RANGE: f32 = 0.02;
@@ -33,24 +32,24 @@ impl Head {
     pub fn load(config: &EncoderConfig, weights: &Weights) -> Result<Self> {
         let (names, hidden) = (config.family.head, config.hidden);
         Ok(Self {
-            dense: weights.linear(names.dense, hidden, hidden, true)?,
-            out: weights.linear(names.out, hidden, 1, true)?,
+            dense: Linear::load(weights, names.dense, [hidden, hidden], true)?,
+            out: Linear::load(weights, names.out, [hidden, 1], true)?,
             dropout: Dropout::new(config.classifier_dropout),
             names,
         })
     }
 
-    /// A head to train: weights as transformers starts them, up to the distribution (uniform of the same deviation).
-    /// BERT's first layer, its pooler, counts as part of the encoder and is kept when the checkpoint has it.
-    pub fn begin(config: &EncoderConfig, weights: &Weights, seed: u64, device: &Device) -> Result<Self> {
+    /// A head to train, drawn from `seed`: weights uniform, with the standard deviation that transformers uses. BERT's first
+    /// layer, its pooler, counts as part of the encoder and is kept if the checkpoint has it.
+    pub fn seeded(config: &EncoderConfig, weights: &Weights, seed: u64, device: &Device) -> Result<Self> {
         let (names, hidden) = (config.family.head, config.hidden);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let bound = INITIALIZER_RANGE * 3f32.sqrt();
-        let mut begin = |widths: [usize; 2]| initial::linear(widths, bound, 0.0, &mut random, device);
-        let (dense, out) = (begin([hidden, hidden]), begin([hidden, 1]));
+        let mut seeded = |widths: [usize; 2]| Linear::seeded(widths, bound, 0.0, &mut random, device);
+        let (dense, out) = (seeded([hidden, hidden]), seeded([hidden, 1]));
         let is_pooler = !names.dense_prefix.is_empty() && weights.has(&format!("{}.weight", names.dense));
         Ok(Self {
-            dense: if is_pooler { weights.linear(names.dense, hidden, hidden, true)? } else { dense },
+            dense: if is_pooler { Linear::load(weights, names.dense, [hidden, hidden], true)? } else { dense },
             out,
             dropout: Dropout::new(config.classifier_dropout),
             names,
@@ -59,8 +58,8 @@ impl Head {
 
     /// Lists its tensors for writing.
     pub fn tensors(&self, out: &mut NamedTensors) {
-        out.linear(&format!("{}{}", self.names.dense_prefix, self.names.dense), &self.dense);
-        out.linear(self.names.out, &self.out);
+        self.dense.tensors(&format!("{}{}", self.names.dense_prefix, self.names.dense), out);
+        self.out.tensors(self.names.out, out);
     }
 
     /// Sets the probability of its dropout.

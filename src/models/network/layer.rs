@@ -7,7 +7,6 @@ pub mod backward;
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::{FloatDType, Tensor};
 
 use crate::models::checkpoint::config::EncoderConfig;
@@ -15,7 +14,9 @@ use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::LayerNames;
 use crate::models::network::dropout::Dropout;
+use crate::models::network::linear::Linear;
 use crate::models::network::ops::{self, ResidualNorm, Sequences};
+use crate::models::network::precision::Precision;
 
 /// Attention and feed-forward part.
 #[derive(Module, Debug)]
@@ -36,7 +37,7 @@ impl TransformerLayer {
     pub fn load(config: &EncoderConfig, name: &str, weights: &Weights) -> Result<Self> {
         let (hidden, wide) = (config.hidden, config.intermediate);
         let names: &LayerNames = &config.family.layer;
-        let linear = |part: &str, d_in, d_out| weights.linear(&format!("{name}.{part}"), d_in, d_out, true);
+        let linear = |part: &str, d_in, d_out| Linear::load(weights, &format!("{name}.{part}"), [d_in, d_out], true);
         let residual_norm = |linear: Linear, part: &str, drops: bool| -> Result<ResidualNorm> {
             Ok(ResidualNorm {
                 linear,
@@ -72,7 +73,7 @@ impl TransformerLayer {
             (names.output, &self.output.linear),
         ];
         for (part, linear) in linears {
-            out.linear(&format!("{name}.{part}"), linear);
+            linear.tensors(&format!("{name}.{part}"), out);
         }
         out.layer_norm(&format!("{name}.{}", names.attention_norm), &self.attention_output.norm);
         out.layer_norm(&format!("{name}.{}", names.output_norm), &self.output.norm);
@@ -86,9 +87,22 @@ impl TransformerLayer {
         }
     }
 
-    /// What the products are computed in.
+    /// The same layer with its products in another number format.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self {
+            query: self.query.in_precision(precision),
+            key: self.key.in_precision(precision),
+            value: self.value.in_precision(precision),
+            attention_output: self.attention_output.in_precision(precision),
+            intermediate: self.intermediate.in_precision(precision),
+            output: self.output.in_precision(precision),
+            ..self
+        }
+    }
+
+    /// The number format of its input and its output.
     pub fn dtype(&self) -> FloatDType {
-        self.query.weight.val().dtype().into()
+        self.query.dtype()
     }
 
     /// `[R, H] → [R, H]`.
@@ -96,20 +110,19 @@ impl TransformerLayer {
         self.forward_rows(hidden.clone(), hidden, sequences)
     }
 
-    /// The first token's row of every sequence alone: `[R, H] → [B, H]`. Where nothing else is read, the last layer need
-    /// not work out the rest.
+    /// Only the first token's row of every sequence: `[R, H] → [B, H]`. The last layer can skip the other rows if nothing
+    /// reads them.
     pub fn forward_first(&self, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
         self.forward_rows(ops::first_tokens(hidden.clone(), sequences.batch()), hidden, sequences)
     }
 
-    /// `asking` are the rows of `hidden` that are carried on.
-    fn forward_rows(&self, asking: Tensor<2>, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
-        let project = |rows: &Tensor<2>, layer: &Linear| rows.clone().matmul(layer.weight.val());
-        let projected = [project(&asking, &self.query), project(&hidden, &self.key), project(&hidden, &self.value)];
-        drop(hidden);
+    /// `kept` are the rows of `hidden` that the layer returns.
+    fn forward_rows(&self, kept: Tensor<2>, hidden: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        let queries = self.query.product(kept.clone());
+        let projected = [queries, self.key.product(hidden.clone()), self.value.product(hidden)];
         let layers = [&self.query, &self.key, &self.value];
         let context = ops::attention(projected, layers, self.heads, sequences, &self.attention_dropout);
-        let attended = self.attention_output.forward(context, asking);
+        let attended = self.attention_output.forward(context, kept);
         let wide = ops::linear_gelu(attended.clone(), &self.intermediate);
         self.output.forward(wide, attended)
     }

@@ -1,22 +1,25 @@
-//! The operations between a transformer's matrix products, each with two bodies of equal result.
+//! The operations between a transformer's matrix products, each in two implementations with equal results.
 //!
-//! Burn's own operations run on every device and under autodiff. On the plain CPU device they cost more than the
-//! products themselves (its `erf` is scalar, every elementwise step is a pass over memory), so there each becomes one
-//! fused loop over the tensor's own buffer, compiled for the widest vectors the machine has.
+//! Burn's own operations run on every device and under autodiff. On the plain CPU device they take longer than
+//! the products (its `erf` is scalar, every elementwise step is a pass over memory), so there each operation is one fused loop
+//! over the tensor's own buffer, compiled for the widest vectors of the machine.
 //!
-//! In bf16 and f16 the products are in that format; norms and softmax widen to f32.
+//! In which format products are computed is decided in `linear.rs`; norms and softmax widen to f32.
 //!
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::LayerNorm;
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Bool, FloatDType, Int, Tensor, TensorData};
 
-use crate::device::{is_plain_cpu, is_plain_tch};
-use crate::models::kernels::{self, AttentionShape};
+use crate::device::is_plain_tch;
+use crate::models::kernels::forward::{self, AttentionShape};
+use crate::models::network::buffers::{is_plain, norm_values, on_buffer, slice, values};
 use crate::models::network::dropout::Dropout;
+use crate::models::network::linear::Linear;
+use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
 
 /// `gelu(x W + b)` with the exact (erf) GELU: `[R, H] → [R, d_out]`.
@@ -24,22 +27,27 @@ pub fn linear_gelu(x: Tensor<2>, linear: &Linear) -> Tensor<2> {
     if !is_plain(&x) {
         return gelu(linear.forward(x));
     }
-    let bias = bias_values(linear);
-    on_buffer(x.matmul(linear.weight.val()), |out| kernels::add_bias_gelu(out, &bias))
+    let bias = linear.bias_values();
+    on_buffer(linear.product(x), |out| forward::add_bias_gelu(out, &bias))
 }
 
-/// `LayerNorm(dropout(x W + b) + residual)`: what ends both halves of a layer.
+/// `LayerNorm(dropout(x W + b) + residual)`: the end of both halves of a layer.
 #[derive(Module, Debug)]
 pub struct ResidualNorm {
     pub linear: Linear,
     pub dropout: Option<Dropout>,
     pub norm: LayerNorm,
-    /// The norm's own, which Burn keeps to itself.
+    /// The norm's epsilon, which Burn does not expose.
     #[module(skip)]
     pub epsilon: f64,
 }
 
 impl ResidualNorm {
+    /// The same with its product in another number format; the norm stays in f32.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { linear: self.linear.in_precision(precision), ..self }
+    }
+
     /// `[R, d_in], [R, H] → [R, H]`.
     pub fn forward(&self, x: Tensor<2>, residual: Tensor<2>) -> Tensor<2> {
         if !is_plain(&x) {
@@ -54,16 +62,16 @@ impl ResidualNorm {
             }
             return self.norm.forward(sum.cast(FloatDType::F32)).cast(dtype);
         }
-        let bias = bias_values(&self.linear);
+        let bias = self.linear.bias_values();
         let (gamma, beta) = norm_values(&self.norm);
         let residual = residual.into_data();
-        let product = x.matmul(self.linear.weight.val());
+        let product = self.linear.product(x);
         let epsilon = self.epsilon as f32;
-        on_buffer(product, |out| kernels::add_norm(out, slice(&residual), &bias, &gamma, &beta, epsilon))
+        on_buffer(product, |out| forward::add_norm(out, slice(&residual), &bias, &gamma, &beta, epsilon))
     }
 }
 
-/// What attention must know of a batch beside its vectors, made once for all layers.
+/// What attention needs of a batch besides its vectors, made once for all layers.
 pub struct Sequences<'a> {
     batch: &'a TokenBatch,
     /// `[B, 1, 1, T]`, true at padding; `None` when no row is padded, and on the plain CPU device.
@@ -109,7 +117,7 @@ pub fn first_tokens(hidden: Tensor<2>, batch: &TokenBatch) -> Tensor<2> {
 }
 
 /// Scaled dot-product attention over rows `[B·T, H]` of keys and values without their biases, and of queries: as many, or
-/// the first token's of every sequence alone, `[B, H]`.
+/// only the first token's of every sequence, `[B, H]`.
 pub fn attention(
     [q, k, v]: [Tensor<2>; 3],
     [q_layer, k_layer, v_layer]: [&Linear; 3],
@@ -122,25 +130,21 @@ pub fn attention(
     let (queries, width) = (rows / batch, hidden / heads);
     if is_plain(&q) {
         let device = q.device();
-        let biases = [bias_values(q_layer), bias_values(k_layer), bias_values(v_layer)];
+        let biases = [q_layer, k_layer, v_layer].map(Linear::bias_values);
         let (q, k, v) = (q.into_data(), k.into_data(), v.into_data());
         let mut context = vec![0.0f32; rows * hidden];
         let (qkv, distances) = ([slice(&q), slice(&k), slice(&v)], sequences.distances.as_deref());
         let shape = AttentionShape { tokens, queries, width };
-        kernels::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
+        forward::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
         return Tensor::from_data(TensorData::new(context, [rows, hidden]), &device);
     }
-    let biased = |x: Tensor<2>, layer: &Linear| match &layer.bias {
-        Some(bias) => x + bias.val().unsqueeze(),
-        None => x,
-    };
     let split = |x: Tensor<2>| {
         let of_each = x.dims()[0] / batch;
         x.reshape([batch, of_each, heads, width]).swap_dims(1, 2)
     };
-    let (q, k, v) = (split(biased(q, q_layer)), split(biased(k, k_layer)), split(biased(v, v_layer)));
+    let (q, k, v) = (split(q_layer.add_bias(q)), split(k_layer.add_bias(k)), split(v_layer.add_bias(v)));
     let is_masked = sequences.bias.is_some() || sequences.padding.is_some();
-    // a padding mask is not for it: burn-tch 0.22.1 hands it over as libtorch's, where true means the opposite
+    // not with a padding mask: burn-tch 0.22.1 passes it to libtorch, in which true means the opposite
     if is_plain_tch(&q.device()) && !is_masked {
         let context = burn::tensor::module::attention(q, k, v, None, None, AttentionModuleOptions::default());
         return context.swap_dims(1, 2).reshape([rows, hidden]);
@@ -154,38 +158,4 @@ pub fn attention(
         scores = scores.mask_fill(padding.clone().expand([batch, heads, queries, tokens]), f32::MIN);
     }
     dropout.forward(softmax(scores, 3)).cast(dtype).matmul(v).swap_dims(1, 2).reshape([rows, hidden])
-}
-
-/// Whether the fused loops can work on this tensor.
-fn is_plain(x: &Tensor<2>) -> bool {
-    is_plain_cpu(&x.device()) && x.dtype() == DType::F32
-}
-
-pub(super) fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
-    let device: Device = x.device();
-    let mut data = x.into_data();
-    work(data.as_mut_slice().expect("the plain CPU path is f32"));
-    Tensor::from_data(data, &device)
-}
-
-pub(super) fn slice(data: &TensorData) -> &[f32] {
-    data.as_slice().expect("the plain CPU path is f32")
-}
-
-pub(super) fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().try_into_vec().expect("the plain CPU path is f32")
-}
-
-pub(super) fn bias_values(linear: &Linear) -> Vec<f32> {
-    match &linear.bias {
-        Some(bias) => values(bias.val()),
-        None => vec![0.0; linear.weight.dims()[1]],
-    }
-}
-
-/// Gamma and beta.
-pub(super) fn norm_values(norm: &LayerNorm) -> (Vec<f32>, Vec<f32>) {
-    let gamma = values(norm.gamma.val());
-    let beta = norm.beta.as_ref().map_or_else(|| vec![0.0; gamma.len()], |beta| values(beta.val()));
-    (gamma, beta)
 }

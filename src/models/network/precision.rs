@@ -1,14 +1,12 @@
 //! The number format that an encoder computes in.
 //!
-//! Weights are cast when a model is loaded, in training for every batch; no global state, so one process can hold models of
-//! several precisions. Whatever the format, sums that need range or digits are taken in f32: LayerNorm, softmax, pooling, the
-//! head of a cross-encoder and the sigmoid behind it. What a format costs in quality is in BENCHMARKS.md.
-
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, FloatDType, Tensor};
-use serde::{Deserialize, Serialize};
+//! Weights are cast when a model is loaded, and in training for every batch. There is no global state, so one process can hold
+//! models of several precisions. Sums that need range or digits are always f32: LayerNorm, softmax, pooling, the head of a
+//! cross-encoder and the sigmoid after it. BENCHMARKS.md has the cost in quality.
 
 use anyhow::Result;
+use burn::tensor::FloatDType;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
 use crate::error::usage;
@@ -34,7 +32,8 @@ impl Precision {
         }
     }
 
-    fn dtype(self) -> FloatDType {
+    /// The type of the weights, and of the inputs and outputs of a product.
+    pub fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
             Self::Bf16 => FloatDType::BF16,
@@ -52,37 +51,5 @@ impl Precision {
                 devices.name
             ))),
         }
-    }
-
-    /// The module with its weights in this format, but for those of LayerNorm.
-    pub fn cast<M: Module>(self, module: M) -> M {
-        match self {
-            Self::F32 => module,
-            Self::Bf16 | Self::F16 => module.map(&mut Cast { to: self.dtype().into(), containers: Vec::new() }),
-        }
-    }
-}
-
-struct Cast {
-    to: DType,
-    /// Types of the modules around a parameter, the innermost last.
-    containers: Vec<String>,
-}
-
-impl ModuleMapper for Cast {
-    fn enter_module(&mut self, _name: &str, container: &str) {
-        self.containers.push(container.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.containers.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.containers.last().is_some_and(|container| container == "Struct:LayerNorm") {
-            return parameter;
-        }
-        let to = FloatDType::from(self.to);
-        parameter.map(|weights| weights.cast(to))
     }
 }

@@ -1,6 +1,6 @@
 //! One padded batch of token ids: what an encoder takes.
 
-use crate::executor::batch::Cut;
+use crate::executor::batch::BatchShape;
 use crate::text::tokenizer::TokenizedPair;
 
 /// Rows of token ids, padded at the end to the longest. B rows, T tokens.
@@ -40,11 +40,23 @@ impl TokenBatch {
     }
 
     /// The same rows in the shape that the device wants, of at most `limit` tokens. Rows that only fill the shape come
-    /// last and hold one token each, so that none is all padding.
-    pub fn cut_to(self, cut: Cut, limit: usize) -> Self {
+    /// last.
+    pub fn pad_to(self, shape: BatchShape, limit: usize) -> Self {
+        let [rows, tokens] = self.padded_dims(shape, limit);
+        self.padded(rows, tokens)
+    }
+
+    /// The rows and tokens that [`TokenBatch::pad_to`] pads to.
+    pub fn padded_dims(&self, shape: BatchShape, limit: usize) -> [usize; 2] {
+        let [rows, tokens] = self.dims();
+        let tokens = shape.padded_length(tokens).min(limit.max(tokens));
+        [shape.padded_rows(rows, tokens), tokens]
+    }
+
+    /// The same rows among `rows`, padded to `tokens`. Rows that are added come last and hold one token each, so that none
+    /// is all padding.
+    pub fn padded(self, rows: usize, tokens: usize) -> Self {
         let [old_rows, old_tokens] = self.dims();
-        let tokens = cut.padded(old_tokens).min(limit.max(old_tokens));
-        let rows = cut.padded_rows(old_rows, tokens);
         if [rows, tokens] == [old_rows, old_tokens] {
             return self;
         }

@@ -1,41 +1,6 @@
-//! The tokenizer of a model folder.
+//! The tokenizer of a model folder: `tokenizer.json` as it is, or built from older files as transformers builds it.
 
-pub mod sentence_piece;
+pub mod reader;
+mod sentence_piece;
 mod special_tokens;
 mod vocabulary;
-
-use anyhow::Result;
-
-use crate::models::checkpoint::config::EncoderConfig;
-use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::checkpoint::sentence_config::TextLimits;
-use crate::models::families::family::TokenTypes;
-use crate::models::tokenizer_files::vocabulary::tokenizer_json;
-use crate::text::tokenizer::{Limits, Tokenizer};
-
-/// Every file that a tokenizer of these families may come from.
-pub const TOKENIZER_FILES: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    sentence_piece::FILE,
-];
-
-/// Reads `tokenizer.json`, or builds it from the vocabulary files. Ids outside the model's tables are refused where
-/// texts are tokenized.
-pub fn read(folder: &ModelFolder, config: &EncoderConfig, text: &TextLimits) -> Result<Tokenizer> {
-    let types = if config.family.token_types == TokenTypes::OfTokenizer { config.types } else { usize::MAX };
-    let limits = Limits { tokens: text.max_tokens, ids: config.vocabulary, types, lower_case: text.lower_case };
-    let (json, file) = match folder.read("tokenizer.json")? {
-        Some(json) => (json, "tokenizer.json"),
-        None => {
-            let (built, file) = tokenizer_json(folder)?;
-            (built.to_string().into_bytes().into(), file)
-        }
-    };
-    Tokenizer::from_bytes(&json, limits, &folder.path(file))
-}

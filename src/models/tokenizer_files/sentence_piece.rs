@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 
 use crate::models::tokenizer_files::special_tokens::{AddedToken, SpecialTokens};
 
-/// What both families call the file.
-pub const FILE: &str = "sentencepiece.bpe.model";
-
 #[derive(Clone, PartialEq, Message)]
 pub struct SentencePiece {
     #[prost(message, repeated, tag = "1")]
@@ -58,7 +55,7 @@ struct Normalizer {
 pub enum Numbering {
     /// `<s> <pad> </s> <unk>`, the pieces from the fourth on, `<mask>`.
     XlmRoberta,
-    /// Four tokens that are not used but for `<pad>` and `<unk>`, `<unk>` again, the pieces from the second on, `<mask>`.
+    /// Four tokens of which only `<pad>` and `<unk>` are used, `<unk>` again, the pieces from the second on, `<mask>`.
     Camembert,
 }
 
@@ -103,7 +100,7 @@ impl SentencePiece {
         let pieces = self.pieces.iter().skip(skipped).map(|piece| (piece.text.as_str(), f64::from(piece.score)));
         let first = first.into_iter().map(|token| (token, 0.0)).chain(unused);
         let vocabulary: Vec<(&str, f64)> = first.chain(pieces).chain([(special.mask(), 0.0)]).collect();
-        // of equal pieces the last one counts
+        // if pieces are equal, the last one counts
         let ids = vocabulary.iter().enumerate().map(|(id, (token, _))| ((*token).to_string(), json!(id))).collect();
         let unknown = vocabulary.iter().position(|(token, _)| *token == special.unk());
         let metaspace = json!({

@@ -1,5 +1,5 @@
 //! Tokens that a tokenizer matches before its vocabulary, as transformers collects them from `tokenizer_config.json`,
-//! `special_tokens_map.json` and `added_tokens.json` where there is no `tokenizer.json`.
+//! `special_tokens_map.json` and `added_tokens.json` when there is no `tokenizer.json`.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ const NAMES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "p
 pub struct AddedToken {
     content: String,
     special: bool,
-    /// Whether it is looked for in the normalised text; unless said otherwise, what is special is not.
+    /// Whether it is matched in the normalised text. By default special tokens are not.
     normalized: Option<bool>,
     single_word: bool,
     lstrip: bool,
@@ -52,7 +52,7 @@ impl AddedToken {
 /// What the configuration files say about tokens.
 pub struct SpecialTokens {
     config: Map<String, Value>,
-    /// In the order of [`NAMES`]; `None` where the tokenizer has no such token.
+    /// In the order of [`NAMES`]; `None` if the tokenizer has no such token.
     named: [Option<AddedToken>; 7],
     /// With ids, in their order.
     listed: Vec<AddedToken>,
@@ -60,8 +60,8 @@ pub struct SpecialTokens {
 }
 
 impl SpecialTokens {
-    /// Reads the files; `defaults` are the tokenizer's own, in the order of [`NAMES`]. `mask_takes_space` where the mask
-    /// swallows the space before it.
+    /// Reads the files; `defaults` are the tokenizer's own, in the order of [`NAMES`]. `mask_takes_space` if the mask
+    /// also matches the space before it.
     pub fn read(folder: &ModelFolder, defaults: [Option<&str>; 7], mask_takes_space: bool) -> Result<Self> {
         let mut config: Map<String, Value> = folder.json("tokenizer_config.json")?.unwrap_or_default();
         let list = |value: Option<&Value>| -> Vec<AddedToken> {
@@ -80,7 +80,7 @@ impl SpecialTokens {
             listed.extend(decoder.iter().filter_map(|(id, token): (&String, &Value)| one((id.as_str(), token))));
         } else {
             let mut map: Map<String, Value> = folder.json("special_tokens_map.json")?.unwrap_or_default();
-            // here an object is special whatever it says
+            // in this file every object is special, whatever its `special` says
             for token in map.values_mut().filter_map(Value::as_object_mut) {
                 token.insert("special".into(), true.into());
             }

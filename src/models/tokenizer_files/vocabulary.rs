@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
+use crate::models::checkpoint::file_names::SENTENCE_PIECE;
 use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::tokenizer_files::sentence_piece::{self, Numbering, SentencePiece};
+use crate::models::tokenizer_files::sentence_piece::{Numbering, SentencePiece};
 use crate::models::tokenizer_files::special_tokens::SpecialTokens;
 
 /// What transformers calls its tokenizers.
@@ -64,7 +65,7 @@ impl Class {
         match self {
             Self::Bert | Self::Mpnet => "vocab.txt",
             Self::Roberta => "vocab.json with merges.txt",
-            Self::XlmRoberta | Self::Camembert => sentence_piece::FILE,
+            Self::XlmRoberta | Self::Camembert => SENTENCE_PIECE,
         }
     }
 }
@@ -92,13 +93,13 @@ pub fn tokenizer_json(folder: &ModelFolder) -> Result<(Value, &'static str)> {
             }
         }
         Class::XlmRoberta | Class::Camembert => {
-            if let Some(bytes) = folder.read(sentence_piece::FILE)? {
-                let model = SentencePiece::read(&bytes).with_context(|| at(sentence_piece::FILE))?;
+            if let Some(bytes) = folder.read(SENTENCE_PIECE)? {
+                let model = SentencePiece::read(&bytes).with_context(|| at(SENTENCE_PIECE))?;
                 let camembert = class == Class::Camembert;
                 let numbering = if camembert { Numbering::Camembert } else { Numbering::XlmRoberta };
                 let prefix_space = special.flag("add_prefix_space").unwrap_or(true);
                 let special = special.with_symbols(model.symbols());
-                return Ok((model.tokenizer_json(&special, numbering, prefix_space), sentence_piece::FILE));
+                return Ok((model.tokenizer_json(&special, numbering, prefix_space), SENTENCE_PIECE));
             }
         }
     }

@@ -1,29 +1,29 @@
-//! The training path of an encoder on the plain CPU device; `layer/backward.rs` says why there is one.
+//! The training path of an encoder on the plain CPU device. `layer/backward.rs` says why it exists.
 
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor, TensorData};
 
-use super::Encoder;
 use crate::device::is_plain_cpu;
 use crate::models::kernels::backward;
+use crate::models::network::buffers::{norm_values, values};
+use crate::models::network::encoder::Encoder;
 use crate::models::network::layer::backward::{LayerTape, NormTape};
-use crate::models::network::ops::{norm_values, values};
 use crate::models::network::token_batch::TokenBatch;
 
-/// What a forward pass leaves for its gradient.
+/// What a forward pass keeps for its gradient.
 pub struct EncoderTape {
     norm: NormTape,
     layers: Vec<LayerTape>,
 }
 
 impl Encoder {
-    /// Whether [`Encoder::record`] and [`Encoder::backward`] know all that this encoder does where it is.
+    /// Whether [`Encoder::record`] and [`Encoder::backward`] support this encoder on its device.
     pub fn has_backward(&self) -> bool {
         let layers_are_plain = self.layers.first().is_some_and(|layer| layer.dtype() == FloatDType::F32);
         is_plain_cpu(&self.device()) && self.relative.is_none() && layers_are_plain
     }
 
-    /// Whether any parameter beside the token table is trained.
+    /// Whether any parameter other than the token table is trained.
     pub fn is_trained(&self) -> bool {
         requires_gradient(&self.positions.weight)
     }
@@ -81,7 +81,7 @@ impl Encoder {
     }
 }
 
-/// Whether a parameter is trained, wherever it is: only a device with autodiff knows.
+/// Whether a parameter is trained. Only an autodiff device knows, so the parameter is moved to one.
 fn requires_gradient(param: &Param<Tensor<2>>) -> bool {
     param.clone().train().val().is_require_grad()
 }
