@@ -9,7 +9,8 @@
 //! - Requirements: labels 0 and 1; a teacher's probability counts as the label that it is nearer to. A sum, not a mean:
 //!   the learning rate that suits depends on the batch size. Known to collapse (all cosines in a narrow band) in the
 //!   reference runs; the trainer warns when it does.
-//! - Source: sentence-transformers `OnlineContrastiveLoss` with `COSINE_DISTANCE`.
+//! - Source: sentence-transformers 6.2 `OnlineContrastiveLoss` with `COSINE_DISTANCE`. Up to 6.1 it used the mean also
+//!   for a kind with exactly one pair.
 
 use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
@@ -59,5 +60,18 @@ mod tests {
         let hard = hard_pairs(&distances, &[1.0, 1.0, 0.0, 0.0]);
         assert_eq!(hard, (vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 0.0, 1.0, 0.0]));
         assert_eq!(hard, hard_pairs(&distances, &[0.9, 0.6, 0.2, 0.4]));
+    }
+
+    // by hand: `negs[negs < (poss.max() if len(poss) else negs.mean())]`, `poss[poss > (negs.min() if len(negs) else poss.mean())]`
+    #[test]
+    fn one_pair_of_a_kind_is_compared_with_itself_and_none_with_the_mean() {
+        // one duplicate at 0.22; the mean of the others is 0.35
+        let one_duplicate = hard_pairs(&[0.22, 0.2, 0.25, 0.6], &[1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(one_duplicate, (vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 1.0, 0.0, 0.0]));
+        // one other at 0.3; the mean of the duplicates is 0.4
+        let one_other = hard_pairs(&[0.1, 0.35, 0.75, 0.3], &[1.0, 1.0, 1.0, 0.0]);
+        assert_eq!(one_other, (vec![0.0, 1.0, 1.0, 0.0], vec![0.0, 0.0, 0.0, 1.0]));
+        assert_eq!(hard_pairs(&[0.1, 0.4, 0.7], &[1.0; 3]), (vec![0.0, 0.0, 1.0], vec![0.0; 3]));
+        assert_eq!(hard_pairs(&[0.1, 0.3, 0.8], &[0.0; 3]), (vec![0.0; 3], vec![1.0, 1.0, 0.0]));
     }
 }

@@ -12,13 +12,12 @@ use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
 use crate::models::checkpoint::sentence_config::{SentenceConfig, TextLimits};
 use crate::models::checkpoint::weights::Weights;
-use crate::models::families::family::TokenTypes;
 use crate::models::network::dense::Activation;
 use crate::models::network::encoder::Encoder;
 use crate::models::network::head::Head;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
-use crate::models::tokenizer_files::reader::read_tokenizer;
+use crate::models::tokenizer_files::reader::{gives_token_types, read_tokenizer};
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 
 /// A classification folder with one label, loaded.
@@ -83,7 +82,7 @@ impl CrossEncoder {
         let labels = raw.get("id2label").and_then(|labels| labels.as_object().map(serde_json::Map::len)).unwrap_or(1);
         ensure!(labels == 1, "{}: {labels} labels, expected a cross-encoder with one", at.display());
         ensure!(
-            config.family.token_types != TokenTypes::OfTokenizer || config.types >= 2,
+            !gives_token_types(folder, &config)? || config.types >= 2,
             "{}: type_vocab_size is {}, expected 2: a pair needs two segments",
             at.display(),
             config.types

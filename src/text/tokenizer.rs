@@ -18,8 +18,8 @@ pub struct Limits {
     pub tokens: usize,
     /// Rows of the token table.
     pub ids: usize,
-    /// Rows of the token type table.
-    pub types: usize,
+    /// Rows of the token type table; `None` for a model that gets no types from its tokenizer.
+    pub types: Option<usize>,
     /// Whether texts are lower-cased first, whatever the file says.
     pub lower_case: bool,
 }
@@ -66,7 +66,7 @@ impl TokenizedTexts {
 pub struct TokenizedPair {
     /// Token ids of both texts with their special tokens.
     pub ids: Vec<u32>,
-    /// 0 for the first text's tokens, 1 for the second's; one entry per token.
+    /// 0 for the first text's tokens, 1 for the second's, or 0 for all if the model gets no types; one entry per token.
     pub type_ids: Vec<u32>,
     /// Whether the pair was longer than the model's limit.
     pub truncated: bool,
@@ -154,13 +154,14 @@ impl Tokenizer {
             self.limits.tokens
         );
         let within = |values: &[u32], limit: usize| values.iter().all(|&value| (value as usize) < limit);
+        let types = self.limits.types.unwrap_or(usize::MAX);
         ensure!(
-            within(encoding.get_ids(), self.limits.ids) && within(encoding.get_type_ids(), self.limits.types),
+            within(encoding.get_ids(), self.limits.ids) && within(encoding.get_type_ids(), types),
             "the tokenizer gives token ids up to {} and token types up to {}, but the model has {} and {}",
             encoding.get_ids().iter().max().unwrap_or(&0),
             encoding.get_type_ids().iter().max().unwrap_or(&0),
             self.limits.ids,
-            self.limits.types
+            types
         );
         Ok(encoding)
     }
@@ -224,9 +225,13 @@ impl Tokenizer {
     pub fn tokenize_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<TokenizedPair>> {
         let one = |&(a, b): &(&str, &str)| {
             let encoding = self.encode((a, b))?;
+            let type_ids = match self.limits.types {
+                Some(_) => encoding.get_type_ids().to_vec(),
+                None => vec![0; encoding.len()],
+            };
             Ok(TokenizedPair {
                 ids: encoding.get_ids().to_vec(),
-                type_ids: encoding.get_type_ids().to_vec(),
+                type_ids,
                 truncated: !encoding.get_overflowing().is_empty(),
             })
         };

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::support::{folder, repo};
+use crate::support::{copy_model, folder, repo, text};
 
 const SENTENCE_PIECE: &str = "sentencepiece.bpe.model";
 
@@ -81,6 +81,47 @@ fn every_token_is_that_of_transformers() {
             assert_eq!(found[at].type_ids, case.types[at], "{}: {pair:?}", case.name);
         }
     }
+}
+
+/// What transformers 5.23 gives a model whose `tokenizer_config.json` says this.
+#[test]
+fn token_types_reach_the_model_only_if_class_or_input_names_say_so() {
+    let types = json!(["input_ids", "token_type_ids", "attention_mask"]);
+    let cases = [
+        (json!(null), true),
+        (json!({}), true),
+        (json!({ "tokenizer_class": "BertTokenizer" }), true),
+        (json!({ "tokenizer_class": "BertTokenizerFast" }), true),
+        (json!({ "tokenizer_class": "ElectraTokenizer" }), true),
+        (json!({ "tokenizer_class": "DistilBertTokenizer" }), false),
+        (json!({ "tokenizer_class": "TokenizersBackend" }), false),
+        (json!({ "tokenizer_class": "PreTrainedTokenizerFast" }), false),
+        (json!({ "tokenizer_class": "NoSuchTokenizer" }), false),
+        (json!({ "tokenizer_class": "TokenizersBackend", "model_input_names": types }), true),
+        (json!({ "tokenizer_class": "BertTokenizer", "model_input_names": ["input_ids", "attention_mask"] }), false),
+    ];
+    let work = folder();
+    let model = work.path().join("model");
+    copy_model(text(&repo("fixtures/models/tiny-bert-cross")), &model);
+    let path = model.join("tokenizer_config.json");
+    for (config, given) in cases {
+        std::fs::remove_file(&path).ok();
+        if !config.is_null() {
+            std::fs::write(&path, config.to_string()).unwrap();
+        }
+        let pair = tokenizer(&model).unwrap().tokenize_pairs(&[("how do you", "learn")]).unwrap().remove(0);
+        let second = u32::from(given);
+        assert_eq!(pair.ids, [6, 245, 234, 251, 7, 301, 7], "{config}");
+        assert_eq!(pair.type_ids, [0, 0, 0, 0, 0, second, second], "{config}");
+    }
+    // config.json is asked only where the tokenizer's own file is silent
+    std::fs::write(&path, "{}").unwrap();
+    let mut config: Value = serde_json::from_slice(&std::fs::read(model.join("config.json")).unwrap()).unwrap();
+    config["tokenizer_class"] = json!("PreTrainedTokenizerFast");
+    config["type_vocab_size"] = json!(1);
+    std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+    let pair = tokenizer(&model).unwrap().tokenize_pairs(&[("a", "b")]).unwrap().remove(0);
+    assert!(pair.type_ids.iter().all(|&id| id == 0));
 }
 
 fn sentence_piece(to: &Path, bytes: &[u8]) -> PathBuf {

@@ -88,7 +88,7 @@ pub enum TokenTypes {
     None,
     /// Row 0: the table has been kept, the tokenizer does not use it.
     Zero,
-    /// As the tokenizer says: 0 in the first text, 1 in the second.
+    /// As the tokenizer says: 0 in the first text, 1 in the second, or 0 for all if its class gives no types.
     OfTokenizer,
 }
 

@@ -3,4 +3,5 @@
 pub mod reader;
 mod sentence_piece;
 mod special_tokens;
+mod token_types;
 mod vocabulary;

@@ -7,6 +7,7 @@ use crate::models::checkpoint::file_names::SENTENCE_PIECE;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::tokenizer_files::sentence_piece::{Numbering, SentencePiece};
 use crate::models::tokenizer_files::special_tokens::SpecialTokens;
+use crate::models::tokenizer_files::token_types;
 
 /// What transformers calls its tokenizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +31,7 @@ const CLASSES: [(Class, &[&str], &[&str]); 5] = [
 impl Class {
     /// What `tokenizer_config.json` asks for, else `config.json`, else the family's own.
     fn read(folder: &ModelFolder) -> Result<Self> {
-        let config: Map<String, Value> = folder.require_json("config.json")?;
-        let own: Map<String, Value> = folder.json("tokenizer_config.json")?.unwrap_or_default();
-        let text = |from: &Map<String, Value>, key: &str| from.get(key).and_then(Value::as_str).map(str::to_string);
-        if let Some(asked) = text(&own, "tokenizer_class").or(text(&config, "tokenizer_class")) {
+        if let Some(asked) = token_types::class(folder)? {
             let name = asked.strip_suffix("Fast").unwrap_or(&asked);
             let known = CLASSES.iter().find(|(_, names, _)| names.contains(&name));
             return known.map(|(class, ..)| *class).with_context(|| {
@@ -45,8 +43,9 @@ impl Class {
                 )
             });
         }
-        let model_type = text(&config, "model_type").unwrap_or_else(|| "bert".into());
-        let known = CLASSES.iter().find(|(.., types)| types.contains(&model_type.as_str()));
+        let config: Map<String, Value> = folder.require_json("config.json")?;
+        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("bert");
+        let known = CLASSES.iter().find(|(.., types)| types.contains(&model_type));
         known.map(|(class, ..)| *class).with_context(|| format!("model_type {model_type:?} has no tokenizer"))
     }
 
