@@ -1,5 +1,7 @@
 //! The loops that a run spends its time in, one at a time: `cargo bench`.
 
+#![expect(clippy::expect_used, reason = "a benchmark without its model says so and ends")]
+
 use std::sync::Arc;
 
 use dupmine::device::plain_cpu;

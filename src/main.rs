@@ -1,5 +1,7 @@
 //! The `mine` binary: parse, run, exit code.
 
+#![expect(clippy::print_stderr, reason = "errors that end the program")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 //! On a terminal a bar; otherwise a plain line every ten seconds; nothing with `--quiet`. Warnings are shown always
 //! and kept for the manifest. All of it goes to stderr: stdout is for results that were asked for.
 
+#![expect(clippy::print_stderr, reason = "what a person sees goes to stderr, and only from here")]
+
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -58,6 +58,7 @@ impl Ranking {
     /// # Panics
     ///
     /// When the slices differ in length or hold more than 2³² pairs.
+    #[expect(clippy::expect_used, reason = "a caller with more pairs has broken the contract above")]
     pub fn new(labels: &[bool], scores: &[f64]) -> Self {
         assert_eq!(labels.len(), scores.len(), "labels and scores must be of the same pairs");
         let pairs = u32::try_from(labels.len()).expect("at most 4,294,967,295 pairs");

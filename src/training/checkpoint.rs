@@ -174,6 +174,7 @@ struct Reader {
 }
 
 impl ModuleVisitor for Reader {
+    #[expect(clippy::expect_used, reason = "weights are trained in f32")]
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let (name, tensor) = (self.names.next().unwrap_or_default(), param.val());
         let shape = tensor.dims().to_vec();

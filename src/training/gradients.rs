@@ -49,6 +49,7 @@ struct Collector<'a> {
 }
 
 impl ModuleVisitor for Collector<'_> {
+    #[expect(clippy::expect_used, reason = "cast to f32 on the same line")]
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let gradient = param.val().grad(self.tape).map_or(Gradient::None, |gradient| {
             Gradient::Dense(

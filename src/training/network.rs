@@ -73,6 +73,7 @@ impl Network {
     }
 
     /// Outputs from the hidden states of each of the batches.
+    #[expect(clippy::expect_used, reason = "callers give one hidden state a batch")]
     pub fn of_hidden(&self, hidden: Vec<Tensor<2>>, batches: &[TokenBatch]) -> Tensor<2> {
         let mut inputs = hidden.into_iter().zip(batches);
         let mut next = || inputs.next().expect("one hidden state a batch");

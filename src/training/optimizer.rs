@@ -119,6 +119,7 @@ struct Update<'a> {
 const CHUNK: usize = 1 << 16;
 
 impl ModuleMapper for Update<'_> {
+    #[expect(clippy::expect_used, reason = "weights are trained in f32")]
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (moments, gradient) = (&mut self.moments[self.next], &self.gradients[self.next]);
         self.next += 1;

@@ -1,5 +1,7 @@
 //! One binary for all integration tests, a module a topic.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a panic is how a test fails")]
+
 mod architecture;
 mod calibrate;
 mod clustering_quality;

@@ -56,7 +56,7 @@ fn cross_logits(model: &CrossEncoder) -> Vec<f32> {
 fn autodiff_gives_the_same_vectors_and_a_gradient_to_every_parameter() {
     let plain = bi_vectors(&BiEncoder::load(&open("tiny-bert"), &Device::flex()).unwrap());
     let mut model = BiEncoder::load(&open("tiny-bert"), &Device::flex().autodiff()).unwrap();
-    let with_dropout = dupmine::models::network::dropout::seeded(1, || bi_vectors(&model));
+    let with_dropout = seeded(1, || bi_vectors(&model));
     assert!(largest_difference(&with_dropout, &plain) > 0.01, "config.json asks for dropout");
     model.model = model.model.with_dropout(0.0);
     assert!(largest_difference(&bi_vectors(&model), &plain) <= 2e-5);

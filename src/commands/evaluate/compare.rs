@@ -112,7 +112,7 @@ fn compare(
 
 /// The loss that `mine train` noted in the folder.
 fn loss(folder: &ModelFolder) -> Result<Option<String>> {
-    let training: Option<serde_json::Value> = folder.json("training.json")?;
+    let training: Option<Value> = folder.json("training.json")?;
     Ok(training.and_then(|training| training.get("loss")?.as_str().map(String::from)))
 }
 

@@ -61,6 +61,7 @@ impl NamedTensors {
     }
 }
 
+#[expect(clippy::expect_used, reason = "converted on the same line")]
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
 }

@@ -62,6 +62,7 @@ impl NormTape {
 }
 
 impl ResidualNorm {
+    #[expect(clippy::expect_used, reason = "`on_buffer` runs its closure once")]
     fn record(&self, x: Tensor<2>, residual: &Tensor<2>) -> (Tensor<2>, NormTape) {
         let residual = residual.clone().into_data();
         let (gamma, beta) = norm_values(&self.norm);
