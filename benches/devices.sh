@@ -5,15 +5,14 @@
 #   benches/devices.sh rerank DEVICE PRECISION [TOKENS...]   the same with a cross-encoder
 # On a GPU, for instance: parity cuda; embed cuda bf16 16384 65536 262144; rehearsed with cpu and tch.
 # MINE is the binary, PEER a Python with sentence-transformers (without it, no peer; python3 needs pandas then), QUESTIONS and MODEL what is embedded
-# (default: ../shared), CROSS a cross-encoder folder, LIMIT the number of questions. MINE_LIBRARY_PATH is LD_LIBRARY_PATH for MINE alone: its
+# (default: benches/data.sh), CROSS a cross-encoder folder, LIMIT the number of questions. MINE_LIBRARY_PATH is LD_LIBRARY_PATH for MINE alone: its
 # libtorch need not be that of PEER.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mine=${MINE:-target/release/mine}
 python=${PEER:-python3}
-shared=../shared
-model=${MODEL:-$shared/models/all-MiniLM-L6-v2}
-questions=${QUESTIONS:-$shared/data/qqp/questions.parquet}
+source benches/data.sh
+questions=${QUESTIONS:-$data/qqp/questions.parquet}
 limit=${LIMIT:-10000}
 work=${WORK:-/tmp/mine-devices}
 what=${1:?parity, embed or rerank}
@@ -55,6 +54,7 @@ parity() {
 # stage, then the arguments that make it run
 speed() {
     stage=$1; precision=$2; shift 2
+    need "$model" "$questions"
     "$python" - "$questions" "$work/questions.parquet" "$limit" <<'PY'
 import sys, pandas as pd
 pd.read_parquet(sys.argv[1]).head(int(sys.argv[3])).to_parquet(sys.argv[2])

@@ -4,8 +4,10 @@
 #   benches/distil.sh [TRAIN] [DEV]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-train=$(realpath "${1:-../shared/data/qqp/train.parquet}")
-dev=$(realpath "${2:-../shared/data/qqp/dev.parquet}")
+source benches/data.sh
+train=${1:-$data/qqp/train.parquet} dev=${2:-$data/qqp/dev.parquet}
+need "$train" "$dev"
+train=$(realpath "$train") dev=$(realpath "$dev")
 mine=${MINE:-$PWD/target/release/mine}
 recipe=$PWD/benches/distil.toml
 mkdir -p "${WORK:=/tmp/mine-distil}"

@@ -4,8 +4,10 @@
 #   benches/reference_table.sh [PAIRS] [MODEL]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pairs=$(realpath "${1:-../shared/data/qqp/kaggle_train.csv}")
-model=$(realpath "${2:-../shared/models/all-MiniLM-L6-v2}")
+source benches/data.sh
+pairs=${1:-$data/qqp/kaggle_train.csv} model=${2:-$model}
+need "$pairs" "$model"
+pairs=$(realpath "$pairs") model=$(realpath "$model")
 mine=${MINE:-$PWD/target/release/mine}
 recipe=$PWD/benches/reference_table.toml
 mkdir -p "${WORK:=/tmp/mine-reference-table}"

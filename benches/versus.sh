@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The same work through mine and through sentence-transformers, one after the other on this machine.
-# Needs ../shared (model, questions, tools/peer.py) and the Python environment of `just peer` (or PEER=path/to/python).
+# Needs the Python environment of `just peer` (or PEER=path/to/python), and DATA and MODEL as in benches/data.sh.
 #   benches/versus.sh encode    20,000 questions, f32
 #   benches/versus.sh mine      99,639 questions, top-k 100, for --index exact, the default and hnsw; pairs compared
 #   benches/versus.sh train     1,920 pairs: cross-encoder at batch 16, bi-encoder with ranking at batch 64
@@ -10,15 +10,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PEER:-.peer/bin/python}
-shared=../shared
-model=$shared/models/all-MiniLM-L6-v2
-questions=$shared/data/qqp/questions.parquet
+source benches/data.sh
+questions=$data/qqp/questions.parquet
+need "$model" "$questions" "$data/qqp/train.parquet" "$data/qqp/dev.parquet"
+[ -x "$python" ] || command -v "$python" >/dev/null || { echo "$python is missing: run \`just peer\` or set PEER" >&2; exit 1; }
 work=${WORK:-/tmp/mine-versus}
 mkdir -p "$work"
 export HF_HUB_OFFLINE=1
 cargo build --release --quiet
 mine=target/release/mine
-peer() { $python $shared/tools/peer.py "$@" 2>/dev/null; }
+peer() { $python benches/peer.py "$@" 2>/dev/null; }
 # name, then arguments: a cold run from an empty folder, without the reranking that the peer does not do either; the time
 # command prints seconds and peak memory
 run() {
@@ -47,7 +48,7 @@ mine_all() {
 }
 
 train() {
-    $python - "$shared/data/qqp" "$work" <<'PY'
+    $python - "$data/qqp" "$work" <<'PY'
 import sys, pandas as pd
 data, work = sys.argv[1:]
 train = pd.read_parquet(f"{data}/train.parquet")
@@ -71,7 +72,7 @@ PY
 }
 
 losses() {
-    $python - "$shared/data/qqp" "$work" <<'PY'
+    $python - "$data/qqp" "$work" <<'PY'
 import sys, pandas as pd
 data, work = sys.argv[1:]
 pd.read_parquet(f"{data}/train.parquet").query("natural").to_parquet(f"{work}/natural.parquet")
@@ -79,10 +80,10 @@ PY
     for loss in cosine-similarity contrastive online-contrastive; do
         echo "$loss"
         rm -rf "$work/$loss" "$work/$loss.run"
-        $mine train --kind bi --from $model --pairs "$work/natural.parquet" --dev $shared/data/qqp/dev.parquet --loss $loss \
+        $mine train --kind bi --from $model --pairs "$work/natural.parquet" --dev $data/qqp/dev.parquet --loss $loss \
             --batch-size 64 --warmup-steps 100 --evaluate-every 1000 --output "$work/$loss" 2>&1 | grep '^dev '
         theirs=${loss//-/_}
-        peer train --model $model --train "$work/natural.parquet" --dev $shared/data/qqp/dev.parquet --loss "${theirs/_similarity/}" \
+        peer train --model $model --train "$work/natural.parquet" --dev $data/qqp/dev.parquet --loss "${theirs/_similarity/}" \
             --batch-size 64 | grep dev_after
     done
 }
@@ -90,14 +91,14 @@ PY
 multitask() {
     # as many pairs as the peer sees: 400 batches of 64 for each loss
     rm -rf "$work/multitask" "$work/multitask.run"
-    $mine train --kind bi --from $model --pairs $shared/data/qqp/train.parquet --dev $shared/data/qqp/dev.parquet \
+    $mine train --kind bi --from $model --pairs $data/qqp/train.parquet --dev $data/qqp/dev.parquet \
         --loss contrastive=1,ranking=1 --batch-size 64 --max-steps 800 --warmup-steps 100 --evaluate-every 1000 \
         --output "$work/multitask" 2>&1 | grep '^dev '
-    $python benches/peer_multitask.py $shared/tools $model $shared/data/qqp/train.parquet $shared/data/qqp/dev.parquet 2>/dev/null
+    $python benches/peer_multitask.py $model $data/qqp/train.parquet $data/qqp/dev.parquet 2>/dev/null
 }
 
 large() {
-    $python $shared/tools/make_corpus.py --questions $questions --rows 500000 --output "$work/500k.parquet"
+    $python benches/make_corpus.py $questions 500000 "$work/500k.parquet"
     run large --input "$work/500k.parquet" --top-k 100
 }
 
