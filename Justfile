@@ -6,6 +6,10 @@ check:
     cargo clippy --release --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
+# licences, bans and sources of the dependencies; once: cargo install cargo-deny --locked
+deny:
+    cargo deny check licenses bans sources
+
 # every test; those on real data run when ../shared is there
 test:
     cargo test --release

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
 
 use crate::error::hint;
 
@@ -52,11 +53,29 @@ pub fn missing_column(path: &Path, name: &str, flag: &str, present: &[String]) -
 /// Opens a Parquet file; one whose name says nothing of its format may be another's.
 pub fn open_parquet(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| {
         let message = format!("{}: not a readable Parquet file: {e}", path.display());
         match Format::of(path) {
             Some(_) => anyhow::Error::msg(message),
             None => hint(message, "files are read by their names: .parquet, .csv, .tsv, .jsonl; others as Parquet"),
         }
-    })
+    })?;
+    refuse_rare_compression(path, &builder)?;
+    Ok(builder)
+}
+
+/// Spark, DuckDB and pandas write Brotli and LZO only when asked to, so the program does not carry their code.
+fn refuse_rare_compression(path: &Path, builder: &ParquetRecordBatchReaderBuilder<File>) -> Result<()> {
+    for column in builder.metadata().row_groups().iter().flat_map(|group| group.columns()) {
+        let codec = match column.compression() {
+            Compression::BROTLI(_) => "Brotli",
+            Compression::LZO => "LZO",
+            _ => continue,
+        };
+        return Err(hint(
+            format!("{}: {codec} compression is not supported", path.display()),
+            "write the file again with zstd, snappy, gzip or lz4",
+        ));
+    }
+    Ok(())
 }

@@ -84,6 +84,10 @@ fn files_that_are_not_what_they_say() {
         error.contains("q.txt: not a readable Parquet file") && error.contains("hint: files are read by"),
         "{error}"
     );
+    let error = refuses("q.parquet", |path| {
+        std::fs::copy(repo("fixtures/questions-brotli.parquet"), path).unwrap();
+    });
+    assert!(error.contains("Brotli compression is not supported") && error.contains("hint: write the file"), "{error}");
     for name in ["q.parquet", "q.csv", "q.jsonl"] {
         let error = refuses(name, |path| std::fs::write(path, "").unwrap());
         assert!(error.contains("the file is empty (0 bytes)"), "{error}");
