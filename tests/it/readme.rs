@@ -250,3 +250,15 @@ fn every_file_that_a_page_names_exists() {
         }
     }
 }
+
+#[test]
+fn every_test_that_the_architecture_names_exists() {
+    let mut named = 0;
+    let text = page("ARCHITECTURE.md");
+    for (module, test) in text.split('`').skip(1).step_by(2).filter_map(|word| word.split_once("::")) {
+        let Ok(code) = std::fs::read_to_string(repo("tests/it").join(format!("{module}.rs"))) else { continue };
+        assert!(code.contains(&format!("fn {test}(")), "ARCHITECTURE.md names {module}::{test}, which is not there");
+        named += 1;
+    }
+    assert!(named > 20, "only {named} tests are named");
+}
