@@ -61,7 +61,7 @@ fn stages_see_no_paths_or_environment() {
     for folder in ["search/", "clustering/", "metrics/"] {
         assert_eq!(found(folder, &clock), Vec::<String>::new());
     }
-    assert_eq!(found("view/", &[&clock[..], &["std::io"]].concat()), Vec::<String>::new(), "views describe, no more");
+    assert_eq!(found("view/", &[&clock[..], &["std::io"]].concat()), Vec::<String>::new(), "a view only describes");
 }
 
 #[test]
