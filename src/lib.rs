@@ -7,16 +7,19 @@
 //!           ──rerank──► (a, b, logits, probability) ──cluster──► clusters ──► Parquet
 //! ```
 //!
-//! - [`pipeline`] is the loop and the only part that knows files: start reading at [`pipeline::mine`].
-//! - [`stages`] holds one typed function a stage, from tables to tables.
-//! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer, [`models`] of the Burn modules,
-//!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
-//! - [`commands`] holds what can be typed besides a run, one file a command; [`calibration`] turns scores into
-//!   probabilities and wishes into thresholds.
-//! - [`report`] is the page that a person looks at.
+//! Start reading at [`mining::run::mine`]. `ARCHITECTURE.md` names every file, and says what is stored and what must stay
+//! true.
+//!
+//! - [`mining`] runs the stages, one file each; [`store`] keeps vectors, neighbour lists and scores for later runs.
+//! - [`run`] is a run as a typed thing: options, decision, files, manifest, and the reader of finished runs. [`view`]
+//!   describes a finished run, [`report`] draws it as one page.
+//! - [`models`] has the Burn modules and their files, [`executor`] feeds a copy of a model on each [`device`].
+//! - [`search`], [`clustering`], [`metrics`] and [`calibration`] are functions over slices.
+//! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer. [`labels`] has labelled pairs.
 //! - [`training`] makes models from labelled pairs by the [`losses`].
-//! - [`cli`] and [`option_file`] parse, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed,
-//!   [`hash`] chooses by content, [`atomic_file`] writes whole files.
+//! - [`cli`] says what can be typed, [`commands`] has one file per subcommand.
+//! - [`option_file`] reads options, [`progress`] shows, [`error`] says how a run failed, [`atomic_file`] writes files that are
+//!   complete or absent, [`hash`] chooses by content.
 
 pub mod atomic_file;
 pub mod calibration;

@@ -21,6 +21,7 @@ mod metrics;
 mod models;
 mod options;
 mod parity;
+mod readme;
 mod report;
 mod rerank;
 mod results;
