@@ -131,7 +131,7 @@ fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Resu
     let progress = Progress::new(run.quiet, cancellation);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
-        return print_lines(mining::run::describe(&plan, run.force, &progress)?);
+        return print_lines(mining::stale::describe(&plan, run.force, &progress)?);
     }
     mining::run::mine(&plan, run.force, &progress)
 }

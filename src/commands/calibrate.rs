@@ -15,9 +15,8 @@ use crate::commands::Computing;
 use crate::commands::evaluate::added_note;
 use crate::error::{hint, usage};
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::{self, LabelledPair, PairColumns};
-use crate::labels::score_pairs::{QuestionPairs, cosines, log_odds};
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
+use crate::mining::score_pairs::{QuestionPairs, cosines, log_odds};
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibration, ScoreFusion};
@@ -25,6 +24,7 @@ use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder;
 use crate::models::hub;
 use crate::progress::{Progress, readable};
+use crate::tables::labelled_pairs::{self, LabelledPair, PairColumns};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("model").required(true).multiple(true).args(["bi_encoder", "cross_encoder"]))]
@@ -100,7 +100,7 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
         return Err(usage("--bi-encoder or --cross-encoder is needed"));
     };
     let output = output(args, &folder)?;
-    let read = pairs::read(&args.pairs, &args.columns)?;
+    let read = labelled_pairs::read(&args.pairs, &args.columns)?;
     if let Some(warning) = read.warning() {
         progress.warn(warning);
     }

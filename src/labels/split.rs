@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clustering::union_find::UnionFind;
 use crate::hash::hash64;
-use crate::labels::pairs::LabelledPair;
-use crate::labels::score_pairs::QuestionPairs;
+use crate::mining::score_pairs::QuestionPairs;
+use crate::tables::labelled_pairs::LabelledPair;
 use crate::text::normalise::normalise;
 
 /// Pairs that labels may imply, each with its texts: some gigabytes.

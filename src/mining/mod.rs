@@ -12,6 +12,7 @@ pub mod plan;
 pub mod rerank;
 mod rows;
 pub mod run;
-mod stale;
+pub mod score_pairs;
+pub mod stale;
 mod summary;
 mod write;

@@ -21,8 +21,6 @@ use crate::store::versions::{Version, Versions};
 use crate::tables::question_rows::{Columns, SkipReason};
 use crate::tables::questions::{self, Questions};
 
-pub use crate::mining::stale::describe;
-
 /// Runs the pipeline and writes the results. `force` lets it replace a run with other options.
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();

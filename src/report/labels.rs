@@ -8,9 +8,9 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::labels::pairs::parse_label;
 use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::id_index::IdIndex;
+use crate::tables::labelled_pairs::parse_label;
 
 /// Labelled pairs by input rows.
 pub struct Labels {

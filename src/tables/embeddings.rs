@@ -5,8 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::tables::ids::Ids;
+use crate::tables::records::format_entry;
 use crate::tables::segment_file::vectors_array;
 use crate::tables::write::{Column, write_batches};
+
+/// Raised when a column is added, goes or changes its meaning.
+const FORMAT: u32 = 2;
 
 const BATCH_ROWS: usize = 65_536;
 
@@ -28,6 +32,7 @@ pub fn write(
             Column::new("embedding", vectors_array(width, values)?, "", meaning),
         ])
     };
+    let footer: Vec<(String, String)> = footer.iter().cloned().chain([format_entry(FORMAT)]).collect();
     let whole = if rows.is_empty() { Some(rows) } else { None };
-    write_batches(path, whole.into_iter().chain(rows.chunks(BATCH_ROWS)).map(table), footer)
+    write_batches(path, whole.into_iter().chain(rows.chunks(BATCH_ROWS)).map(table), &footer)
 }

@@ -9,6 +9,7 @@ pub mod embeddings;
 pub mod format;
 pub mod id_index;
 pub mod ids;
+pub mod labelled_pairs;
 pub mod question_rows;
 pub mod questions;
 mod read_lines;

@@ -31,7 +31,7 @@ pub struct Questions {
     pub texts: Texts,
     /// Ascending.
     pub rows: Vec<u32>,
-    /// In the order of the input.
+    /// In the order of their ids.
     pub skipped: Vec<Skipped>,
     /// Hash of ids, texts and skipped rows as they were read, whatever their order and the format of the files.
     pub content: String,
@@ -59,7 +59,8 @@ impl Questions {
         }
         let skip =
             |&(input_row, reason): &(u32, SkipReason)| Skipped { row: row_of[input_row as usize], input_row, reason };
-        let skipped: Vec<Skipped> = rows.skipped.iter().map(skip).collect();
+        let mut skipped: Vec<Skipped> = rows.skipped.iter().map(skip).collect();
+        skipped.sort_unstable_by_key(|skipped| skipped.row);
         let mut questions = Self { ids: ids.pick(&order)?, texts, rows: of_questions, skipped, content: String::new() };
         questions.content = questions.hash()?;
         Ok(questions)
@@ -78,11 +79,9 @@ impl Questions {
             add(ids.get(row as usize));
             add(self.texts.get(at));
         }
-        let mut skipped: Vec<(u32, &str)> = self.skipped.iter().map(|row| (row.row, row.reason.name())).collect();
-        skipped.sort_unstable();
-        for (row, reason) in skipped {
-            add(ids.get(row as usize));
-            add(reason);
+        for skipped in &self.skipped {
+            add(ids.get(skipped.row as usize));
+            add(skipped.reason.name());
         }
         Ok(hasher.finalize().to_hex()[..32].to_string())
     }

@@ -25,13 +25,18 @@ use crate::tables::write::{Column, write_batches};
 const BATCH_ROWS: usize = 65_536;
 
 /// Footer key of a file's format number.
-pub const FORMAT_KEY: &str = "dupmine.format";
+const FORMAT_KEY: &str = "dupmine.format";
+
+/// The footer's entry of a format number.
+pub fn format_entry(format: u32) -> (String, String) {
+    (FORMAT_KEY.into(), format.to_string())
+}
 
 /// A file whose rows are `R`.
 pub struct Schema<R: 'static> {
     /// Name of the file.
     pub file: &'static str,
-    /// Raised when a column goes or changes its meaning; a new column does not raise it.
+    /// Raised when a column is added, goes or changes its meaning.
     pub format: u32,
     pub columns: &'static [Field<R>],
 }
@@ -138,8 +143,7 @@ impl<R: Clone + Default> Schema<R> {
         // at least one batch, so that an empty table still has its columns
         let whole = if rows.is_empty() { Some(rows) } else { None };
         let batches = whole.into_iter().chain(rows.chunks(BATCH_ROWS)).map(table);
-        let format = (FORMAT_KEY.to_string(), self.format.to_string());
-        let footer: Vec<(String, String)> = std::iter::once(format).chain(footer.iter().cloned()).collect();
+        let footer: Vec<(String, String)> = footer.iter().cloned().chain([format_entry(self.format)]).collect();
         write_batches(&folder.join(self.file), batches, &footer)
     }
 

@@ -7,13 +7,13 @@ use anyhow::Result;
 
 use crate::device::DeviceChoice;
 use crate::error::usage;
-use crate::labels::pairs::PairColumns;
 use crate::losses::mix::{Loss, LossNumbers, Mix};
 use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
 use crate::models::network::precision::Precision;
 use crate::option_file::{at_least, within};
+use crate::tables::labelled_pairs::PairColumns;
 use crate::training::batches::Grouping;
 use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::{MiningConfig, NegativesChoice};

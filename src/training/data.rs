@@ -8,10 +8,9 @@ use anyhow::{Result, bail, ensure};
 use crate::device::Devices;
 use crate::error::hint;
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::{self, LabelledPair};
-use crate::labels::score_pairs::log_odds;
 use crate::labels::split;
 use crate::losses::mix::Loss;
+use crate::mining::score_pairs::log_odds;
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration;
@@ -22,6 +21,7 @@ use crate::models::network::precision::Precision;
 use crate::progress::{Progress, readable};
 use crate::search::Vectors;
 use crate::search::engine::Searcher;
+use crate::tables::labelled_pairs::{self, LabelledPair};
 use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
 use crate::training::checked::TrainOptions;
@@ -106,7 +106,7 @@ fn teach(
 
 fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair>, Vec<LabelledPair>)> {
     let read = |file| -> Result<Vec<LabelledPair>> {
-        let read = pairs::read(file, &options.columns)?;
+        let read = labelled_pairs::read(file, &options.columns)?;
         if let Some(warning) = read.warning() {
             progress.warn(warning);
         }

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::labels::pairs::LabelledPair;
-use crate::labels::score_pairs::QuestionPairs;
 use crate::losses::Targets;
+use crate::mining::score_pairs::QuestionPairs;
 use crate::models::checkpoint::kind::Kind;
+use crate::tables::labelled_pairs::LabelledPair;
 use crate::tables::texts::Texts;
 use crate::text::tokenizer::{TokenizedPair, TokenizedTexts, Tokenizer};
 use crate::training::network::Item;

@@ -9,13 +9,13 @@ use crate::calibration::sigmoid;
 use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::LabelledPair;
-use crate::labels::score_pairs::QuestionPairs;
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::pairs::Ranking;
+use crate::mining::score_pairs::QuestionPairs;
 use crate::models::checkpoint::calibration::{Calibration, CosineCalibration};
 use crate::models::checkpoint::kind::Kind;
 use crate::progress::Progress;
+use crate::tables::labelled_pairs::LabelledPair;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 use crate::training::network::{Item, Network};
 

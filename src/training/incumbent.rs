@@ -7,10 +7,10 @@ use burn::tensor::Device;
 
 use crate::device::Devices;
 use crate::error::hint;
-use crate::labels::pairs::LabelledPair;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
 use crate::progress::Progress;
+use crate::tables::labelled_pairs::LabelledPair;
 use crate::training::checked::TrainOptions;
 use crate::training::evaluation::{DevSet, Figures};
 use crate::training::network::Trainee;

@@ -24,8 +24,8 @@ use clap::{ArgGroup, Args};
 
 use crate::commands::Computing;
 use crate::error::usage;
-use crate::labels::pairs::PairColumns;
 use crate::progress::Progress;
+use crate::tables::labelled_pairs::PairColumns;
 
 /// Draws of a bootstrap where nobody asked for a number: the pairs from which fewer do, and of a sample, whose strata cost
 /// nothing, more.

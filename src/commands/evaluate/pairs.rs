@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs_answer::{Answer, lines};
-use crate::labels::pairs;
-use crate::labels::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::metrics::bootstrap::Clusters;
+use crate::mining::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::models::bi_encoder;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration::{self, Calibration};
@@ -19,6 +18,7 @@ use crate::models::cross_encoder;
 use crate::models::hub;
 use crate::progress::Progress;
 use crate::tables::columns::{self, CellKind, Wanted};
+use crate::tables::labelled_pairs;
 
 /// A cluster with more of the pairs than this makes intervals doubtful.
 const LARGE_CLUSTER: f64 = 0.1;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
 
 /// Reads labelled pairs, warns of bad rows, says how many added ones were left out.
 pub(super) fn read(file: &Path, args: &EvaluateArgs, progress: &Progress) -> Result<Labelled> {
-    let read = pairs::read(file, &args.columns)?;
+    let read = labelled_pairs::read(file, &args.columns)?;
     if let Some(warning) = read.warning() {
         progress.warn(warning);
     }

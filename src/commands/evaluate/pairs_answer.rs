@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::evaluate::pairs::Scored;
 use crate::commands::terminal::{figure_table, with_interval};
-use crate::labels::score_pairs::Scorer;
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
 use crate::metrics::pairs::{PairFigures, Ranking};
+use crate::mining::score_pairs::Scorer;
 use crate::progress::readable;
 
 /// Everything said of one scorer. Scores and thresholds are in the scorer's own direction.

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::device::DeviceChoice;
-use crate::labels::score_pairs::{self, QuestionPairs};
+use crate::mining::score_pairs::{self, QuestionPairs};
 use crate::models::bi_encoder;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::folder::ModelFolder;

@@ -93,7 +93,8 @@ impl<'a> Client<'a> {
 
     /// Commit and files of `name`, with their hashes.
     pub fn listing(&self, name: &HubName) -> Result<Listing> {
-        let url = format!("{}/api/{}?blobs=true", self.hub.endpoint, name.repo().api_url());
+        let revision = name.revision.replace('/', "%2F");
+        let url = format!("{}/api/models/{}/revision/{revision}?blobs=true", self.hub.endpoint, name.repository);
         let mut response = self.get(&url, 0).map_err(|e| self.unreachable(name, &e))?;
         if response.status() != StatusCode::OK {
             return Err(self.refused(name, &response));

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use crate::clustering::union_find::UnionFind;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::LabelledPair;
 use crate::metrics::bootstrap::Clusters;
 use crate::mining::rerank;
 use crate::models::bi_encoder::BiEncoder;
@@ -15,6 +14,7 @@ use crate::models::cross_encoder::CrossEncoder;
 use crate::models::network::dense;
 use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task};
+use crate::tables::labelled_pairs::LabelledPair;
 use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
 
