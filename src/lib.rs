@@ -40,3 +40,4 @@ pub mod store;
 pub mod tables;
 pub mod text;
 pub mod training;
+pub mod view;

@@ -11,7 +11,7 @@ use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
 use crate::calibration::fitted::{self, FEW_PAIRS, Fitted, KEPT_BY_FLOOR, Labelled};
 use crate::calibration::target::Target;
-use crate::commands::Computing;
+use crate::commands::device_args::DeviceArgs;
 use crate::commands::evaluate::added_note;
 use crate::error::{hint, usage};
 use crate::executor::replicas::Replicas;
@@ -64,7 +64,7 @@ pub struct CalibrateArgs {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
-    computing: Computing,
+    devices: DeviceArgs,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -172,7 +172,7 @@ fn measure_cross_encoder(
     // the short work first: what is wrong with the bi-encoder shows at once
     let of_bi_encoder = |folder| cosines(&load(args, folder, progress)?, questions, progress);
     let cosines = bi_encoder.map(of_bi_encoder).transpose()?;
-    let models = cross_encoder::replicas(folder, &args.computing.open(progress)?, args.computing.precision)?;
+    let models = cross_encoder::replicas(folder, &args.devices.open(progress)?, args.devices.precision)?;
     let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
     let weigh =
@@ -236,7 +236,7 @@ fn measure_bi_encoder(
 }
 
 fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> Result<Replicas<BiEncoder>> {
-    bi_encoder::replicas(bi_encoder, &args.computing.open(progress)?, args.computing.precision)
+    bi_encoder::replicas(bi_encoder, &args.devices.open(progress)?, args.devices.precision)
 }
 
 fn measured_on(args: &CalibrateArgs, labelled: &Labelled) -> String {

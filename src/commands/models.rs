@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::commands::print_lines;
+use crate::commands::output::print_lines;
 use crate::commands::terminal::table;
 use crate::error::{hint, usage};
 use crate::models::checkpoint::built_in;

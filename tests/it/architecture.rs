@@ -54,7 +54,7 @@ fn stages_see_no_paths_clock_or_environment() {
             .filter(|line| line.starts_with(folder))
             .collect::<Vec<_>>()
     };
-    for folder in ["stages/", "search/", "clustering/", "metrics/"] {
+    for folder in ["search/", "clustering/", "metrics/", "view/"] {
         assert_eq!(outside(folder), Vec::<String>::new());
     }
 }
@@ -69,7 +69,7 @@ fn only_results_go_to_stdout_and_only_main_exits() {
             .collect::<Vec<_>>(),
         none
     );
-    assert_eq!(uses(&["stdout()"], &["commands/mod.rs"]), none);
+    assert_eq!(uses(&["stdout()"], &["commands/output.rs"]), none);
     assert_eq!(uses(&["process::exit"], &["main.rs"]), none);
 }
 

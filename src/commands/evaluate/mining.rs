@@ -158,7 +158,7 @@ fn fates(
         .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
-    let cosines = rescoring::cosines(finished, texts, &missing, args.computing.device, progress)?;
+    let cosines = rescoring::cosines(finished, texts, &missing, args.devices.device, progress)?;
     let floor = finished.manifest.options.min_cosine.map_or(f64::NEG_INFINITY, f64::from);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 
-use crate::commands::Computing;
+use crate::commands::device_args::DeviceArgs;
 use crate::error::usage;
 use crate::labels::pairs::PairColumns;
 use crate::progress::Progress;
@@ -105,7 +105,7 @@ pub struct EvaluateArgs {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
-    computing: Computing,
+    devices: DeviceArgs,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
