@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::calibrate::{self, CalibrateArgs};
-use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::evaluate;
+use crate::commands::evaluate::args::EvaluateArgs;
 use crate::commands::models::{self, ModelsCommand};
 use crate::commands::output::print_lines;
 use crate::commands::sample::{self, SampleArgs};
@@ -111,7 +112,9 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         }
         Some(Command::Split(args)) => split::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Train(args)) => train::run(&args, &Progress::new(args.quiet, cancellation)),
-        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancellation))?),
+        Some(Command::Evaluate(args)) => {
+            print_lines(evaluate::command::run(&args, &Progress::new(args.quiet, cancellation))?)
+        }
         Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancellation))?),
         Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancellation)),

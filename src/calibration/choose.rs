@@ -4,7 +4,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use crate::calibration::{Calibrator, isotonic, platt, temperature};
+use crate::calibration::calibrator::Calibrator;
+use crate::calibration::{isotonic, platt, temperature};
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::calibration::{brier, expected_calibration_error};
 

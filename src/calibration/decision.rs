@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::calibrator::Calibrator;
 use crate::calibration::fitted::floor;
-use crate::calibration::{Calibrator, platt};
+use crate::calibration::platt;
 
 /// Share of the labelled pairs called duplicates that the rerank floor keeps.
 const KEPT_BY_RERANK_FLOOR: f64 = 0.999;
@@ -110,7 +111,7 @@ fn deviation(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::sigmoid;
+    use crate::calibration::calibrator::sigmoid;
     use rand::rngs::ChaCha8Rng;
     use rand::{RngExt, SeedableRng};
 

@@ -28,9 +28,10 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::calibration::{platt, sigmoid};
+    use crate::calibration::calibrator::sigmoid;
+    use crate::calibration::platt;
     use crate::metrics::confusion::Confusion;
-    use crate::metrics::pairs::best_f1;
+    use crate::metrics::ranking::best_f1;
 
     #[test]
     fn it_is_half_of_the_best_f1() {

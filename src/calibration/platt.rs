@@ -1,7 +1,7 @@
 //! Platt scaling (Platt 1999), with his prior on the targets so that separable scores do not make it infinitely sure:
 //! a duplicate counts as (N₊ + 1) / (N₊ + 2), another pair as 1 / (N₋ + 2). scikit-learn fits the same.
 
-use crate::calibration::{Calibrator, sigmoid};
+use crate::calibration::calibrator::{Calibrator, sigmoid};
 
 /// Newton steps at most.
 const STEPS: usize = 100;

@@ -1,6 +1,6 @@
 //! Temperature scaling (Guo et al. 2017, arXiv:1706.04599): one number that makes log-odds less sure, or more.
 
-use crate::calibration::{Calibrator, sigmoid};
+use crate::calibration::calibrator::{Calibrator, sigmoid};
 
 /// Newton steps; the loss is convex in 1 / T, so few are needed.
 const STEPS: usize = 100;

@@ -4,7 +4,7 @@
 //! "ties by number", and meet the edges in an order, highest probability first, that only keys and probabilities
 //! decide. Sums of probabilities are then the same bits too.
 
-use super::{Clustering, Edge, Graph};
+use super::graph::{Clustering, Edge, Graph};
 use rayon::slice::ParallelSliceMut;
 
 pub(super) struct Canonical {

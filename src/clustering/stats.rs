@@ -7,7 +7,7 @@
 //! Bridges are not looked for: below a representative that every member matches, only a node with a single duplicate
 //! can hang by one, and then either a low pair or the unscored ones show it.
 
-use super::{Clustering, Edge};
+use super::graph::{Clustering, Edge};
 
 /// One cluster of two or more.
 #[derive(Debug, Clone, Copy, PartialEq)]

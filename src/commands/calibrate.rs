@@ -12,15 +12,15 @@ use crate::calibration::decision::{self, Decision};
 use crate::calibration::fitted::{self, FEW_PAIRS, Fitted, KEPT_BY_FLOOR, Labelled};
 use crate::calibration::target::Target;
 use crate::commands::device_args::DeviceArgs;
-use crate::commands::evaluate::added_note;
+use crate::commands::evaluate::labelled_questions::added_note;
 use crate::error::{hint, usage};
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::{self, LabelledPair, PairColumns};
+use crate::labels::labelled_pairs::{self, LabelledPair, PairColumns};
 use crate::labels::score_pairs::{QuestionPairs, cosines, log_odds};
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::checkpoint::built_in;
-use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibration, Together};
+use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibration, ScoreFusion};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder;
 use crate::models::hub;
@@ -100,7 +100,7 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
         return Err(usage("--bi-encoder or --cross-encoder is needed"));
     };
     let output = output(args, &folder)?;
-    let read = pairs::read(&args.pairs, &args.columns)?;
+    let read = labelled_pairs::read(&args.pairs, &args.columns)?;
     if let Some(warning) = read.warning() {
         progress.warn(warning);
     }
@@ -199,7 +199,7 @@ fn measure_cross_encoder(
                 let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, rerank_floor: None };
                 let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
                 let decision = Decision { rerank_floor, ..decision };
-                calibration.together = Some(Together { bi_encoder: bi_encoder.fingerprint()?, decision });
+                calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision });
                 together = Some(fitted);
             }
             None => progress.warn("the cosine tells nothing that the cross-encoder does not: it decides alone"),

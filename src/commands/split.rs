@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::error::{hint, usage};
-use crate::labels::pairs::{self, LabelledPair, PairColumns};
+use crate::labels::labelled_pairs::{self, LabelledPair, PairColumns};
 use crate::labels::split::{self, Augmented, Protocol};
 use crate::option_file::at_least;
 use crate::progress::{Progress, readable};
@@ -58,7 +58,7 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     if let Some(input) = written.iter().filter(|path| path.exists()).find(is_input) {
         return Err(hint(format!("{} is the input and would be replaced", input.display()), "choose another --output"));
     }
-    let read = pairs::read(&args.input, &args.columns)?;
+    let read = labelled_pairs::read(&args.input, &args.columns)?;
     if let Some(warning) = read.warning() {
         progress.warn(warning);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 
 use crate::error::hint;
-use crate::labels::pairs::{self, PairColumns, parse_label};
+use crate::labels::labelled_pairs::{self, PairColumns, parse_label};
 use crate::tables::columns::{self, CellKind, Wanted};
 
 /// Two questions, and whether they are duplicates.
@@ -84,7 +84,7 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
         let note = format!("{}: {left_out} rows without an id or a group left out", path.display());
         return Ok((GoldFile::Ids(gold), (left_out > 0).then_some(note)));
     }
-    let read = pairs::read(path, columns)?;
+    let read = labelled_pairs::read(path, columns)?;
     let warning = read.warning();
     let gold = read.pairs.into_iter();
     let gold = gold.map(|pair| GoldPair { a: pair.question1, b: pair.question2, is_duplicate: pair.is_duplicate });

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::clustering::union_find::UnionFind;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::LabelledPair;
+use crate::labels::labelled_pairs::LabelledPair;
 use crate::metrics::bootstrap::Clusters;
 use crate::mining::rerank;
 use crate::models::bi_encoder::BiEncoder;
@@ -30,7 +30,7 @@ pub enum Scorer {
     /// Probability of the cross-encoder.
     CrossEncoder,
     /// Probability by the cross-encoder's logit and the cosine, as a run decides.
-    Together,
+    Fused,
     /// A column of the user's own file.
     Column(String),
 }
@@ -44,7 +44,7 @@ impl Scorer {
             Self::Manhattan => "manhattan",
             Self::Euclidean => "euclidean",
             Self::CrossEncoder => "cross_encoder",
-            Self::Together => "together",
+            Self::Fused => "together",
             Self::Column(name) => name,
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clustering::union_find::UnionFind;
 use crate::hash::hash64;
-use crate::labels::pairs::LabelledPair;
+use crate::labels::labelled_pairs::LabelledPair;
 use crate::labels::score_pairs::QuestionPairs;
 use crate::text::normalise::normalise;
 

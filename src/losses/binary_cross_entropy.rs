@@ -10,7 +10,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 
-use crate::losses::Targets;
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets, pos_weight: f64) -> Tensor<1> {

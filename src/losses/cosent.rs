@@ -10,8 +10,9 @@
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
+use crate::losses::columns::column;
 use crate::losses::similarity::cosine;
-use crate::losses::{Targets, column};
+use crate::losses::targets::Targets;
 
 const SCALE: f64 = 20.0;
 

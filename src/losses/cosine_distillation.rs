@@ -8,8 +8,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::losses::Targets;
 use crate::losses::similarity::cosine;
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`; zero without a teacher's vectors.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets) -> Tensor<1> {

@@ -10,7 +10,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::losses::{Targets, column, columns};
+use crate::losses::columns::{column, columns};
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets) -> Tensor<1> {

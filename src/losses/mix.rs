@@ -10,8 +10,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::losses::multiple_negatives_ranking::Ranking;
+use crate::losses::targets::Targets;
 use crate::losses::{
-    Targets, binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
+    binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
 use crate::models::checkpoint::kind::Kind;

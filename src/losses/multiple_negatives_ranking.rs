@@ -23,8 +23,9 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::losses::columns::{column, columns};
 use crate::losses::similarity::{cosine, cosine_matrix};
-use crate::losses::{Targets, column, columns};
+use crate::losses::targets::Targets;
 
 /// A logit that no softmax notices.
 const NEVER: f64 = -1e9;

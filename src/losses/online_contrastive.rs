@@ -14,8 +14,9 @@
 use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
 
+use crate::losses::columns::column;
 use crate::losses::similarity::cosine;
-use crate::losses::{Targets, column};
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets, margin: f64) -> Tensor<1> {

@@ -5,7 +5,7 @@
 //! mistakes are perfect where there is nothing to get wrong. The definitions are those of scikit-learn wherever it has
 //! one, else those of sentence-transformers' evaluators; `fixtures/reference/` holds their answers.
 //!
-//! - [`pairs`]: scored pairs against labels: best F1, best accuracy, average precision, ROC AUC.
+//! - [`ranking`]: scored pairs against labels: best F1, best accuracy, average precision, ROC AUC.
 //! - [`confusion`]: decisions at one threshold against labels.
 //! - [`gold`]: the known duplicates of a corpus, closed transitively, and where mining lost them.
 //! - [`retrieval`]: ranked candidates: nDCG, MRR, MAP, recall, precision at k.
@@ -19,6 +19,6 @@ pub mod calibration;
 pub mod clusters;
 pub mod confusion;
 pub mod gold;
-pub mod pairs;
+pub mod ranking;
 pub mod retrieval;
 pub mod stratified;

@@ -7,8 +7,9 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::metrics::calibration::ReliabilityBin;
+use crate::metrics::ranking::CurvePoint;
 use crate::report::format::count;
-use crate::report::labels::{CalibrationBin, Point};
 use crate::report::tally::Histogram;
 
 /// Small enough that a phone shows the text at nearly its size.
@@ -100,7 +101,7 @@ pub fn sizes(bars: &[(String, u64)]) -> Result<String> {
 const PIXELS: f64 = 500.0;
 
 /// Precision over recall, with the run's own threshold as a dot.
-pub fn precision_recall(curve: &[Point], chosen: Option<Point>) -> Result<String> {
+pub fn precision_recall(curve: &[CurvePoint], chosen: Option<CurvePoint>) -> Result<String> {
     let mut line: Vec<(f64, f64)> = curve.iter().map(|point| (point.recall, point.precision)).collect();
     // a curve of a million labels has as many points, of which a page can show some hundred
     line.dedup_by_key(|point| ((point.0 * PIXELS) as i32, (point.1 * PIXELS) as i32));
@@ -120,8 +121,8 @@ pub fn precision_recall(curve: &[Point], chosen: Option<Point>) -> Result<String
 }
 
 /// Share of duplicates over the probability that was said; on the diagonal both are the same.
-pub fn calibration(bins: &[CalibrationBin]) -> Result<String> {
-    let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.predicted, bin.observed)).collect();
+pub fn calibration(bins: &[ReliabilityBin]) -> Result<String> {
+    let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.mean_probability, bin.observed)).collect();
     svg("Share of duplicates over predicted probability", |area| {
         let mut chart = axes(area, unit_axis("predicted"), unit_axis("share of duplicates"))?;
         chart.draw_series([PathElement::new(vec![(0.0, 0.0), (1.0, 1.0)], SOFT.stroke_width(2))])?;

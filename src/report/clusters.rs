@@ -149,7 +149,7 @@ pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs
         representative: source.question(stats.representative),
         members: rows.iter().copied().enumerate().take(MEMBERS).map(member).collect(),
         members_left_out: (left_out > 0).then(|| count(left_out as f64)),
-        table: if small { table(&rows, pairs, source.threshold()) } else { Vec::new() },
+        table: if small { table(&rows, pairs) } else { Vec::new() },
         lowest_pairs: match small {
             true => Vec::new(),
             false => pairs.iter().take(LOWEST).map(|pair| PairView::new(source, pair)).collect(),
@@ -157,14 +157,17 @@ pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs
     }
 }
 
-fn table(rows: &[&ClusterRow], pairs: &[PairRow], threshold: f32) -> Vec<TableRow> {
+fn table(rows: &[&ClusterRow], pairs: &[PairRow]) -> Vec<TableRow> {
     let known: HashMap<(u32, u32), &PairRow> = pairs.iter().map(|pair| ((pair.a, pair.b), pair)).collect();
     let cell = |x: u32, y: u32| match known.get(&(x.min(y), x.max(y))) {
         None => Cell { text: "·".into(), class: "unscored" },
         Some(pair) => match (pair.kind, pair.probability) {
             (PairKind::Exact | PairKind::Normalised, _) => Cell { text: "copy".into(), class: "copy" },
             (_, None) => Cell { text: "?".into(), class: "unscored" },
-            (_, Some(p)) => Cell { text: format!("{p:.2}"), class: if p >= threshold { "high" } else { "low" } },
+            (_, Some(p)) => {
+                let class = if pair.is_duplicate == Some(true) { "high" } else { "low" };
+                Cell { text: format!("{p:.2}"), class }
+            }
         },
     };
     let cells = |at: usize| rows[..at].iter().map(|other| cell(rows[at].question, other.question)).collect();

@@ -1,6 +1,5 @@
 //! The page itself: everything it shows, put together for its template.
 
-use crate::metrics::calibration::ERROR_BINS;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
@@ -9,7 +8,7 @@ use askama::Template;
 use crate::report::charts;
 use crate::report::clusters::{self, Chosen, ClusterView, PairView};
 use crate::report::format::{count, percent, score};
-use crate::report::labels::{self, Labels, Point};
+use crate::report::labels::{Labels, ScoredLabels};
 use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
 use crate::report::search;
 use crate::report::source::Source;
@@ -186,22 +185,20 @@ fn sizes(stats: &[ClusterStatsRow]) -> Vec<(String, u64)> {
 const CURVE_BINS: usize = 10;
 
 fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<Figure>, Vec<Fact>)> {
-    let curve = labels::precision_recall(&tally.labelled);
-    let bins = labels::calibration(&tally.labelled, CURVE_BINS);
-    let error_bins = labels::calibration(&tally.labelled, ERROR_BINS);
-    let at_threshold = curve.iter().copied().take_while(|point| point.threshold >= f64::from(threshold)).last();
-    let best = curve.iter().copied().max_by(|x, y| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold)));
+    let scored = ScoredLabels::new(&tally.labelled);
+    let (curve, bins) = (scored.curve(), scored.reliability(CURVE_BINS));
+    let (at_threshold, best) = (curve.at(f64::from(threshold)), curve.best_f1());
     let unscored = tally.labelled.iter().filter(|pair| pair.probability.is_none()).count();
     let fact = |name: &str, value: String| Fact { name: name.into(), value };
-    let figure = |is_defined: bool, value: f64| if is_defined { format!("{value:.3}") } else { "–".into() };
-    let share = |of: Option<Point>, figure: fn(Point) -> f64| of.map_or("–".into(), |point| percent(figure(point)));
+    let figure = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.3}"));
+    let share = |value: Option<f64>| value.map_or("–".into(), percent);
     let mut facts = vec![
         fact("labelled pairs", count(tally.labelled.len() as f64)),
-        fact("precision at the threshold", share(at_threshold, |point| point.precision)),
-        fact("recall at the threshold", share(at_threshold, |point| point.recall)),
-        fact("average precision", figure(!curve.is_empty(), labels::average_precision(&curve))),
+        fact("precision at the threshold", share(at_threshold.map(|point| point.precision))),
+        fact("recall at the threshold", share(at_threshold.map(|point| point.recall))),
+        fact("average precision", figure(curve.average_precision)),
         fact("best F1", best.map_or("–".into(), |p| format!("{:.3} at {:.3}", p.f1(), p.threshold))),
-        fact("expected calibration error", figure(!bins.is_empty(), labels::expected_calibration_error(&error_bins))),
+        fact("expected calibration error", figure(scored.expected_calibration_error())),
         fact("labelled pairs that the run did not score", count(unscored as f64)),
     ];
     if labels.unlabelled + labels.unknown > 0 {
@@ -215,7 +212,7 @@ fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<
     let figures = vec![
         Figure {
             title: "Precision and recall",
-            svg: charts::precision_recall(&curve, at_threshold)?,
+            svg: charts::precision_recall(&curve.points, at_threshold)?,
             about: "Against the labels. A labelled duplicate that the run did not score counts as missed.".into(),
         },
         Figure {

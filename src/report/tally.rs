@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 
-use crate::report::labels::{Labelled, Labels};
+use crate::report::labels::{LabelledProbability, Labels};
 use crate::report::smallest::Smallest;
 use crate::run::schema::{PairKind, PairRow};
 
@@ -44,7 +44,7 @@ pub struct Tally {
     /// By slot of the cluster: the pairs inside with the lowest probability.
     pub inside: Vec<Vec<PairRow>>,
     /// Labelled pairs with the probability they were given.
-    pub labelled: Vec<Labelled>,
+    pub labelled: Vec<LabelledProbability>,
 }
 
 /// Goes through the pairs. `slot_of` gives the slot of a row's cluster, if that cluster is shown.
@@ -66,7 +66,7 @@ pub fn tally(
             }
             if let (Some(p), PairKind::Semantic) = (pair.probability, pair.kind) {
                 probability.push(p.into());
-                let side = if p >= threshold { &mut above } else { &mut below };
+                let side = if pair.is_duplicate == Some(true) { &mut above } else { &mut below };
                 side.push((p - threshold).abs(), pair);
             }
             if let Some(slot) = slot_of.get(&pair.a)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array};
 
-use crate::labels::pairs::parse_label;
+use crate::labels::labelled_pairs::parse_label;
 use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::ids::Ids;
 use crate::tables::write::{self, Column, publish, temporary_in};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray};
 
-use crate::labels::pairs::{BadRow, LabelledPair};
+use crate::labels::labelled_pairs::{BadRow, LabelledPair};
 use crate::tables::write::{Column, write, write_with_metadata};
 
 /// Writes one part in the layout that `mine train` and `mine evaluate` read. `metadata` goes into the file's footer.

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::device::DeviceChoice;
 use crate::error::usage;
-use crate::labels::pairs::PairColumns;
+use crate::labels::labelled_pairs::PairColumns;
 use crate::losses::mix::{Loss, LossNumbers, Mix};
 use crate::losses::multiple_negatives_ranking::{Partition, Ranking};
 use crate::models::checkpoint::folder::ModelFolder;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use crate::device::Devices;
 use crate::error::hint;
 use crate::executor::replicas::Replicas;
-use crate::labels::pairs::{self, LabelledPair};
+use crate::labels::labelled_pairs::{self, LabelledPair};
 use crate::labels::score_pairs::log_odds;
 use crate::labels::split;
 use crate::losses::mix::Loss;
@@ -103,7 +103,7 @@ fn teach(
 
 fn read(options: &TrainOptions, progress: &Progress) -> Result<(Vec<LabelledPair>, Vec<LabelledPair>)> {
     let read = |file| -> Result<Vec<LabelledPair>> {
-        let read = pairs::read(file, &options.columns)?;
+        let read = labelled_pairs::read(file, &options.columns)?;
         if let Some(warning) = read.warning() {
             progress.warn(warning);
         }

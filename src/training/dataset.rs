@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::labels::pairs::LabelledPair;
+use crate::labels::labelled_pairs::LabelledPair;
 use crate::labels::score_pairs::QuestionPairs;
-use crate::losses::Targets;
+use crate::losses::targets::Targets;
 use crate::models::checkpoint::kind::Kind;
 use crate::tables::texts::Texts;
 use crate::text::tokenizer::{TokenizedPair, TokenizedTexts, Tokenizer};

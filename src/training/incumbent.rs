@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 
 use crate::error::hint;
-use crate::labels::pairs::LabelledPair;
+use crate::labels::labelled_pairs::LabelledPair;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
 use crate::progress::Progress;

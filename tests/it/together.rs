@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow::array::AsArray;
 use dupmine::calibration::Calibrator;
 use dupmine::calibration::decision::Decision;
-use dupmine::models::checkpoint::calibration::{self, Calibration, Together};
+use dupmine::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
 use dupmine::models::checkpoint::folder::ModelFolder;
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ fn runs_and_explanations_decide_by_both() {
     let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
     let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(Together { bi_encoder, decision: decision.clone() });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 
@@ -104,7 +104,7 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     // a number whose f32 is another f64: the same command must find its own options again
     let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96) };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(Together { bi_encoder, decision: decision.clone() });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 

@@ -2,7 +2,7 @@
 
 use dupmine::calibration::Calibrator;
 use dupmine::calibration::decision::Decision;
-use dupmine::models::checkpoint::calibration::{self, Calibration, Together};
+use dupmine::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
 use dupmine::models::checkpoint::folder::ModelFolder;
 
 use crate::support::*;
@@ -104,7 +104,7 @@ fn a_cross_encoder_learns_from_labels_and_from_a_teacher_that_decides_beside_the
     let measured = train("measured", &taught);
     let bi_encoder = ModelFolder::open(TINY.as_ref()).unwrap().fingerprint().unwrap();
     let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None };
-    let beside = Calibration { together: Some(Together { bi_encoder, decision }), ..alone };
+    let beside = Calibration { together: Some(ScoreFusion { bi_encoder, decision }), ..alone };
     calibration::write(&teacher.join(calibration::FILE), &beside).unwrap();
     let together = train("together", &taught);
     assert!(labels != plain && plain != measured && measured != together);

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use dupmine::device::DeviceKind;
-use dupmine::labels::pairs::{self, LabelledPair, PairColumns};
+use dupmine::labels::labelled_pairs::{self, LabelledPair, PairColumns};
 use dupmine::losses::mix::LossNumbers;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::checkpoint::kind::Kind;
@@ -30,7 +30,7 @@ fn labelled_pairs() -> Vec<LabelledPair> {
         question2_column: "question2".into(),
         label_column: "is_duplicate".into(),
     };
-    pairs::read(Path::new(PAIRS), &columns).unwrap().pairs
+    labelled_pairs::read(Path::new(PAIRS), &columns).unwrap().pairs
 }
 
 /// Losses of the steps that `fixtures/reference/curves.json` describes.

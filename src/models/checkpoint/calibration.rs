@@ -33,16 +33,16 @@ pub struct Calibration {
     pub calibrator: Option<Calibrator>,
     /// Of a cross-encoder: how it decides beside the bi-encoder that it was measured with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub together: Option<Together>,
+    pub together: Option<ScoreFusion>,
     /// What the figures were measured on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_on: Option<String>,
 }
 
-/// A decision by two models.
+/// A decision by the scores of two models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Together {
+pub struct ScoreFusion {
     /// Fingerprint of the bi-encoder: another one's cosines mean something else.
     pub bi_encoder: String,
     pub decision: Decision,

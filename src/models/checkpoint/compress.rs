@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::error::hint;
-use crate::models::checkpoint::calibration::{self, Calibration, Together};
+use crate::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
 use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
@@ -119,7 +119,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     });
     lines.extend(calibration.probability_threshold.map(|p| format!("probability  duplicates from {p}")));
     lines.extend(calibration.together.map(|together| {
-        let Together { bi_encoder, decision } = together;
+        let ScoreFusion { bi_encoder, decision } = together;
         let weight = decision.cosine_weight;
         let floor = decision.rerank_floor.map_or(String::new(), |floor| format!(", reranks from cosine {floor}"));
         format!(

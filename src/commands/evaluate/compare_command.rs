@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::pairs::{self, Labelled};
+use crate::commands::evaluate::args::EvaluateArgs;
+use crate::commands::evaluate::labelled_questions::{self, LabelledQuestions};
+use crate::commands::evaluate::pair_scores;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::usage;
 use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
-use crate::metrics::pairs::Ranking;
+use crate::metrics::ranking::Ranking;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
@@ -25,8 +26,8 @@ pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String
     if let Some(output) = &args.output {
         prepare(output)?;
     }
-    let valid = pairs::read(valid_file, args, progress)?;
-    let test = pairs::read(test_file, args, progress)?;
+    let valid = labelled_questions::read(valid_file, args, progress)?;
+    let test = labelled_questions::read(test_file, args, progress)?;
     let mut compared = Vec::new();
     for name in &args.compare {
         progress.say(&format!("scoring with {name}"));
@@ -61,8 +62,8 @@ struct Compared {
 fn compare(
     args: &EvaluateArgs,
     name: &str,
-    valid: &Labelled,
-    test: &Labelled,
+    valid: &LabelledQuestions,
+    test: &LabelledQuestions,
     progress: &Progress,
 ) -> Result<Compared> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
@@ -70,11 +71,11 @@ fn compare(
     if kind == Kind::Siamese {
         bail!("{}: a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
     }
-    let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
+    let scores = |labelled: &LabelledQuestions| -> Result<Vec<f64>> {
         let scored = if kind == Kind::Cross {
-            pairs::score_cross_encoder(args, name, &labelled.questions, progress)?
+            pair_scores::score_cross_encoder(args, name, &labelled.questions, progress)?
         } else {
-            let cosine = pairs::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
+            let cosine = pair_scores::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
             cosine.context("a bi-encoder gives a cosine")?
         };
         Ok(scored.scores)
@@ -130,7 +131,7 @@ impl Difference {
 }
 
 /// Differences of every model but the first, which has none.
-fn differences(args: &EvaluateArgs, compared: &[Compared], test: &Labelled) -> Vec<Option<Difference>> {
+fn differences(args: &EvaluateArgs, compared: &[Compared], test: &LabelledQuestions) -> Vec<Option<Difference>> {
     let rankings: Vec<Ranking> = compared.iter().map(|model| Ranking::new(&test.labels, &model.scores)).collect();
     let figures = |model: usize, times: &dyn Fn(u32) -> u64| {
         let ranking = &rankings[model];

@@ -8,19 +8,28 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::commands::evaluate::mining::Mined;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::metrics::bootstrap::{Interval, centred_interval, resample};
 use crate::metrics::clusters::{ClusterScores, Contingency};
 use crate::metrics::gold::{Coverage, Fate, Funnel, Gold};
-use crate::metrics::pairs::Ranking;
+use crate::metrics::ranking::Ranking;
 use crate::metrics::retrieval::{self, RankedHits};
 use crate::progress::readable;
 
 /// Where retrieval is measured.
 const RANKS: [usize; 5] = [1, 3, 5, 10, 100];
 
-/// How many draws, from what seed.
+/// A pair of unique texts that the run kept.
+#[derive(Clone, Copy)]
+pub(super) struct MinedPair {
+    pub a: u32,
+    pub b: u32,
+    pub score: f64,
+    pub is_scored: bool,
+    pub is_duplicate: Option<bool>,
+}
+
+/// How many bootstrap draws, and their seed.
 pub(super) struct Draws {
     pub count: u64,
     pub seed: u64,
@@ -34,7 +43,7 @@ struct Figure {
 }
 
 /// Everything said of the run.
-pub(super) struct Answer {
+pub(super) struct RunAnswer {
     duplicates: usize,
     questions: usize,
     contradictions: u64,
@@ -73,10 +82,10 @@ impl Units {
     }
 }
 
-impl Answer {
+impl RunAnswer {
     pub(super) fn new(
         gold: &Gold,
-        mined: &[Mined],
+        mined: &[MinedPair],
         found: &[bool],
         fates: &[(Fate, bool)],
         predicted: &[u32],
@@ -175,7 +184,7 @@ impl Answer {
         let header =
             ["pairs", "all", "known duplicates", "others of labelled questions", "of a question without a label"];
         lines.extend(figure_table(&header, rows));
-        lines.extend([String::new(), "Mined pairs by score, against all known duplicates".into()]);
+        lines.extend([String::new(), "MinedPair pairs by score, against all known duplicates".into()]);
         let at = self.threshold.map_or(String::new(), |threshold| format!(" at {threshold:.3}"));
         let headings = [
             "pairs".to_string(),
@@ -235,7 +244,13 @@ fn funnel_shares(gold: &Gold, fates: &[(Fate, bool)], funnel: &Funnel, units: &U
 
 /// The threshold of the best F1, and average precision, F1, precision and recall of the mined pairs; the last three
 /// there.
-fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &Draws) -> (Option<f64>, Vec<Figure>) {
+fn mining(
+    gold: &Gold,
+    mined: &[MinedPair],
+    found: &[bool],
+    units: &Units,
+    draws: &Draws,
+) -> (Option<f64>, Vec<Figure>) {
     let scores: Vec<f64> = mined.iter().map(|pair| pair.score).collect();
     let ranking = Ranking::new(found, &scores);
     let known = gold.duplicates.len() as u64;
@@ -268,7 +283,13 @@ fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &D
 }
 
 /// Candidates of every question with known duplicates, best first.
-fn retrieval(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &Draws) -> Vec<(usize, Vec<Figure>)> {
+fn retrieval(
+    gold: &Gold,
+    mined: &[MinedPair],
+    found: &[bool],
+    units: &Units,
+    draws: &Draws,
+) -> Vec<(usize, Vec<Figure>)> {
     let mut known = vec![0_usize; units.of_text.len()];
     gold.duplicates.iter().flat_map(|&(a, b)| [a, b]).for_each(|text| known[text as usize] += 1);
     let mut hits: HashMap<u32, Vec<(f64, u32, bool)>> = HashMap::new();

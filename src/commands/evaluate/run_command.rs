@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::mining_answer::{Answer, Draws};
-use crate::commands::evaluate::rescoring;
+use crate::commands::evaluate::args::EvaluateArgs;
+use crate::commands::evaluate::missing_cosines;
+use crate::commands::evaluate::run_answer::{Draws, MinedPair, RunAnswer};
 use crate::error::hint;
 use crate::labels::gold::{self, GoldFile};
 use crate::metrics::gold::{Fate, Gold};
@@ -20,16 +20,6 @@ use crate::tables::texts::Texts;
 
 /// Ranks below every scored pair, by cosine: a pair below the rerank floor, or that the rerank budget did not reach.
 const UNSCORED: f64 = -3.0;
-
-/// A pair of unique texts that the run scored.
-#[derive(Clone, Copy)]
-pub(super) struct Mined {
-    pub a: u32,
-    pub b: u32,
-    pub score: f64,
-    pub is_scored: bool,
-    pub is_duplicate: Option<bool>,
-}
 
 /// Answers `mine evaluate --run --gold`.
 pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Result<Vec<String>> {
@@ -57,7 +47,7 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
     let found: Vec<bool> = mined.iter().map(|pair| gold.has(pair.a, pair.b)).collect();
     let fates = fates(args, &finished, &gold, (&mined, &found), &predicted, &unique.texts, progress)?;
     let draws = args.draws(mined.len());
-    let answer = Answer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
+    let answer = RunAnswer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
     if args.json { Ok(vec![serde_json::to_string_pretty(&answer.json())?]) } else { Ok(answer.lines()) }
 }
 
@@ -112,12 +102,12 @@ fn labelled(
     Ok(labelled)
 }
 
-fn mined(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Progress) -> Result<Vec<Mined>> {
+fn mined(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Progress) -> Result<Vec<MinedPair>> {
     let mut mined = Vec::new();
     for batch in finished.results.pairs()? {
         progress.check()?;
         mined.extend(batch?.into_iter().filter(|pair| pair.kind == PairKind::Semantic).filter_map(|pair| {
-            Some(Mined {
+            Some(MinedPair {
                 a: *text_of_row.get(&pair.a)?,
                 b: *text_of_row.get(&pair.b)?,
                 score: pair.probability.map_or(f64::from(pair.cosine) + UNSCORED, f64::from),
@@ -146,19 +136,19 @@ fn fates(
     args: &EvaluateArgs,
     finished: &FinishedRun,
     gold: &Gold,
-    (mined, found): (&[Mined], &[bool]),
+    (mined, found): (&[MinedPair], &[bool]),
     predicted: &[u32],
     texts: &Texts,
     progress: &Progress,
 ) -> Result<Vec<(Fate, bool)>> {
-    let scored: HashMap<(u32, u32), &Mined> = mined
+    let scored: HashMap<(u32, u32), &MinedPair> = mined
         .iter()
         .zip(found)
         .filter(|(_, found)| **found)
         .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
-    let cosines = rescoring::cosines(finished, texts, &missing, args.devices.device, progress)?;
+    let cosines = missing_cosines::cosines(finished, texts, &missing, args.devices.device, progress)?;
     let floor = finished.manifest.options.min_cosine.map_or(f64::NEG_INFINITY, f64::from);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {

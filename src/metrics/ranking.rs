@@ -7,6 +7,8 @@
 //! A reported threshold lies halfway between the lowest score above and the highest below, as in sentence-transformers'
 //! evaluators: on new pairs it is the better guess, on these it decides the same.
 
+use std::ops::AddAssign;
+
 use rayon::slice::ParallelSliceMut;
 
 use crate::metrics::confusion::Confusion;
@@ -101,63 +103,137 @@ impl Ranking {
     }
 
     fn sum_up(&self, weight: impl Fn(usize) -> u64, known: Option<u64>) -> PairFigures {
-        let (mut pairs, mut found) = (0, 0);
+        let (found, negatives) = self.totals(&weight);
+        let mut sweep = Sweep::new(known.unwrap_or(found) as f64, negatives as f64);
+        self.each_score(weight, |score, next, hits, misses| sweep.pass(score, next, hits as f64, misses as f64));
+        sweep.finish(found + negatives, self.scores.first().copied())
+    }
+
+    /// Weight of the duplicates and of the other pairs.
+    fn totals<W: Copy + Default + AddAssign>(&self, weight: impl Fn(usize) -> W) -> (W, W) {
+        let (mut positives, mut negatives) = (W::default(), W::default());
         for (rank, &label) in self.labels.iter().enumerate() {
-            let times = weight(rank);
-            pairs += times;
-            found += if label { times } else { 0 };
+            *(if label { &mut positives } else { &mut negatives }) += weight(rank);
         }
-        let positives = known.unwrap_or(found);
-        let negatives = pairs - found;
-        let mut sweep = Sweep::new(positives, negatives);
+        (positives, negatives)
+    }
+
+    /// Calls `pass` for every distinct score from the highest down, with the next lower score and the weights of the
+    /// duplicates and of the other pairs that have it.
+    fn each_score<W: Copy + Default + AddAssign>(
+        &self,
+        weight: impl Fn(usize) -> W,
+        mut pass: impl FnMut(f64, Option<f64>, W, W),
+    ) {
         let mut rank = 0;
         while rank < self.scores.len() {
             let score = self.scores[rank];
-            let (mut hits, mut misses) = (0, 0);
+            let (mut hits, mut misses) = (W::default(), W::default());
             while rank < self.scores.len() && self.scores[rank] == score {
-                let times = weight(rank);
-                if self.labels[rank] {
-                    hits += times
-                } else {
-                    misses += times
-                }
+                *(if self.labels[rank] { &mut hits } else { &mut misses }) += weight(rank);
                 rank += 1;
             }
-            sweep.pass(score, self.scores.get(rank).copied(), hits, misses);
+            pass(score, self.scores.get(rank).copied(), hits, misses);
         }
-        sweep.finish(pairs, self.scores.first().copied())
     }
 }
 
-/// Sums over thresholds from the highest down.
+/// Precision and recall if the pairs from one score up are called duplicates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CurvePoint {
+    pub threshold: f64,
+    pub precision: f64,
+    pub recall: f64,
+}
+
+impl CurvePoint {
+    /// The harmonic mean of precision and recall; 0 if both are 0.
+    pub fn f1(self) -> f64 {
+        let sum = self.precision + self.recall;
+        if sum > 0.0 { 2.0 * self.precision * self.recall / sum } else { 0.0 }
+    }
+}
+
+/// A precision-recall curve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// A point a distinct score, from the highest down; empty without a duplicate.
+    pub points: Vec<CurvePoint>,
+    /// As [`PairFigures::average_precision`]; scikit-learn's with `sample_weight`.
+    pub average_precision: Option<f64>,
+}
+
+impl Curve {
+    /// The point with the highest F1; of equals the one with the highest threshold.
+    pub fn best_f1(&self) -> Option<CurvePoint> {
+        let by_f1 =
+            |x: &CurvePoint, y: &CurvePoint| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold));
+        self.points.iter().copied().max_by(by_f1)
+    }
+
+    /// The point at `threshold`: the last one that is not below it.
+    pub fn at(&self, threshold: f64) -> Option<CurvePoint> {
+        self.points.iter().copied().take_while(|point| point.threshold >= threshold).last()
+    }
+}
+
+/// The curve if pair i counts `weights[i]` times, as in a sample that was drawn unevenly. `known` is the weight of all
+/// duplicates, which includes those that have no score: they count as never found.
+///
+/// # Panics
+///
+/// When the slices differ in length.
+pub fn weighted_curve(labels: &[bool], scores: &[f64], weights: &[f64], known: f64) -> Curve {
+    assert_eq!(labels.len(), weights.len(), "labels and weights must be of the same pairs");
+    let ranking = Ranking::new(labels, scores);
+    let weight = |rank: usize| weights[ranking.order[rank] as usize];
+    let (_, negatives) = ranking.totals(weight);
+    let mut sweep = Sweep::new(known, negatives);
+    let mut points = Vec::new();
+    ranking.each_score(weight, |threshold, next, hits, misses| {
+        sweep.pass(threshold, next, hits, misses);
+        points.push(CurvePoint {
+            threshold,
+            precision: sweep.hits / (sweep.hits + sweep.misses),
+            recall: sweep.hits / known,
+        });
+    });
+    let average_precision = (known > 0.0 && !points.is_empty()).then(|| sweep.precision_sum / known);
+    if known <= 0.0 {
+        points.clear();
+    }
+    Curve { points, average_precision }
+}
+
+/// Sums over thresholds from the highest down. Counts are f64, which holds whole numbers up to 2⁵³ exactly.
 struct Sweep {
-    positives: u64,
-    negatives: u64,
-    hits: u64,
-    misses: u64,
+    positives: f64,
+    negatives: f64,
+    hits: f64,
+    misses: f64,
     precision_sum: f64,
     area: f64,
-    best_f1: Option<(f64, u64, u64, f64)>,
-    best_right: (u64, Option<f64>),
+    best_f1: Option<(f64, f64, f64, f64)>,
+    best_right: (f64, Option<f64>),
 }
 
 impl Sweep {
-    fn new(positives: u64, negatives: u64) -> Self {
+    fn new(positives: f64, negatives: f64) -> Self {
         let best_right = (negatives, None);
-        Self { positives, negatives, hits: 0, misses: 0, precision_sum: 0.0, area: 0.0, best_f1: None, best_right }
+        Self { positives, negatives, hits: 0.0, misses: 0.0, precision_sum: 0.0, area: 0.0, best_f1: None, best_right }
     }
 
     /// Lowers the threshold past pairs of one score: `hits` duplicates, `misses` others; `next` is the score below.
-    fn pass(&mut self, score: f64, next: Option<f64>, hits: u64, misses: u64) {
-        if hits + misses == 0 {
+    fn pass(&mut self, score: f64, next: Option<f64>, hits: f64, misses: f64) {
+        if hits + misses == 0.0 {
             return;
         }
-        self.area += misses as f64 * (self.hits + self.hits + hits) as f64 / 2.0;
+        self.area += misses * (self.hits + self.hits + hits) / 2.0;
         self.hits += hits;
         self.misses += misses;
-        let predicted = (self.hits + self.misses) as f64;
-        self.precision_sum += hits as f64 * (self.hits as f64 / predicted);
-        let f1 = 2.0 * self.hits as f64 / (predicted + self.positives as f64);
+        let predicted = self.hits + self.misses;
+        self.precision_sum += hits * (self.hits / predicted);
+        let f1 = 2.0 * self.hits / (predicted + self.positives);
         if self.best_f1.is_none_or(|(best, ..)| f1 > best) {
             self.best_f1 = Some((f1, self.hits, self.misses, between(score, next)));
         }
@@ -167,28 +243,29 @@ impl Sweep {
         }
     }
 
+    /// The figures of `pairs` pairs, whose weights are whole numbers.
     fn finish(self, pairs: u64, highest: Option<f64>) -> PairFigures {
-        let defined = self.positives > 0 && pairs > 0;
+        let defined = self.positives > 0.0 && pairs > 0;
         let best_f1 = self.best_f1.filter(|_| defined).map(|(f1, hits, misses, threshold)| {
             let confusion = Confusion {
-                true_positives: hits,
-                false_positives: misses,
-                false_negatives: self.positives - hits,
-                true_negatives: self.negatives - misses,
+                true_positives: hits as u64,
+                false_positives: misses as u64,
+                false_negatives: (self.positives - hits) as u64,
+                true_negatives: (self.negatives - misses) as u64,
             };
             BestF1 { f1, precision: confusion.precision(), recall: confusion.recall(), threshold, mcc: confusion.mcc() }
         });
         let best_accuracy = highest.filter(|_| pairs > 0).map(|highest| BestAccuracy {
-            accuracy: self.best_right.0 as f64 / pairs as f64,
+            accuracy: self.best_right.0 / pairs as f64,
             threshold: self.best_right.1.unwrap_or(highest.next_up()),
         });
-        let class_pairs = self.hits as f64 * self.negatives as f64;
+        let class_pairs = self.hits * self.negatives;
         PairFigures {
             pairs,
-            positives: self.positives,
+            positives: self.positives as u64,
             best_f1,
             best_accuracy,
-            average_precision: defined.then(|| self.precision_sum / self.positives as f64),
+            average_precision: defined.then(|| self.precision_sum / self.positives),
             roc_auc: (class_pairs > 0.0).then(|| self.area / class_pairs),
         }
     }
@@ -276,6 +353,31 @@ mod tests {
         assert_eq!((best.precision, best.recall), (0.5, 1.0));
         assert_eq!(average_precision(&[true, false], &[0.5, 0.5]), Some(0.5));
         assert_eq!(figures(&[true, false], &[0.5, 0.5]).roc_auc, Some(0.5));
+    }
+
+    #[test]
+    fn with_equal_weights_the_curve_has_the_figures_of_the_ranking() {
+        let scores: Vec<f64> = (0..200_u32).map(|i| f64::from(i * 37 % 50) / 50.0).collect();
+        let labels: Vec<bool> = (0..200_u32).map(|i| i * 13 % 7 < 3).collect();
+        let duplicates = labels.iter().filter(|label| **label).count() as f64;
+        let curve = weighted_curve(&labels, &scores, &[2.5; 200], 2.5 * duplicates);
+        let expected = average_precision(&labels, &scores).unwrap();
+        assert!((curve.average_precision.unwrap() - expected).abs() < 1e-12);
+        assert!((curve.best_f1().unwrap().f1() - best_f1(&labels, &scores).unwrap().f1).abs() < 1e-12);
+        // Σ (Rₖ − Rₖ₋₁) Pₖ over the points
+        let before = std::iter::once(0.0).chain(curve.points.iter().map(|point| point.recall));
+        let sum: f64 = curve.points.iter().zip(before).map(|(p, before)| (p.recall - before) * p.precision).sum();
+        assert!((sum - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn weights_count_and_duplicates_without_a_score_are_missed() {
+        let point = |threshold, precision, recall| CurvePoint { threshold, precision, recall };
+        let curve = weighted_curve(&[true, false], &[0.9, 0.5], &[1.0, 3.0], 3.0);
+        assert_eq!(curve.points, [point(0.9, 1.0, 1.0 / 3.0), point(0.5, 0.25, 1.0 / 3.0)]);
+        assert_eq!((curve.at(0.95), curve.at(0.6)), (None, Some(curve.points[0])));
+        let none = weighted_curve(&[false], &[0.5], &[1.0], 0.0);
+        assert_eq!(none, Curve { points: Vec::new(), average_precision: None });
     }
 
     /// Ten score levels, so that ties are common.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::commands::evaluate::{DRAWS_OF_SAMPLE, EvaluateArgs};
+use crate::commands::evaluate::args::{DRAWS_OF_SAMPLE, EvaluateArgs};
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::hint;
 use crate::metrics::stratified::{Estimate, Stratum, estimate};
