@@ -7,16 +7,16 @@
 //!           ──rerank──► (a, b, logits, probability) ──cluster──► clusters ──► Parquet
 //! ```
 //!
-//! - [`pipeline`] is the loop and the only part that knows files: start reading at [`pipeline::mine`].
-//! - [`stages`] holds one typed function a stage, from tables to tables.
+//! - [`mining`] is the loop and its stages: start reading at [`mining::run::mine`]. [`store`] keeps what runs compute.
+//! - [`run`] is a run as a typed thing: its options, its manifest, its files, and how it decides.
 //! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer, [`models`] of the Burn modules,
 //!   [`search`] of the HNSW crate; [`clustering`] and [`metrics`] are plain functions over slices.
-//! - [`commands`] holds what can be typed besides a run, one file a command; [`calibration`] turns scores into
-//!   probabilities and wishes into thresholds.
-//! - [`report`] is the page that a person looks at.
-//! - [`training`] makes models from labelled pairs by the [`losses`].
-//! - [`cli`] and [`option_file`] parse, [`progress`] shows, [`device`] picks the backend, [`error`] says how it failed,
-//!   [`hash`] chooses by content.
+//! - [`commands`] holds the subcommands, one file a command; [`view`] says what they show of a run, [`report`] is the
+//!   HTML page of a run.
+//! - [`labels`] reads, splits and scores labelled pairs; [`calibration`] turns scores into probabilities and finds
+//!   thresholds; [`training`] trains models with the [`losses`].
+//! - [`executor`] feeds batches to the devices that [`device`] opens.
+//! - [`cli`] and [`option_file`] parse, [`progress`] shows the work, [`error`] says how a run failed, [`hash`] hashes.
 
 pub mod calibration;
 pub mod cli;

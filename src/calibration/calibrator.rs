@@ -41,7 +41,7 @@ impl Calibrator {
         }
     }
 
-    /// The lowest score whose probability reaches `probability`; infinite where none does.
+    /// The lowest score whose probability reaches `probability`; infinite if none does.
     pub fn score(&self, probability: f64) -> f64 {
         let log_odds = (probability / (1.0 - probability)).ln();
         match self {
@@ -51,7 +51,7 @@ impl Calibrator {
         }
     }
 
-    /// What is wrong with parameters that someone wrote by hand, if anything.
+    /// Says what is wrong with the parameters: someone may have written them by hand.
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Temperature { temperature } if *temperature > 0.0 && temperature.is_finite() => Ok(()),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_told() {
+    fn invalid_parameters_are_refused() {
         assert!(calibrators().iter().all(|map| map.check().is_ok()));
         assert!(Calibrator::Temperature { temperature: 0.0 }.check().is_err());
         assert!(Calibrator::Platt { slope: -1.0, intercept: 0.0 }.check().is_err());

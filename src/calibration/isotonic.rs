@@ -1,5 +1,5 @@
-//! Isotonic regression: the rising curve nearest to the labels, by pooling neighbours that fall (Ayer et al. 1955;
-//! Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
+//! Isotonic regression: the never-falling curve nearest to the labels, found by pooling neighbours that fall (Ayer et al.
+//! 1955; Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
 
 use crate::calibration::calibrator::Calibrator;
 
@@ -17,7 +17,7 @@ impl Pool {
     }
 }
 
-/// Minimises the squared distance to the labels among curves that never fall. `None` without pairs.
+/// Of the curves that never fall, the one with the smallest squared distance to the labels. `None` without pairs.
 pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
     let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));

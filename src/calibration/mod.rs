@@ -10,7 +10,7 @@
 //! | [`isotonic`] | straight lines between points, never falling | as many as the data need | any scores; much data |
 //!
 //! [`choose`] fits every method that applies and takes the simplest of those that do best on pairs they were not fitted
-//! on. [`target`] finds the threshold for a precision or a recall that someone asks for, [`expected_f1`] the one with the
+//! on. [`target`] finds the threshold for a requested precision or recall, [`expected_f1`] the one with the
 //! best expected F1. [`decision`] adds a cosine to a cross-encoder's score. Nothing here knows models or files.
 
 mod calibrator;

@@ -4,20 +4,20 @@ use crate::clustering::canonical::Canonical;
 use crate::clustering::graph::{Clustering, Graph};
 use crate::clustering::{cohesive, components, star};
 
-/// How pairs become clusters; the module's page compares them.
+/// How pairs become clusters; the module documentation compares the algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// Every member above the threshold to the representative, no pair inside that was ruled out
+    /// Every member reaches the threshold with the representative, and no pair inside is ruled out
     Cohesive,
-    /// Every member above the threshold to the representative
+    /// Every member reaches the threshold with the representative
     Star,
-    /// Whatever a chain of duplicates connects
+    /// All questions that a chain of duplicates connects
     Components,
 }
 
 impl Algorithm {
-    /// As it is written in options.
+    /// Its name in options.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cohesive => "cohesive",

@@ -5,11 +5,11 @@
 pub struct Edge {
     pub a: u32,
     pub b: u32,
-    /// That the two are duplicates, 0..=1; any finite score that grows with it will do. Never NaN.
+    /// Probability that the two are duplicates, 0..=1; any finite score that grows with it works. Never NaN.
     pub probability: f32,
 }
 
-/// What every algorithm sees.
+/// The input of every algorithm.
 #[derive(Debug, Clone, Copy)]
 pub struct Graph<'a> {
     /// Nodes are the numbers below this.
@@ -30,6 +30,6 @@ pub struct Graph<'a> {
 pub struct Clustering {
     /// Node → cluster number. Clusters, singletons included, are numbered 0, 1, 2 … by their smallest node.
     pub cluster_of: Vec<u32>,
-    /// Cluster number → the node that stands for it.
+    /// Cluster number → its representative.
     pub representative: Vec<u32>,
 }

@@ -1,8 +1,8 @@
 //! Clusters of questions from scored pairs.
 //!
-//! Duplicate pairs do not make duplicate groups by themselves: where A matches B and B matches C but not C, following
-//! every match ([`Algorithm::Components`]) chains unrelated questions into one cluster, the more so the larger the
-//! corpus. The algorithms here differ in what they do about that.
+//! Duplicate pairs do not make duplicate groups by themselves: if A matches B and B matches C, A need not match C.
+//! Following every match ([`Algorithm::Components`]) chains unrelated questions into one cluster, and more of them in a
+//! larger corpus. The algorithms here differ in how they prevent that.
 //!
 //! | algorithm | every member reaches the threshold with | known low pairs | use |
 //! |---|---|---|---|

@@ -1,4 +1,4 @@
-//! `mine explain`: whether a run would call two texts duplicates, and what decides.
+//! `mine explain`: whether a run would call two texts duplicates, and why.
 
 use anyhow::{Result, ensure};
 use clap::Args;

@@ -4,7 +4,7 @@
 //! `log(1 − σ(x)) = −x − log(1 + e^−x)`.
 //!
 //! - Outputs: `[B, 1]` logits.
-//! - Requirements: labels within 0..=1; a teacher's probability will do.
+//! - Requirements: labels from 0 to 1; a teacher's probabilities work too.
 //! - Source: sentence-transformers `BinaryCrossEntropyLoss`, torch `BCEWithLogitsLoss`.
 
 use burn::tensor::Tensor;

@@ -1,9 +1,9 @@
-//! Cosine distillation: the student's vectors point where the teacher's do.
+//! Cosine distillation: the student's vectors should point where the teacher's do.
 //!
 //! `L = mean(1 − cos(student, teacher))` over all texts of the batch.
 //!
 //! - Outputs: `[C·B, D]` vectors.
-//! - Requirements: the teacher's vectors of the same texts and width; labels are not looked at.
+//! - Requirements: the teacher's vectors of the same texts and width; labels are ignored.
 //! - Source: Kim et al. 2023 (arXiv:2301.12005); sentence-transformers `EmbedDistillLoss` with `cosine`.
 
 use burn::tensor::{Tensor, TensorData};

@@ -1,8 +1,8 @@
 //! What training minimises: one loss a file, each with its formula, shapes, requirements and source.
 //!
 //! A loss is a plain function of the model's outputs and never sees the model: the trainer differentiates it with
-//! respect to the outputs and carries that gradient back through the model a few rows at a time. [`cached_ranking`] makes
-//! the model's activations a second time instead of keeping them (GradCache), for batches larger than memory.
+//! respect to the outputs and carries that gradient back through the model a few rows at a time. [`cached_ranking`]
+//! computes the model's activations a second time instead of keeping them (GradCache), for batches larger than memory.
 //!
 //! Shapes: B examples of the batch, C text columns of an example (two questions, then hard negatives), D width of a
 //! vector. A bi-encoder's outputs are `[C·B, D]`, column after column; a cross-encoder's `[B, 1]` logits; a siamese

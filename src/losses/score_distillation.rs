@@ -1,4 +1,4 @@
-//! Distillation from scores: a small cross-encoder's logit is drawn to a large one's.
+//! Distillation from scores: a small cross-encoder's logit should equal a large one's.
 //!
 //! `L = mean((x − t)²)` with the student's logit `x` and the teacher's `t`.
 //!

@@ -2,10 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// What a batch's examples are to be compared with. `B` examples, `N` hard negatives each.
+/// What the examples of a batch are compared with. `B` examples, `N` hard negatives each.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
-    /// `[B]`: 1 for duplicates, 0 for others; the first of the teacher's scores where a loss distils them.
+    /// `[B]`: 1 for duplicates, 0 for others; the teacher's first scores if a loss distils them.
     pub labels: Vec<f32>,
     /// `[B · N]`: of each example the teacher's score of the pair minus that of (first question, negative).
     pub margins: Vec<f32>,

@@ -27,17 +27,17 @@ impl Confusion {
         } += times;
     }
 
-    /// TP / (TP + FP); 1 where nothing is predicted.
+    /// TP / (TP + FP); 1 if nothing is predicted.
     pub fn precision(&self) -> f64 {
         share(self.true_positives, self.true_positives + self.false_positives)
     }
 
-    /// TP / (TP + FN); 1 where there is nothing to find.
+    /// TP / (TP + FN); 1 if there is nothing to find.
     pub fn recall(&self) -> f64 {
         share(self.true_positives, self.true_positives + self.false_negatives)
     }
 
-    /// 2 TP / (2 TP + FP + FN); 1 where there is nothing to find and nothing predicted.
+    /// 2 TP / (2 TP + FP + FN); 1 if there is nothing to find and nothing is predicted.
     pub fn f1(&self) -> f64 {
         share(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
     }
@@ -48,7 +48,7 @@ impl Confusion {
         share(right, right + self.false_positives + self.false_negatives)
     }
 
-    /// Matthews correlation coefficient, −1 to 1; 0 where a row or column of the matrix is empty, as in scikit-learn.
+    /// Matthews correlation coefficient, −1 to 1; 0 if a row or column of the matrix is empty, as in scikit-learn.
     pub fn mcc(&self) -> f64 {
         let [tp, fp, fn_, tn] =
             [self.true_positives, self.false_positives, self.false_negatives, self.true_negatives].map(|n| n as f64);

@@ -3,51 +3,15 @@
 //! Inputs everywhere: `labels` (true = duplicate) and `scores`, one each a pair, a higher score meaning more likely a
 //! duplicate. A pair is predicted positive when its score is at or above the threshold. Pairs of equal score are
 //! decided together, so no order of ties can change a figure. Scores are finite; callers with f32 widen, which is exact.
-//!
-//! A reported threshold lies halfway between the lowest score above and the highest below, as in sentence-transformers'
-//! evaluators: on new pairs it is the better guess, on these it decides the same.
 
 use std::ops::AddAssign;
 
 use rayon::slice::ParallelSliceMut;
 
 use crate::metrics::confusion::Confusion;
+use crate::metrics::pair_figures::{BestF1, PairFigures, Sweep};
 
-/// Every figure of one set of scored pairs. `None` where the labels leave a figure undefined.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct PairFigures {
-    pub pairs: u64,
-    pub positives: u64,
-    /// The threshold with the highest F1.
-    pub best_f1: Option<BestF1>,
-    /// The threshold with the highest share of right decisions.
-    pub best_accuracy: Option<BestAccuracy>,
-    /// Σ (Rₖ − Rₖ₋₁) Pₖ over the distinct scores from the highest, scikit-learn's `average_precision_score`.
-    pub average_precision: Option<f64>,
-    /// Area under the ROC curve: the probability that a positive outscores a negative, a tie counting half.
-    pub roc_auc: Option<f64>,
-}
-
-/// The highest F1 = 2 TP / (2 TP + FP + FN) over every threshold, ties to the higher one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BestF1 {
-    pub f1: f64,
-    pub precision: f64,
-    pub recall: f64,
-    pub threshold: f64,
-    /// Matthews correlation at the same threshold.
-    pub mcc: f64,
-}
-
-/// The highest (TP + TN) / n over every threshold, ties to the higher one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BestAccuracy {
-    pub accuracy: f64,
-    /// Just above the highest score where calling no pair a duplicate is best.
-    pub threshold: f64,
-}
-
-/// Pairs from the highest score down: sorted once, summed up as often as a bootstrap needs.
+/// Pairs from the highest score down: sorted once, summed up once for every draw of a bootstrap.
 #[derive(Debug)]
 pub struct Ranking {
     scores: Vec<f64>,
@@ -82,8 +46,8 @@ impl Ranking {
         self.sum_up(|_| 1, None)
     }
 
-    /// Figures when the duplicates known are `positives`, of which only some are among the pairs: those missing count
-    /// as never found. This is how ParaphraseMiningEvaluator of sentence-transformers scores mined pairs.
+    /// Figures if `positives` duplicates are known and only some of them are among the pairs: the others count as
+    /// never found. This is how ParaphraseMiningEvaluator of sentence-transformers scores mined pairs.
     pub fn figures_of_known(&self, positives: u64) -> PairFigures {
         self.sum_up(|_| 1, Some(positives))
     }
@@ -110,7 +74,7 @@ impl Ranking {
     }
 
     /// Weight of the duplicates and of the other pairs.
-    fn totals<W: Copy + Default + AddAssign>(&self, weight: impl Fn(usize) -> W) -> (W, W) {
+    pub(super) fn totals<W: Copy + Default + AddAssign>(&self, weight: impl Fn(usize) -> W) -> (W, W) {
         let (mut positives, mut negatives) = (W::default(), W::default());
         for (rank, &label) in self.labels.iter().enumerate() {
             *(if label { &mut positives } else { &mut negatives }) += weight(rank);
@@ -120,7 +84,7 @@ impl Ranking {
 
     /// Calls `pass` for every distinct score from the highest down, with the next lower score and the weights of the
     /// duplicates and of the other pairs that have it.
-    fn each_score<W: Copy + Default + AddAssign>(
+    pub(super) fn each_score<W: Copy + Default + AddAssign>(
         &self,
         weight: impl Fn(usize) -> W,
         mut pass: impl FnMut(f64, Option<f64>, W, W),
@@ -138,145 +102,6 @@ impl Ranking {
     }
 }
 
-/// Precision and recall if the pairs from one score up are called duplicates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CurvePoint {
-    pub threshold: f64,
-    pub precision: f64,
-    pub recall: f64,
-}
-
-impl CurvePoint {
-    /// The harmonic mean of precision and recall; 0 if both are 0.
-    pub fn f1(self) -> f64 {
-        let sum = self.precision + self.recall;
-        if sum > 0.0 { 2.0 * self.precision * self.recall / sum } else { 0.0 }
-    }
-}
-
-/// A precision-recall curve.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Curve {
-    /// A point a distinct score, from the highest down; empty without a duplicate.
-    pub points: Vec<CurvePoint>,
-    /// As [`PairFigures::average_precision`]; scikit-learn's with `sample_weight`.
-    pub average_precision: Option<f64>,
-}
-
-impl Curve {
-    /// The point with the highest F1; of equals the one with the highest threshold.
-    pub fn best_f1(&self) -> Option<CurvePoint> {
-        let by_f1 =
-            |x: &CurvePoint, y: &CurvePoint| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold));
-        self.points.iter().copied().max_by(by_f1)
-    }
-
-    /// The point at `threshold`: the last one that is not below it.
-    pub fn at(&self, threshold: f64) -> Option<CurvePoint> {
-        self.points.iter().copied().take_while(|point| point.threshold >= threshold).last()
-    }
-}
-
-/// The curve if pair i counts `weights[i]` times, as in a sample that was drawn unevenly. `known` is the weight of all
-/// duplicates, which includes those that have no score: they count as never found.
-///
-/// # Panics
-///
-/// When the slices differ in length.
-pub fn weighted_curve(labels: &[bool], scores: &[f64], weights: &[f64], known: f64) -> Curve {
-    assert_eq!(labels.len(), weights.len(), "labels and weights must be of the same pairs");
-    let ranking = Ranking::new(labels, scores);
-    let weight = |rank: usize| weights[ranking.order[rank] as usize];
-    let (_, negatives) = ranking.totals(weight);
-    let mut sweep = Sweep::new(known, negatives);
-    let mut points = Vec::new();
-    ranking.each_score(weight, |threshold, next, hits, misses| {
-        sweep.pass(threshold, next, hits, misses);
-        points.push(CurvePoint {
-            threshold,
-            precision: sweep.hits / (sweep.hits + sweep.misses),
-            recall: sweep.hits / known,
-        });
-    });
-    let average_precision = (known > 0.0 && !points.is_empty()).then(|| sweep.precision_sum / known);
-    if known <= 0.0 {
-        points.clear();
-    }
-    Curve { points, average_precision }
-}
-
-/// Sums over thresholds from the highest down. Counts are f64, which holds whole numbers up to 2⁵³ exactly.
-struct Sweep {
-    positives: f64,
-    negatives: f64,
-    hits: f64,
-    misses: f64,
-    precision_sum: f64,
-    area: f64,
-    best_f1: Option<(f64, f64, f64, f64)>,
-    best_right: (f64, Option<f64>),
-}
-
-impl Sweep {
-    fn new(positives: f64, negatives: f64) -> Self {
-        let best_right = (negatives, None);
-        Self { positives, negatives, hits: 0.0, misses: 0.0, precision_sum: 0.0, area: 0.0, best_f1: None, best_right }
-    }
-
-    /// Lowers the threshold past pairs of one score: `hits` duplicates, `misses` others; `next` is the score below.
-    fn pass(&mut self, score: f64, next: Option<f64>, hits: f64, misses: f64) {
-        if hits + misses == 0.0 {
-            return;
-        }
-        self.area += misses * (self.hits + self.hits + hits) / 2.0;
-        self.hits += hits;
-        self.misses += misses;
-        let predicted = self.hits + self.misses;
-        self.precision_sum += hits * (self.hits / predicted);
-        let f1 = 2.0 * self.hits / (predicted + self.positives);
-        if self.best_f1.is_none_or(|(best, ..)| f1 > best) {
-            self.best_f1 = Some((f1, self.hits, self.misses, between(score, next)));
-        }
-        let right = self.hits + (self.negatives - self.misses);
-        if right > self.best_right.0 {
-            self.best_right = (right, Some(between(score, next)));
-        }
-    }
-
-    /// The figures of `pairs` pairs, whose weights are whole numbers.
-    fn finish(self, pairs: u64, highest: Option<f64>) -> PairFigures {
-        let defined = self.positives > 0.0 && pairs > 0;
-        let best_f1 = self.best_f1.filter(|_| defined).map(|(f1, hits, misses, threshold)| {
-            let confusion = Confusion {
-                true_positives: hits as u64,
-                false_positives: misses as u64,
-                false_negatives: (self.positives - hits) as u64,
-                true_negatives: (self.negatives - misses) as u64,
-            };
-            BestF1 { f1, precision: confusion.precision(), recall: confusion.recall(), threshold, mcc: confusion.mcc() }
-        });
-        let best_accuracy = highest.filter(|_| pairs > 0).map(|highest| BestAccuracy {
-            accuracy: self.best_right.0 / pairs as f64,
-            threshold: self.best_right.1.unwrap_or(highest.next_up()),
-        });
-        let class_pairs = self.hits * self.negatives;
-        PairFigures {
-            pairs,
-            positives: self.positives as u64,
-            best_f1,
-            best_accuracy,
-            average_precision: defined.then(|| self.precision_sum / self.positives),
-            roc_auc: (class_pairs > 0.0).then(|| self.area / class_pairs),
-        }
-    }
-}
-
-/// Halfway to the next lower score, unless rounding makes that the next score itself.
-fn between(score: f64, next: Option<f64>) -> f64 {
-    let middle = next.map_or(score, |next| (score + next) / 2.0);
-    if next == Some(middle) { score } else { middle }
-}
-
 /// The highest F1 over every threshold; `None` without a positive.
 pub fn best_f1(labels: &[bool], scores: &[f64]) -> Option<BestF1> {
     Ranking::new(labels, scores).figures().best_f1
@@ -290,6 +115,7 @@ pub fn average_precision(labels: &[bool], scores: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::pair_figures::BestAccuracy;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -353,31 +179,6 @@ mod tests {
         assert_eq!((best.precision, best.recall), (0.5, 1.0));
         assert_eq!(average_precision(&[true, false], &[0.5, 0.5]), Some(0.5));
         assert_eq!(figures(&[true, false], &[0.5, 0.5]).roc_auc, Some(0.5));
-    }
-
-    #[test]
-    fn with_equal_weights_the_curve_has_the_figures_of_the_ranking() {
-        let scores: Vec<f64> = (0..200_u32).map(|i| f64::from(i * 37 % 50) / 50.0).collect();
-        let labels: Vec<bool> = (0..200_u32).map(|i| i * 13 % 7 < 3).collect();
-        let duplicates = labels.iter().filter(|label| **label).count() as f64;
-        let curve = weighted_curve(&labels, &scores, &[2.5; 200], 2.5 * duplicates);
-        let expected = average_precision(&labels, &scores).unwrap();
-        assert!((curve.average_precision.unwrap() - expected).abs() < 1e-12);
-        assert!((curve.best_f1().unwrap().f1() - best_f1(&labels, &scores).unwrap().f1).abs() < 1e-12);
-        // Σ (Rₖ − Rₖ₋₁) Pₖ over the points
-        let before = std::iter::once(0.0).chain(curve.points.iter().map(|point| point.recall));
-        let sum: f64 = curve.points.iter().zip(before).map(|(p, before)| (p.recall - before) * p.precision).sum();
-        assert!((sum - expected).abs() < 1e-12);
-    }
-
-    #[test]
-    fn weights_count_and_duplicates_without_a_score_are_missed() {
-        let point = |threshold, precision, recall| CurvePoint { threshold, precision, recall };
-        let curve = weighted_curve(&[true, false], &[0.9, 0.5], &[1.0, 3.0], 3.0);
-        assert_eq!(curve.points, [point(0.9, 1.0, 1.0 / 3.0), point(0.5, 0.25, 1.0 / 3.0)]);
-        assert_eq!((curve.at(0.95), curve.at(0.6)), (None, Some(curve.points[0])));
-        let none = weighted_curve(&[false], &[0.5], &[1.0], 0.0);
-        assert_eq!(none, Curve { points: Vec::new(), average_precision: None });
     }
 
     /// Ten score levels, so that ties are common.

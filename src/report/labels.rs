@@ -1,7 +1,7 @@
 //! The run's pairs against labels that a person gave: precision-recall and calibration.
 //!
-//! Labels may carry a weight (`mine sample` draws few pairs of the many easy ones and weighs them accordingly); every
-//! figure is of the weights. A labelled pair that the run did not score counts as never called a duplicate.
+//! A label may have a weight: `mine sample` draws only few of the many easy pairs and gives them a high weight. Every figure
+//! uses the weights. A labelled pair that the run did not score counts as never called a duplicate.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::labels::labelled_pairs::parse_label;
 use crate::metrics::calibration::{ReliabilityBin, weighted_expected_calibration_error, weighted_reliability};
-use crate::metrics::ranking::{Curve, weighted_curve};
+use crate::metrics::precision_recall::{Curve, weighted_curve};
 use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::id_index::IdIndex;
 
@@ -23,17 +23,18 @@ pub struct Labels {
     pub unknown: usize,
 }
 
-/// A labelled pair and what the run says of it.
+/// A labelled pair and the probability that the run gave it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LabelledProbability {
     pub is_duplicate: bool,
     pub weight: f64,
-    /// `None` when the pair was no candidate, or was left undecided.
+    /// `None` if the pair was not a candidate, or is undecided.
     pub probability: Option<f64>,
 }
 
 impl Labels {
-    /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read: `mine sample` writes such files.
+    /// Reads `id_a, id_b, is_duplicate` and optionally `weight` from a file of any input format; `mine sample` writes such
+    /// files.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
         let names = [
             ("id_a", CellKind::Text),
@@ -92,7 +93,7 @@ impl Labels {
         self.labelled.clone()
     }
 
-    /// Where the pair of two rows stands among the labels, whichever comes first: without the input, rows are numbered by
+    /// The position of a pair of rows among the labels, in either order: without the input, rows are numbered by
     /// appearance.
     pub fn position(&self, a: u32, b: u32) -> Option<usize> {
         self.positions.get(&(a.min(b), a.max(b))).copied()

@@ -1,4 +1,4 @@
-//! The page itself: everything it shows, put together for its template.
+//! The page: everything it shows, collected for its template.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use askama::Template;
 
 use crate::report::charts;
-use crate::report::clusters::{self, Chosen, ClusterView, PairView};
+use crate::report::clusters::{self, Chosen, ClusterCard, PairCard};
 use crate::report::format::{count, percent, score};
 use crate::report::labels::{Labels, ScoredLabels};
 use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
@@ -20,10 +20,10 @@ use crate::text::visible::visible;
 struct ClusterList {
     title: &'static str,
     about: &'static str,
-    clusters: Vec<ClusterView>,
+    clusters: Vec<ClusterCard>,
 }
 
-/// A chart under its heading, with a sentence that says how to read it.
+/// A chart under its heading, with a sentence on how to read it.
 struct Figure {
     title: &'static str,
     svg: String,
@@ -46,8 +46,8 @@ struct Page {
     label_facts: Vec<Fact>,
     audit: Vec<Fact>,
     lists: Vec<ClusterList>,
-    above: Vec<PairView>,
-    below: Vec<PairView>,
+    above: Vec<PairCard>,
+    below: Vec<PairCard>,
     threshold: String,
     score_name: &'static str,
     has_cross_encoder: bool,
@@ -68,7 +68,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         shown.iter().zip(0..).flat_map(|(&at, slot)| groups[at].iter().map(move |row| (row.question, slot))).collect();
     let thresholds = [source.min_cosine(), source.threshold()];
     let tally = tally(pairs, thresholds, (shown.len(), &slot_of), source.labels)?;
-    let views: HashMap<usize, ClusterView> = shown
+    let views: HashMap<usize, ClusterCard> = shown
         .iter()
         .zip(&tally.inside)
         .map(|(&at, inside)| (at, clusters::view(source, &source.stats[at], groups[at], inside)))
@@ -88,7 +88,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         [file] => file.path.rsplit(['/', '\\']).next().unwrap_or_default().to_string(),
         files => format!("{} files", files.len()),
     };
-    let pair = |pair: &PairRow| PairView::new(source, pair);
+    let pair = |pair: &PairRow| PairCard::new(source, pair);
     let page = Page {
         nonce: nonce(source),
         title: visible(&title, 120),
@@ -126,33 +126,33 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
     page.render().context("the report's template")
 }
 
-/// Allows the page's own script and style and no other. No text of the input can contain it: it is a hash over a hash
-/// of all input.
+/// Allows the page's own script and style, and no others. No text of the input can contain it: it is a hash over a hash
+/// of the whole input.
 fn nonce(source: &Source) -> String {
     let seed = format!("report of run {}, started {}", source.manifest.run_id, source.manifest.started);
     blake3::hash(seed.as_bytes()).to_hex()[..32].to_string()
 }
 
 fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
-    let floor = score(source.min_cosine());
+    let min_cosine = score(source.min_cosine());
     let mut figures = Vec::new();
     if source.has_cross_encoder() {
         figures.push(Figure {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, None, "cosine")?,
-            about: format!("Bi-encoder similarity of every candidate pair, from the minimum {floor} up."),
+            about: format!("Bi-encoder similarity of every candidate pair, from the minimum cosine {min_cosine} up."),
         });
         figures.push(Figure {
             title: "Probability of a duplicate",
             svg: charts::histogram(&tally.probability, Some(source.threshold()), "probability")?,
-            about: "The cross-encoder's verdict on every scored pair.".into(),
+            about: "The calibrated probability of every scored pair.".into(),
         });
     } else {
         figures.push(Figure {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, Some(source.threshold()), "cosine")?,
             about: format!(
-                "Every candidate pair from the minimum {floor} up. No cross-encoder was given: the cosine decides."
+                "Every candidate pair from the minimum cosine {min_cosine} up. The run had no cross-encoder: the cosine decides."
             ),
         });
     }
@@ -181,7 +181,7 @@ fn sizes(stats: &[ClusterStatsRow]) -> Vec<(String, u64)> {
     counts.into_iter().enumerate().map(|(at, count)| (label(at), count)).take(filled + 1).collect()
 }
 
-/// Bins of the calibration curve: few enough to see each.
+/// Bins of the calibration curve: few enough to see each of them.
 const CURVE_BINS: usize = 10;
 
 fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<Figure>, Vec<Fact>)> {

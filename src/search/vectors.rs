@@ -1,4 +1,4 @@
-//! What a search is given, and what it returns.
+//! The input and the output of a search.
 
 /// Unit vectors, row-major `[rows, width]`.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct Neighbour {
     pub cosine: f32,
 }
 
-/// What is wanted of a search: up to `top_k` neighbours a row, all at or above `floor`, the row itself excluded;
+/// What a search returns: up to `top_k` neighbours a row, all at or above `floor`, the row itself excluded;
 /// the nearest first, ties to the smaller row.
 #[derive(Debug, Clone, Copy)]
 pub struct Query {

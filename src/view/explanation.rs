@@ -19,7 +19,7 @@ pub struct ReadText {
     pub unknown: bool,
 }
 
-/// What the models said of the two texts.
+/// The two texts, and the scores that the models gave them.
 pub struct ScoredTexts {
     pub a: ReadText,
     pub b: ReadText,

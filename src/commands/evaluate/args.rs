@@ -9,10 +9,10 @@ use crate::labels::labelled_pairs::PairColumns;
 
 /// Bootstrap draws without `--bootstrap`.
 const DRAWS: u64 = 1000;
-/// The same for more than [`MANY_PAIRS`], where a draw is expensive.
+/// The same for more pairs than [`MANY_PAIRS`]: a draw is expensive.
 const DRAWS_OF_MANY: u64 = 100;
 const MANY_PAIRS: usize = 200_000;
-/// The same for a sample, where a draw costs almost nothing.
+/// The same for a sample: a draw costs almost nothing.
 pub(super) const DRAWS_OF_SAMPLE: u64 = 10_000;
 
 #[derive(Debug, Args)]

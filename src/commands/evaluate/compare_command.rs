@@ -1,4 +1,4 @@
-//! Several models on the same pairs: thresholds chosen on one file, scored on another.
+//! `mine evaluate --compare`: several models on the same pairs, with thresholds chosen on other pairs.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::models::hub;
 use crate::progress::Progress;
 use crate::tables::comparison::{ComparisonRow, prepare, write};
 
-/// Answers `mine evaluate --compare`.
+/// Compares the models; returns the lines for stdout.
 pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
     let (Some(valid_file), Some(test_file)) = (&args.valid, &args.test) else {
         return Err(usage("--compare needs --valid and --test"));
@@ -69,14 +69,14 @@ fn compare(
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
     let kind = Kind::of(&folder)?;
     if kind == Kind::Siamese {
-        bail!("{}: a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
+        bail!("{} is a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
     }
     let scores = |labelled: &LabelledQuestions| -> Result<Vec<f64>> {
         let scored = if kind == Kind::Cross {
             pair_scores::score_cross_encoder(args, name, &labelled.questions, progress)?
         } else {
             let cosine = pair_scores::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
-            cosine.context("a bi-encoder gives a cosine")?
+            cosine.context("the bi-encoder returned no cosines")?
         };
         Ok(scored.scores)
     };
@@ -111,13 +111,13 @@ fn compare(
     Ok(Compared { row, scores: test_scores })
 }
 
-/// The loss that `mine train` noted in the folder.
+/// The loss that `mine train` recorded in the folder.
 fn loss(folder: &ModelFolder) -> Result<Option<String>> {
     let training: Option<serde_json::Value> = folder.json("training.json")?;
     Ok(training.and_then(|training| training.get("loss")?.as_str().map(String::from)))
 }
 
-/// What a model has over the first one on the test pairs, each at its own threshold, on the same bootstrap draws.
+/// How much better a model is than the first one on the test pairs, each at its own threshold, on the same bootstrap draws.
 struct Difference {
     f1: (f64, Option<Interval>),
     average_precision: (f64, Option<Interval>),
@@ -130,7 +130,7 @@ impl Difference {
     }
 }
 
-/// Differences of every model but the first, which has none.
+/// The differences of all models; the first has none.
 fn differences(args: &EvaluateArgs, compared: &[Compared], test: &LabelledQuestions) -> Vec<Option<Difference>> {
     let rankings: Vec<Ranking> = compared.iter().map(|model| Ranking::new(&test.labels, &model.scores)).collect();
     let figures = |model: usize, times: &dyn Fn(u32) -> u64| {

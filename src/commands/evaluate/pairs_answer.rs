@@ -8,7 +8,8 @@ use crate::commands::terminal::{figure_table, with_interval};
 use crate::labels::score_pairs::Scorer;
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
-use crate::metrics::ranking::{PairFigures, Ranking};
+use crate::metrics::pair_figures::PairFigures;
+use crate::metrics::ranking::Ranking;
 use crate::progress::readable;
 
 /// The figures of one scorer. Scores and thresholds are in the scorer's own direction.

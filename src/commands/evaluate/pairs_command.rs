@@ -12,7 +12,7 @@ use crate::commands::evaluate::pairs_answer::{PairsAnswer, lines};
 use crate::error::usage;
 use crate::progress::Progress;
 
-/// Answers `mine evaluate --pairs`.
+/// Scores the pairs and measures the scores; returns the lines for stdout.
 pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Result<Vec<String>> {
     let (labels, clusters, scores) = if args.score_columns.is_empty() {
         let labelled = labelled_questions::read(file, args, progress)?;
