@@ -1,7 +1,7 @@
 //! How a run fails: one line, sometimes a hint, and the exit code.
 //!
-//! Errors are `anyhow` errors that may contain one of the types here. From them `main` tells a wrong command line (exit code
-//! 2), a store in use (4) and an interruption (130) from other failures (1), and prints a hint on a separate line.
+//! Errors are `anyhow` errors that may contain one of the types here. From them `main` tells a wrong command line (exit
+//! code 2), a store in use (4) and an interruption (130) from other failures (1), and prints a hint on a separate line.
 
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -73,11 +73,11 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// Runs `work` and turns a panic into an error, with nothing on stderr. Some libraries panic instead of failing: backends
-/// without a driver, tokenizers on a damaged file.
+/// Runs `work` and turns a panic into an error, with nothing on stderr. Some libraries panic instead of failing:
+/// backends without a driver, tokenizers on a damaged file.
 pub fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
-    // the panic hook belongs to the whole process, and several threads may be in here: it is replaced once, and they are
-    // counted
+    // the panic hook belongs to the whole process, and several threads may be in here: it is replaced once, and they
+    // are counted
     static REPLACED: Once = Once::new();
     static QUIET: AtomicUsize = AtomicUsize::new(0);
     REPLACED.call_once(|| {

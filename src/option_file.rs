@@ -20,7 +20,8 @@ pub fn parse(text: &str, origin: &Path) -> Result<Table> {
     })
 }
 
-/// The place of a key in a file. `lines` are the lines of its table; the first of them is line `first` of the file, from 1.
+/// The place of a key in a file. `lines` are the lines of its table; the first of them is line `first` of the file,
+/// from 1.
 pub fn place<'a>(origin: &Path, first: usize, lines: impl IntoIterator<Item = &'a str>, key: &str) -> String {
     let is_key =
         |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
@@ -29,7 +30,8 @@ pub fn place<'a>(origin: &Path, first: usize, lines: impl IntoIterator<Item = &'
     format!("{}: line {line}", origin.display())
 }
 
-/// Refuses keys for which `Options` has no flag, and values that their key cannot have. The error names the nearest key.
+/// Refuses keys for which `Options` has no flag, and values that their key cannot have. The error names the nearest
+/// key.
 pub fn check<Options: Args + DeserializeOwned>(table: &Table, place: impl Fn(&str) -> String) -> Result<()> {
     let command = Options::augment_args(Command::new("keys"));
     fn names(argument: &clap::Arg) -> Vec<&str> {

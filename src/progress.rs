@@ -1,7 +1,7 @@
 //! What a person sees during work, and how they stop it. The only user of `indicatif`.
 //!
-//! A bar on a terminal, otherwise a line every ten seconds, nothing with `--quiet`. Warnings are always shown and kept for
-//! the manifest. Everything goes to stderr: stdout is for results.
+//! A bar on a terminal, otherwise a line every ten seconds, nothing with `--quiet`. Warnings are always shown and kept
+//! for the manifest. Everything goes to stderr: stdout is for results.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

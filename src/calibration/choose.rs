@@ -11,9 +11,9 @@ use crate::metrics::calibration::{brier, expected_calibration_error};
 
 const FOLDS: usize = 5;
 
-/// A method with fewer parameters is chosen if its Brier score is within this share of the lowest. The steps of an isotonic
-/// map give one probability to pairs whose scores differ: a map with a Brier score 1.1 % better lowered average precision
-/// by 0.006.
+/// A method with fewer parameters is chosen if its Brier score is within this share of the lowest. The steps of an
+/// isotonic map give one probability to pairs whose scores differ: a map with a Brier score 1.1 % better lowered
+/// average precision by 0.006.
 const SIMPLER_IS_WORTH: f64 = 0.02;
 
 /// What the scores are. It decides which methods apply.
@@ -34,8 +34,8 @@ pub struct MethodScore {
     pub expected_calibration_error: f64,
 }
 
-/// The chosen calibrator, fitted on all pairs, and the methods it was chosen from: the chosen one, then the others, best
-/// first. Their scores show how good each is on pairs it was not fitted on.
+/// The chosen calibrator, fitted on all pairs, and the methods it was chosen from: the chosen one, then the others,
+/// best first. Their scores show how good each is on pairs it was not fitted on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     pub calibrator: Calibrator,
@@ -44,8 +44,8 @@ pub struct Choice {
 
 type Fit = fn(&[bool], &[f64]) -> Option<Calibrator>;
 
-/// Fits every method that applies in five-fold cross-validation, takes the simplest of those with about the lowest Brier
-/// score and fits it on all pairs. The pairs of a cluster are in one fold. `None` if no method fits these labels.
+/// Fits every method that applies in five-fold cross-validation, takes the simplest of those with about the lowest
+/// Brier score and fits it on all pairs. The pairs of a cluster are in one fold. `None` if no method fits these labels.
 pub fn choose(labels: &[bool], scores: &[f64], clusters: &Clusters, kind: ScoreKind, seed: u64) -> Option<Choice> {
     let methods: &[(&'static str, Fit)] = match kind {
         ScoreKind::LogOdds => &[("temperature", temperature::fit), ("platt", platt::fit), ("isotonic", isotonic::fit)],

@@ -1,11 +1,11 @@
 //! From a pair's scores to a decision. The scores are the cross-encoder's log-odds and, if both models were calibrated
-//! together, the bi-encoder's cosine. The two models are wrong about different pairs, so the weighted sum of both scores
-//! ranks better than either score.
+//! together, the bi-encoder's cosine. The two models are wrong about different pairs, so the weighted sum of both
+//! scores ranks better than either score.
 
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::calibrator::Calibrator;
-use crate::calibration::fitted::floor;
+use crate::calibration::fitted::highest_floor;
 use crate::calibration::platt;
 
 /// The rerank floor keeps this share of the labelled pairs that are called duplicates.
@@ -17,8 +17,8 @@ pub const ENOUGH_CALLED: usize = 1000;
 /// Weights of the cosine that are tried.
 const SHARES: usize = 50;
 
-/// How scores decide: `z = log-odds + cosine_weight · cosine`, `p = calibrator(z)`; a pair is a duplicate if p reaches the
-/// threshold.
+/// How scores decide: `z = log-odds + cosine_weight · cosine`, `p = calibrator(z)`; a pair is a duplicate if p reaches
+/// the threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
@@ -44,7 +44,8 @@ impl Decision {
         self.calibrator.probability(self.score(log_odds, cosine))
     }
 
-    /// Whether the log-odds of one order are within `margin` of the threshold: then the other order may change the decision.
+    /// Whether the log-odds of one order are within `margin` of the threshold: then the other order may change the
+    /// decision.
     pub fn is_open(&self, log_odds: f64, cosine: f64, margin: f64) -> bool {
         (self.score(log_odds, cosine) - self.calibrator.score(f64::from(self.threshold))).abs() <= margin
     }
@@ -54,13 +55,13 @@ impl Decision {
         self.rerank_floor.is_none_or(|floor| cosine >= floor)
     }
 
-    /// The rerank floor for these labelled pairs: the cosine that keeps nearly all pairs that are called duplicates. `None` if
-    /// too few are.
+    /// The rerank floor for these labelled pairs: the cosine that keeps nearly all pairs that are called duplicates.
+    /// `None` if too few are.
     pub fn fit_rerank_floor(&self, log_odds: &[f64], cosines: &[f64]) -> Option<f32> {
         let pairs = log_odds.iter().zip(cosines);
         let called = pairs.filter(|&(&z, &cosine)| self.probability(z, cosine) >= f64::from(self.threshold));
         let called: Vec<f64> = called.map(|(_, &cosine)| cosine).collect();
-        (called.len() >= ENOUGH_CALLED).then(|| floor(called, KEPT_BY_RERANK_FLOOR, 1.0))
+        (called.len() >= ENOUGH_CALLED).then(|| highest_floor(called, KEPT_BY_RERANK_FLOOR, 1.0))
     }
 
     /// Says what is wrong with the numbers: someone may have written them by hand.
@@ -84,9 +85,9 @@ pub fn sum(log_odds: f64, cosine_weight: f64, cosine: f64) -> f64 {
     log_odds + cosine_weight * cosine
 }
 
-/// The cosine weight with which the sum of both scores explains the labels best: a logistic regression on the two scores in
-/// units of their standard deviations. Only the ratio of the two is free, so a few ratios are tried. `None` if no weight
-/// explains anything.
+/// The cosine weight with which the sum of both scores explains the labels best: a logistic regression on the two
+/// scores in units of their standard deviations. Only the ratio of the two is free, so a few ratios are tried. `None`
+/// if no weight explains anything.
 pub fn fit_weight(labels: &[bool], log_odds: &[f64], cosines: &[f64]) -> Option<f64> {
     let unit = deviation(log_odds) / deviation(cosines);
     if !unit.is_finite() {

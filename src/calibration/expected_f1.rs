@@ -1,9 +1,10 @@
 //! The threshold with the best expected F1, from probabilities instead of labels.
 //!
 //! If pair i is a duplicate with probability pᵢ and the n pairs from threshold t up are called duplicates, their F1 is
-//! about `2 Σ_{sᵢ ≥ t} pᵢ / (n + Σᵢ pᵢ)`. It is highest where p is half of that F1 (Lipton et al. 2014, arXiv:1402.1892).
-//! The F1 of the labels themselves is a jagged curve, and chance decides which of its peaks is highest: between halves of
-//! Quora's dev pairs that threshold varies ten times as much, for the same F1 on the other half (BENCHMARKS.md).
+//! about `2 Σ_{sᵢ ≥ t} pᵢ / (n + Σᵢ pᵢ)`. It is highest where p is half of that F1 (Lipton et al. 2014,
+//! arXiv:1402.1892). The F1 of the labels themselves is a jagged curve, and chance decides which of its peaks is
+//! highest: between halves of Quora's dev pairs that threshold varies ten times as much, for the same F1 on the other
+//! half (BENCHMARKS.md).
 
 /// The score with the best expected F1; `None` without pairs. A higher score never has a lower probability.
 pub fn threshold(scores: &[f64], probabilities: &[f64]) -> Option<f64> {

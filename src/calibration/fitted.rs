@@ -75,7 +75,7 @@ impl FitInput<'_> {
 
 /// The highest cosine floor that keeps this share of the duplicates, whose cosines are given, and that is not above the
 /// threshold.
-pub fn floor(mut duplicates: Vec<f64>, keep: f64, threshold: f32) -> f32 {
+pub fn highest_floor(mut duplicates: Vec<f64>, keep: f64, threshold: f32) -> f32 {
     duplicates.sort_unstable_by(f64::total_cmp);
     let lost = ((1.0 - keep) * duplicates.len() as f64).floor() as usize;
     duplicates.get(lost).map_or(threshold, |&cosine| rounded_down(cosine).min(threshold))

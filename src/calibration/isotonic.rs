@@ -1,5 +1,5 @@
-//! Isotonic regression: the never-falling curve nearest to the labels, found by pooling neighbours that fall (Ayer et al.
-//! 1955; Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
+//! Isotonic regression: the never-falling curve nearest to the labels, found by pooling neighbours that fall (Ayer et
+//! al. 1955; Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
 
 use crate::calibration::calibrator::Calibrator;
 

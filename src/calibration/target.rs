@@ -47,8 +47,8 @@ pub struct OperatingPoint {
     pub interval: Interval,
 }
 
-/// The operating point for `target`. Of the thresholds that reach it, that is the lowest for a precision (most recall) and
-/// the highest for a recall (most precision). The error says why the labels do not support one.
+/// The operating point for `target`. Of the thresholds that reach it, that is the lowest for a precision (most recall)
+/// and the highest for a recall (most precision). The error says why the labels do not support one.
 pub fn operating_point(
     target: Target,
     labels: &[bool],

@@ -1,7 +1,7 @@
 //! The graph with its nodes renumbered by key and its edges in one fixed order.
 //!
-//! This makes every algorithm independent of row order. They run on canonical numbers, so that ties by number are ties by
-//! key, and read the edges by falling probability, in an order that only keys and probabilities decide. Sums of
+//! This makes every algorithm independent of row order. They run on canonical numbers, so that ties by number are ties
+//! by key, and read the edges by falling probability, in an order that only keys and probabilities decide. Sums of
 //! probabilities then have the same bits too.
 
 use super::graph::{Clustering, Edge, Graph};

@@ -22,8 +22,8 @@
 //!    so a pair between `ruled_out` and the threshold is inside only if the other pairs outweigh it for both ends,
 //!    and no chain can form.
 //!
-//! A node moves only if 1 and 2 still hold afterwards. 3 follows because no node wants to move. (The only member that can
-//! represent a cluster may not leave it, but all its pairs are at or above the threshold, so 3 holds for it too.)
+//! A node moves only if 1 and 2 still hold afterwards. 3 follows because no node wants to move. (The only member that
+//! can represent a cluster may not leave it, but all its pairs are at or above the threshold, so 3 holds for it too.)
 //!
 //! # Why this and not linkage
 //!

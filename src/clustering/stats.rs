@@ -1,11 +1,11 @@
 //! How cohesive each cluster is, so that a person need review only the doubtful ones.
 //!
 //! The rule for review: a scored pair inside is below the threshold, or fewer than half of the pairs inside are known
-//! duplicates. In the first case the scorer contradicts itself; in the second most pairs were never scored.
-//! Of the cohesive clusters of three or more on 99,639 Quora questions (cosines, threshold 0.80) the rule picks 2,359 of
-//! 6,543; on average 47 % of a picked cluster's pairs are labelled duplicates (labels are incomplete), 61 % of the others'.
-//! The rule does not search for bridges: every member matches the representative, so a bridge can only hold a node with
-//! a single duplicate, and then a low pair or the unscored pairs show it.
+//! duplicates. In the first case the scorer contradicts itself; in the second most pairs were never scored. Of the
+//! cohesive clusters of three or more on 99,639 Quora questions (cosines, threshold 0.80) the rule picks 2,359 of
+//! 6,543; on average 47 % of a picked cluster's pairs are labelled duplicates (labels are incomplete), 61 % of the
+//! others'. The rule does not search for bridges: every member matches the representative, so a bridge can only hold a
+//! node with a single duplicate, and then a low pair or the unscored pairs show it.
 
 use super::graph::{Clustering, Edge};
 

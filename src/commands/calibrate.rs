@@ -41,8 +41,8 @@ pub struct CalibrateArgs {
     /// A bi-encoder (a folder, a hub name or `built-in`): measures its threshold and its minimum cosine
     #[arg(long, value_name = "DIR|NAME")]
     bi_encoder: Option<String>,
-    /// A cross-encoder: measures its probabilities and its threshold; with --bi-encoder also how both decide together, and a
-    /// target then applies to both
+    /// A cross-encoder: measures its probabilities and its threshold; with --bi-encoder also how both decide together,
+    /// and a target then applies to both
     #[arg(long, value_name = "DIR|NAME")]
     cross_encoder: Option<String>,
     /// Choose the lowest threshold with this precision, instead of the one with the best expected F1
@@ -118,17 +118,17 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let questions = questions(natural(args, &read.pairs));
     let clusters = questions.clusters();
     let target = args.target_precision.map(Target::Precision).or(args.target_recall.map(Target::Recall));
-    let labelled = FitInput { labels: &labels, clusters: &clusters, target, seed: args.seed };
+    let input = FitInput { labels: &labels, clusters: &clusters, target, seed: args.seed };
     let measured = match (&args.cross_encoder, &bi_encoder) {
         (Some(_), bi_encoder) => {
-            measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, labelled, progress)?
+            measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, input, progress)?
         }
-        (None, _) => measure_bi_encoder(args, &folder, &questions, &read.pairs, labelled, progress)?,
+        (None, _) => measure_bi_encoder(args, &folder, &questions, &read.pairs, input, progress)?,
     };
     let earlier = calibration::peek(&output).and_then(|before| before.together);
     if earlier.is_some() && measured.calibration.together.is_none() {
         progress.warn(format!(
-            "{}: the earlier calibration together with a bi-encoder is lost; add --bi-encoder to measure both models together",
+            "{}: the earlier calibration together with a bi-encoder is lost; add --bi-encoder to measure both",
             output.display()
         ));
     }
@@ -151,8 +151,8 @@ fn output(args: &CalibrateArgs, folder: &ModelFolder) -> Result<PathBuf> {
     }
 }
 
-/// The pairs that are measured. Probabilities and thresholds are for the mix of pairs that users meet, so added pairs are
-/// left out.
+/// The pairs that are measured. Probabilities and thresholds are for the mix of pairs that users meet, so added pairs
+/// are left out.
 fn natural<'a>(args: &CalibrateArgs, pairs: &'a [LabelledPair]) -> impl Iterator<Item = &'a LabelledPair> {
     let include_added = args.include_added;
     pairs.iter().filter(move |pair| pair.natural || include_added)
@@ -167,7 +167,7 @@ fn measure_cross_encoder(
     folder: &ModelFolder,
     bi_encoder: Option<&ModelFolder>,
     questions: &QuestionPairs,
-    labelled: FitInput,
+    input: FitInput,
     progress: &Progress,
 ) -> Result<Measured> {
     // the short work first: an error of the bi-encoder shows at once
@@ -177,13 +177,13 @@ fn measure_cross_encoder(
     let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
     let weigh =
-        |cosines: &Vec<f64>| decision::fit_weight(labelled.labels, &scores, cosines).filter(|weight| *weight > 0.0);
+        |cosines: &Vec<f64>| decision::fit_weight(input.labels, &scores, cosines).filter(|weight| *weight > 0.0);
     let weight = cosines.as_ref().and_then(weigh);
     // if two models decide together, the target applies to both
-    let alone = FitInput { target: labelled.target.filter(|_| weight.is_none()), ..labelled };
+    let alone = FitInput { target: input.target.filter(|_| weight.is_none()), ..input };
     let mut calibration = Calibration {
         model: Some(folder.fingerprint()?),
-        measured_on: Some(measured_on(args, &labelled)),
+        measured_on: Some(measured_on(args, &input)),
         ..Calibration::default()
     };
     let alone = alone.fit(&scores, ScoreKind::LogOdds).map_err(of_file)?;
@@ -195,7 +195,7 @@ fn measure_cross_encoder(
             Some(cosine_weight) => {
                 let pairs = scores.iter().zip(cosines);
                 let sums: Vec<f64> = pairs.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();
-                let fitted = labelled.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
+                let fitted = input.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
                 let calibrator = fitted.choice.calibrator.clone();
                 let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, rerank_floor: None };
                 let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
@@ -215,7 +215,7 @@ fn measure_bi_encoder(
     folder: &ModelFolder,
     questions: &QuestionPairs,
     pairs: &[LabelledPair],
-    labelled: FitInput,
+    input: FitInput,
     progress: &Progress,
 ) -> Result<Measured> {
     let models = load(args, folder, progress)?;
@@ -224,15 +224,12 @@ fn measure_bi_encoder(
     let duplicates = self::questions(pairs.iter().filter(|pair| pair.is_duplicate));
     let duplicates = cosines(&models, &duplicates, progress)?;
     let keep = args.keep.unwrap_or(KEPT_BY_MIN_COSINE);
-    let alone = labelled.fit(&scores, ScoreKind::Cosine).map_err(|why| anyhow!("{}: {why}", args.pairs.display()))?;
-    let floor = fitted::floor(duplicates, keep, alone.threshold);
+    let alone = input.fit(&scores, ScoreKind::Cosine).map_err(|why| anyhow!("{}: {why}", args.pairs.display()))?;
+    let floor = fitted::highest_floor(duplicates, keep, alone.threshold);
     let calibration = Calibration {
         model: Some(folder.fingerprint()?),
         cosine: Some(CosineCalibration { threshold: alone.threshold, floor }),
-        measured_on: Some(format!(
-            "{}; the minimum cosine keeps {keep} of the duplicates",
-            measured_on(args, &labelled)
-        )),
+        measured_on: Some(format!("{}; the minimum cosine keeps {keep} of the duplicates", measured_on(args, &input))),
         ..Calibration::default()
     };
     let before = scores.iter().map(|score| score.clamp(0.0, 1.0)).collect();
@@ -243,16 +240,16 @@ fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> 
     bi_encoder::replicas(bi_encoder, &args.devices.open(progress)?, args.devices.precision)
 }
 
-fn measured_on(args: &CalibrateArgs, labelled: &FitInput) -> String {
-    let goal = match labelled.target {
+fn measured_on(args: &CalibrateArgs, input: &FitInput) -> String {
+    let goal = match input.target {
         Some(Target::Precision(share)) => format!("the lowest with precision {share}"),
         Some(Target::Recall(share)) => format!("the highest with recall {share}"),
         None => "of the best expected F1".into(),
     };
-    let duplicates = labelled.labels.iter().filter(|&&label| label).count();
+    let duplicates = input.labels.iter().filter(|&&label| label).count();
     // the folder means nothing on another machine
     let file = args.pairs.file_name().unwrap_or(args.pairs.as_os_str()).display();
-    let pairs = labelled.labels.len();
+    let pairs = input.labels.len();
     format!("{file}: {pairs} pairs, {duplicates} of them duplicates; threshold {goal}")
 }
 

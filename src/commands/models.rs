@@ -117,8 +117,8 @@ fn local(written: &str) -> Result<ModelFolder> {
     })
 }
 
-/// The kind of a cached model; `None` if it is incomplete, damaged or of an unknown family: the cache holds whatever any
-/// program downloaded.
+/// The kind of a cached model; `None` if it is incomplete, damaged or of an unknown family: the cache holds whatever
+/// any program downloaded.
 fn kind(model: &cache::CachedModel) -> Option<Kind> {
     EncoderConfig::read(&model.folder).and_then(|_| Kind::of(&model.folder)).ok().filter(|_| model.complete)
 }

@@ -32,7 +32,8 @@ pub struct SplitArgs {
     /// Split only this many pairs; both labels keep their share
     #[arg(long, value_name = "PAIRS")]
     subset: Option<usize>,
-    /// Add the pairs that the labels of train imply: if a, b and b, c are duplicates, so are a, c; if b, c are not, neither are a, c
+    /// Add the pairs that the labels of train imply: if a, b and b, c are duplicates, so are a, c; if b, c are not,
+    /// neither are a, c
     #[arg(long)]
     augment: bool,
     /// Seed of every random choice
@@ -109,8 +110,8 @@ fn warn_of_shares(args: &SplitArgs, parts: [usize; 3], shares: [f64; 3], progres
         let actual = part as f64 / all;
         if args.by == Protocol::Questions && (actual - share).abs() > 0.01 && (part as f64 - share * all).abs() > 1.0 {
             progress.warn(format!(
-                "{}: {name} holds {:.1} % of the pairs, {:.1} % were requested: pairs that share questions, directly or \
-                 through other pairs, stay together, and too many do; --by pairs separates them",
+                "{}: {name} holds {:.1} % of the pairs, {:.1} % were requested: pairs that share questions, directly \
+                 or through other pairs, stay together, and too many do; --by pairs separates them",
                 args.input.display(),
                 100.0 * actual,
                 100.0 * share

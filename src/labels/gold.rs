@@ -27,8 +27,8 @@ pub enum GoldFile {
 }
 
 /// Reads a gold file. Its columns decide how: `id_a, id_b` and optionally a label (without a label all pairs are
-/// duplicates); `id, group`; or else texts and labels, in the columns that `columns` names. The second value says what was
-/// left out.
+/// duplicates); `id, group`; or else texts and labels, in the columns that `columns` names. The second value says what
+/// was left out.
 pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<String>)> {
     let optional = |name, kind| Wanted { name, kind, flag: None };
     let table = columns::read(

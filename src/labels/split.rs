@@ -1,8 +1,8 @@
 //! Labelled pairs into train, dev and test.
 //!
 //! Split by pairs, chance decides for each pair, and both labels keep their share. That is the usual protocol, but many
-//! questions of the test part then occur in training too. Split by questions, pairs that share a question (by text or id),
-//! directly or through other pairs, stay together: no question is in two parts.
+//! questions of the test part then occur in training too. Split by questions, pairs that share a question (by text or
+//! id), directly or through other pairs, stay together: no question is in two parts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -64,9 +64,9 @@ pub fn split(pairs: &[LabelledPair], chosen: &[u32], protocol: Protocol, shares:
     by_components(groups, shares, &mut random).sorted()
 }
 
-/// About `share` of the pairs to measure on (dev), the rest to train on, by questions. A hash of a text decides, so that
-/// labels added later move no pair to the other part, unless they connect pairs of both parts: a model that is trained
-/// again is measured on pairs that it has not seen.
+/// About `share` of the pairs to measure on (dev), the rest to train on, by questions. A hash of a text decides, so
+/// that labels added later move no pair to the other part, unless they connect pairs of both parts: a model that is
+/// trained again is measured on pairs that it has not seen.
 pub fn hold_out(pairs: &[LabelledPair], share: f64, seed: u64) -> Parts {
     let mut parts = Parts::default();
     for group in components(pairs, &all(pairs)) {

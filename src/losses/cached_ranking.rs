@@ -1,10 +1,10 @@
 //! Cached multiple negatives ranking: the same loss for batches whose activations do not fit into memory.
 //!
 //! Value and gradient are those of [`crate::losses::multiple_negatives_ranking`]. Only the way of the gradient differs.
-//! First the vectors of the whole batch are computed without keeping activations, and from them `∂L/∂vectors`. Then a few
-//! rows at a time are computed again, with the same dropout, and `Σ vectors · ∂L/∂vectors` is differentiated through the
-//! model; by the chain rule that is the gradient of the loss. Memory holds the activations of those few rows only; the
-//! cost is a second forward pass.
+//! First the vectors of the whole batch are computed without keeping activations, and from them `∂L/∂vectors`. Then a
+//! few rows at a time are computed again, with the same dropout, and `Σ vectors · ∂L/∂vectors` is differentiated
+//! through the model; by the chain rule that is the gradient of the loss. Memory holds the activations of those few
+//! rows only; the cost is a second forward pass.
 //!
 //! - Outputs, requirements: those of multiple negatives ranking.
 //! - Source: Gao et al. 2021 (arXiv:2101.06983); sentence-transformers `CachedMultipleNegativesRankingLoss`.

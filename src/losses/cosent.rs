@@ -1,7 +1,7 @@
 //! CoSENT: every duplicate of the batch should have a larger cosine than every other pair.
 //!
-//! `L = log(1 + Σ exp(s · (cos_i − cos_j)))` over all i, j with label i < label j, scale `s` = 20: a smooth count of the
-//! pairs in the wrong order. Average precision depends on that order too. No margin is needed.
+//! `L = log(1 + Σ exp(s · (cos_i − cos_j)))` over all i, j with label i < label j, scale `s` = 20: a smooth count of
+//! the pairs in the wrong order. Average precision depends on that order too. No margin is needed.
 //!
 //! - Outputs: `[2·B, D]` vectors; further columns are ignored.
 //! - Requirements: labels of both kinds in a batch; a batch of one kind has no gradient. A teacher's probabilities work

@@ -71,7 +71,8 @@ impl Loss {
         )
     }
 
-    /// Whether it uses pairs that are not duplicates. The other losses compare a question's duplicate with mined negatives.
+    /// Whether it uses pairs that are not duplicates. The other losses compare a question's duplicate with mined
+    /// negatives.
     pub fn uses_others(self) -> bool {
         !self.is_ranking() && self != Self::MarginMse
     }

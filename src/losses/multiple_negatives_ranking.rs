@@ -10,9 +10,9 @@
 //! | query to query | qᵢ with every other query |
 //! | doc to doc | dᵢ with every document of another example |
 //!
-//! [`Partition::Joint`] has one softmax over all of them; [`Partition::PerDirection`] one for each, their log Z averaged
-//! (the symmetric form: query to doc and doc to query). Hardness adds `strength · cos` without gradient to the logits
-//! of negatives, so that hard ones weigh more (Lan et al. 2025, arXiv:2503.04812, eq. 5).
+//! [`Partition::Joint`] has one softmax over all of them; [`Partition::PerDirection`] one for each, their log Z
+//! averaged (the symmetric form: query to doc and doc to query). Hardness adds `strength · cos` without gradient to the
+//! logits of negatives, so that hard ones weigh more (Lan et al. 2025, arXiv:2503.04812, eq. 5).
 //!
 //! - Outputs: `[C·B, D]` vectors, C ≥ 2. Only examples of label 1 are ranked: those of label 0 are left out.
 //! - Requirements: duplicates. No two examples of a batch may be from one cluster of duplicates, or a true duplicate is

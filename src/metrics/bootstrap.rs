@@ -4,7 +4,8 @@
 //! there are (Efron and Tibshirani 1993; the cluster bootstrap of Field and Welsh 2007). An interval is the range
 //! between the 2.5th and the 97.5th percentile of the figure over the draws.
 //!
-//! Two models are compared on the same draws, so that chance that affects both does not widen the interval of the difference.
+//! Two models are compared on the same draws, so that chance that affects both does not widen the interval of the
+//! difference.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};

@@ -61,8 +61,8 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
 }
 
-/// The best F1, and where, over thresholds `0, step, 2 step …` up to 1, the lowest of equals: the sweep of the reference
-/// notebooks. `None` without a positive.
+/// The best F1, and where, over thresholds `0, step, 2 step …` up to 1, the lowest of equals: the sweep of the
+/// reference notebooks. `None` without a positive.
 pub fn grid_best_f1(labels: &[bool], scores: &[f64], step: f64) -> Option<(f64, f64)> {
     let steps = (1.0 / step + 1e-9).floor() as usize;
     let f1_at = |i: usize| (Confusion::at(labels, scores, i as f64 * step).f1(), i as f64 * step);

@@ -130,7 +130,7 @@ pub enum Fate {
     /// A candidate that the rerank budget did not reach.
     LostByBudget,
     /// Its cosine is below the minimum cosine.
-    LostByFloor,
+    LostByMinCosine,
     /// Above the minimum cosine, but not a candidate: not among the k nearest, or missed by the index.
     LostByIndex,
 }
@@ -139,7 +139,8 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Funnel {
     pub duplicates: u64,
-    pub lost_by_floor: u64,
+    #[serde(rename = "lost_by_floor")]
+    pub lost_by_min_cosine: u64,
     pub lost_by_index: u64,
     pub lost_by_rerank_floor: u64,
     pub lost_by_budget: u64,
@@ -160,7 +161,7 @@ impl Funnel {
             Fate::LostByScore => &mut self.lost_by_score,
             Fate::LostByRerankFloor => &mut self.lost_by_rerank_floor,
             Fate::LostByBudget => &mut self.lost_by_budget,
-            Fate::LostByFloor => &mut self.lost_by_floor,
+            Fate::LostByMinCosine => &mut self.lost_by_min_cosine,
             Fate::LostByIndex => &mut self.lost_by_index,
         } += times;
         if mended && fate == Fate::Found {
@@ -171,7 +172,7 @@ impl Funnel {
     /// The counts in their order, over all duplicates; `None` without any.
     pub fn shares(&self) -> [Option<f64>; 8] {
         [
-            self.lost_by_floor,
+            self.lost_by_min_cosine,
             self.lost_by_index,
             self.lost_by_rerank_floor,
             self.lost_by_budget,

@@ -1,8 +1,8 @@
 //! How good the answers are: figures that compare scores and clusters with gold labels.
 //!
 //! Every function is pure, works in f64 and is free of models and tables: slices in, figures out. A figure that the
-//! data leave undefined (no positive pair, one class only) is `None`, never 0; figures that count mistakes are perfect if
-//! there is nothing to get wrong. The definitions are those of scikit-learn if it has one, or else those of
+//! data leave undefined (no positive pair, one class only) is `None`, never 0; figures that count mistakes are perfect
+//! if there is nothing to get wrong. The definitions are those of scikit-learn if it has one, or else those of
 //! sentence-transformers' evaluators; `fixtures/reference/` holds their answers.
 //!
 //! - [`ranking`]: scored pairs against labels, with the [`pair_figures`] best F1, best accuracy, average precision, ROC AUC.

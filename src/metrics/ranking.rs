@@ -2,7 +2,8 @@
 //!
 //! Inputs everywhere: `labels` (true = duplicate) and `scores`, one each a pair, a higher score meaning more likely a
 //! duplicate. A pair is predicted positive when its score is at or above the threshold. Pairs of equal score are
-//! decided together, so no order of ties can change a figure. Scores are finite; callers with f32 widen, which is exact.
+//! decided together, so no order of ties can change a figure. Scores are finite; callers with f32 widen, which is
+//! exact.
 
 use std::ops::AddAssign;
 

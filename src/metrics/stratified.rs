@@ -1,10 +1,11 @@
 //! Precision and recall of a whole run from a small labelled sample of its pairs.
 //!
-//! Pairs were drawn within strata of score, so that rare and doubtful pairs are well represented. Each stratum counts by
-//! the pairs that it stands for: an estimate Σ N_h p̂_h, unbiased whatever the sampling rates (Cochran 1977, ch. 5).
+//! Pairs were drawn within strata of score, so that rare and doubtful pairs are well represented. Each stratum counts
+//! by the pairs that it stands for: an estimate Σ N_h p̂_h, unbiased whatever the sampling rates (Cochran 1977, ch. 5).
 //! The share of duplicates p_h of a stratum with d duplicates among n labelled is taken as Beta(d + ½, n − d + ½)
-//! (Jeffreys' prior), and intervals are percentiles over draws of all strata. They are sensible even if a stratum holds no
-//! duplicate, or only duplicates. Recall is among the candidates: a pair that never became a candidate cannot be sampled.
+//! (Jeffreys' prior), and intervals are percentiles over draws of all strata. They are sensible even if a stratum holds
+//! no duplicate, or only duplicates. Recall is among the candidates: a pair that never became a candidate cannot be
+//! sampled.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;

@@ -1,7 +1,7 @@
 //! The run's pairs against labels that a person gave: precision-recall and calibration.
 //!
-//! A label may have a weight: `mine sample` draws only few of the many easy pairs and gives them a high weight. Every figure
-//! uses the weights. A labelled pair that the run did not score counts as never called a duplicate.
+//! A label may have a weight: `mine sample` draws only few of the many easy pairs and gives them a high weight. Every
+//! figure uses the weights. A labelled pair that the run did not score counts as never called a duplicate.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,8 +33,8 @@ pub struct LabelledProbability {
 }
 
 impl Labels {
-    /// Reads `id_a, id_b, is_duplicate` and optionally `weight` from a file of any input format; `mine sample` writes such
-    /// files.
+    /// Reads `id_a, id_b, is_duplicate` and optionally `weight` from a file of any input format; `mine sample` writes
+    /// such files.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
         let names = [
             ("id_a", CellKind::Text),

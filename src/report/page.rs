@@ -16,6 +16,9 @@ use crate::report::tally::{Tally, tally};
 use crate::run::schema::{ClusterStatsRow, PairRow};
 use crate::text::visible::visible;
 
+/// File name in the output folder.
+pub const FILE: &str = "report.html";
+
 /// A list of clusters under its heading.
 struct ClusterList {
     title: &'static str,
@@ -152,7 +155,7 @@ fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, Some(source.threshold()), "cosine")?,
             about: format!(
-                "Every candidate pair from the minimum cosine {min_cosine} up. The run had no cross-encoder: the cosine decides."
+                "Every candidate pair from the minimum cosine {min_cosine} up. Without a cross-encoder, the cosine decides."
             ),
         });
     }

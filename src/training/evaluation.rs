@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::choose::ScoreKind;
-use crate::calibration::fitted::{FitInput, KEPT_BY_MIN_COSINE, floor, rounded_down};
+use crate::calibration::fitted::{FitInput, KEPT_BY_MIN_COSINE, highest_floor, rounded_down};
 use crate::calibration::sigmoid;
 use crate::executor::batch::{self, Cut};
 use crate::labels::labelled_pairs::LabelledPair;
@@ -174,7 +174,8 @@ impl DevSet {
         }
         let both = scores.iter().zip(&self.labels);
         let duplicates = both.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
-        let cosine = Some(CosineCalibration { threshold, floor: floor(duplicates, KEPT_BY_MIN_COSINE, threshold) });
+        let cosine =
+            Some(CosineCalibration { threshold, floor: highest_floor(duplicates, KEPT_BY_MIN_COSINE, threshold) });
         Ok(Calibration { cosine, measured_on, ..Calibration::default() })
     }
 

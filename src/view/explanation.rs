@@ -37,7 +37,8 @@ pub struct Explanation {
     pub same: Option<&'static str>,
     pub cosine: f32,
     /// The minimum cosine of a candidate.
-    pub floor: f32,
+    #[serde(rename = "floor")]
+    pub min_cosine: f32,
     pub is_candidate: bool,
     pub score_ab: Option<f32>,
     pub score_ba: Option<f32>,
@@ -83,7 +84,7 @@ pub fn explain(texts: ScoredTexts, min_cosine: f32, rule: &Rule) -> Explanation 
         b,
         same,
         cosine,
-        floor: min_cosine,
+        min_cosine,
         is_candidate,
         score_ab,
         score_ba,

@@ -85,9 +85,7 @@ impl QuestionRows {
             return match member.probability_to_representative {
                 _ if member.is_representative => "it represents its cluster".into(),
                 Some(p) => {
-                    format!(
-                        "its probability with the representative {representative} is {p:.4}; the threshold is {threshold}"
-                    )
+                    format!("it reaches {p:.4} with the representative {representative}; the threshold is {threshold}")
                 }
                 None => format!(
                     "duplicates connect it to the representative {representative}, with which it was not compared"

@@ -84,6 +84,26 @@ fn no_file_is_too_long_and_none_unwraps() {
 }
 
 #[test]
+fn mod_files_only_declare_and_document() {
+    for path in sources(&repo("src")).into_iter().filter(|path| path.ends_with("mod.rs")) {
+        // the folders of src/models are ordered elsewhere
+        if path.starts_with(repo("src/models")) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let is_code = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().take(2).collect();
+            ["fn", "struct", "enum", "impl", "const", "static", "type", "trait"]
+                .iter()
+                .any(|word| words.first() == Some(word) || (words.len() > 1 && words[1] == *word))
+        };
+        let code: Vec<&str> =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).filter(is_code).collect();
+        assert_eq!(code, Vec::<&str>::new(), "{}", path.display());
+    }
+}
+
+#[test]
 fn the_readme_names_every_source_file() {
     let readme = std::fs::read_to_string(repo("README.md")).unwrap();
     for path in sources(&repo("src")) {

@@ -54,8 +54,8 @@ pub struct EvaluateArgs {
     /// Folder of a finished run
     #[arg(long, value_name = "DIR", requires = "gold")]
     pub(super) run: Option<PathBuf>,
-    /// Known duplicates of the run's questions: pairs by text (question1, question2, is_duplicate) or by id (id_a, id_b),
-    /// or groups (id, group)
+    /// Known duplicates of the run's questions: pairs by text (question1, question2, is_duplicate) or by id (id_a,
+    /// id_b), or groups (id, group)
     #[arg(long, value_name = "FILE", requires = "run")]
     pub(super) gold: Vec<PathBuf>,
     /// Take the labels as they are: do not conclude that a and c are duplicates because a, b and b, c are
@@ -79,7 +79,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "FILE", requires = "compare")]
     pub(super) output: Option<PathBuf>,
 
-    /// Bootstrap draws for the 95 % intervals; 0 for none [default: 1000, 100 for more than 200,000 pairs, 10000 of a sample]
+    /// Bootstrap draws for the 95 % intervals; 0 for none [default: 1000, 100 for more than 200,000 pairs, 10000 of a
+    /// sample]
     #[arg(long, value_name = "DRAWS", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub(super) bootstrap: Option<u64>,
     /// Seed of the bootstrap

@@ -117,7 +117,8 @@ fn loss(folder: &ModelFolder) -> Result<Option<String>> {
     Ok(training.and_then(|training| training.get("loss")?.as_str().map(String::from)))
 }
 
-/// How much better a model is than the first one on the test pairs, each at its own threshold, on the same bootstrap draws.
+/// How much better a model is than the first one on the test pairs, each at its own threshold, on the same bootstrap
+/// draws.
 struct Difference {
     f1: (f64, Option<Interval>),
     average_precision: (f64, Option<Interval>),

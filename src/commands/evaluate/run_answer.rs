@@ -1,8 +1,9 @@
 //! The figures of a finished run against gold, with their intervals, as JSON and as tables.
 //!
-//! The bootstrap draws gold clusters; a question without known duplicates is its own cluster. A pair of questions of two
-//! clusters counts as often as one was drawn times as often as the other was drawn (the vertex bootstrap of Snijders and
-//! Borgatti 1999). Mined pairs connect nearly all questions, so their connected parts cannot be drawn instead.
+//! The bootstrap draws gold clusters; a question without known duplicates is its own cluster. A pair of questions of
+//! two clusters counts as often as one was drawn times as often as the other was drawn (the vertex bootstrap of
+//! Snijders and Borgatti 1999). Mined pairs connect nearly all questions, so their connected parts cannot be drawn
+//! instead.
 
 use std::collections::HashMap;
 
@@ -163,7 +164,7 @@ impl RunAnswer {
         ];
         let funnel = &self.funnel;
         let counts = [
-            ("below the minimum cosine", funnel.lost_by_floor),
+            ("below the minimum cosine", funnel.lost_by_min_cosine),
             ("not among the k nearest, or missed by the index", funnel.lost_by_index),
             ("below the rerank floor", funnel.lost_by_rerank_floor),
             ("not reached by the rerank budget", funnel.lost_by_budget),
@@ -247,8 +248,8 @@ fn funnel_shares(gold: &Gold, fates: &[(Fate, bool)], funnel: &Funnel, units: &U
     figures(names, funnel.shares(), &drawn)
 }
 
-/// The threshold of the best F1; and average precision, F1, precision and recall of the mined pairs, the last three at that
-/// threshold.
+/// The threshold of the best F1; and average precision, F1, precision and recall of the mined pairs, the last three at
+/// that threshold.
 fn mining_figures(
     gold: &Gold,
     mined: &[MinedPair],

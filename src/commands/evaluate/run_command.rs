@@ -37,7 +37,7 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
     }
     if gold.contradictions > 0 {
         progress.warn(format!(
-            "{} pairs that are labelled as different are connected by pairs that are labelled as duplicates: they count as duplicates",
+            "{} pairs labelled as different are connected by pairs labelled as duplicates: they count as duplicates",
             gold.contradictions
         ));
     }
@@ -162,7 +162,7 @@ fn fates(
             Some((Some(false), false)) => Fate::LostByRerankFloor,
             Some((None, _)) => Fate::LostByBudget,
             None if cosine_of.get(pair).is_some_and(|&cosine| cosine >= min_cosine) => Fate::LostByIndex,
-            None => Fate::LostByFloor,
+            None => Fate::LostByMinCosine,
         };
         (fate, decided.is_none_or(|(is_duplicate, _)| is_duplicate != Some(true)))
     };

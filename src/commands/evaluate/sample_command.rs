@@ -46,7 +46,8 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
     Ok(lines)
 }
 
-/// Strata with at least one label. Strata without a label are left out with a warning: nothing is known about their pairs.
+/// Strata with at least one label. Strata without a label are left out with a warning: nothing is known about their
+/// pairs.
 fn strata(file: &Path, rows: &[LabelledSample], progress: &Progress) -> Result<Vec<Stratum>> {
     let mut strata: BTreeMap<u32, Stratum> = BTreeMap::new();
     for row in rows {
