@@ -7,12 +7,14 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::calibrate::{self, CalibrateArgs};
-use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::evaluate;
+use crate::commands::evaluate::args::EvaluateArgs;
 use crate::commands::models::{self, ModelsCommand};
+use crate::commands::output::print_lines;
 use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
-use crate::commands::{explain, print_lines, report, show};
+use crate::commands::{explain, report, show};
 use crate::error::usage;
 use crate::mining;
 use crate::mining::plan::Plan;
@@ -35,13 +37,13 @@ pub struct Cli {
 struct RunArgs {
     #[command(flatten)]
     options: RawOptions,
-    /// Replace what --output holds, even a run with other options
+    /// Replace the results in --output, even those of a run with other options
     #[arg(long)]
     force: bool,
-    /// Print which stages are fresh and which would run, and why; run nothing
+    /// Print which stages are fresh and which would run, and why; do not run them
     #[arg(long)]
     plan: bool,
-    /// No progress and no summary; warnings and errors stay
+    /// Show no progress and no summary; still show warnings and errors
     #[arg(long)]
     quiet: bool,
 }
@@ -50,9 +52,9 @@ struct RunArgs {
 enum Command {
     /// Run a pipeline file; flags override its keys
     Run {
-        /// For instance pipelines/mine.toml
+        /// For example pipelines/mine.toml
         pipeline: PathBuf,
-        /// Override one key of the file; may be repeated
+        /// Override one key of the file; can be repeated
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
         #[command(flatten)]
@@ -64,24 +66,24 @@ enum Command {
     Train(Box<TrainArgs>),
     /// Measure models, thresholds and finished runs against labels
     Evaluate(Box<EvaluateArgs>),
-    /// Fit a model's probabilities and threshold to labelled pairs, for later runs to use
+    /// Fit a model's probabilities and threshold to labelled pairs; later runs use them
     Calibrate(CalibrateArgs),
     /// Draw pairs of a finished run for a person to label
     Sample(SampleArgs),
-    /// Download models, look into them and compress them
+    /// Download, list, describe, export and compress models
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
     },
-    /// Write a finished run as one page for a person
+    /// Write a finished run as one HTML page
     Report(report::ReportArgs),
-    /// Look at a finished run: as a whole, one cluster, or one question
+    /// Show a finished run: an overview, one cluster or one question
     Show(show::ShowArgs),
-    /// Say of two texts whether a run would call them duplicates, and why
+    /// Explain whether a run would call two texts duplicates
     Explain(explain::ExplainArgs),
 }
 
-/// Runs what was typed. `cancellation` is raised when the user asks to stop.
+/// Runs the command. `cancellation` is set if the user wants to stop.
 pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
     match cli.command {
         None => {
@@ -94,8 +96,8 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
             if train::is_pipeline(&text) {
                 if run.plan || run.options != RawOptions::default() {
                     return Err(usage(format!(
-                        "{} describes trainings: --plan and the flags of a mining run mean nothing for it; --set \
-                         key=value is laid over every table",
+                        "{} describes trainings: --plan and the flags of a mining run do not apply; --set key=value \
+                         overrides a key of every table",
                         pipeline.display()
                     )));
                 }
@@ -110,7 +112,9 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         }
         Some(Command::Split(args)) => split::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Train(args)) => train::run(&args, &Progress::new(args.quiet, cancellation)),
-        Some(Command::Evaluate(args)) => print_lines(evaluate::run(&args, &Progress::new(args.quiet, cancellation))?),
+        Some(Command::Evaluate(args)) => {
+            print_lines(evaluate::command::run(&args, &Progress::new(args.quiet, cancellation))?)
+        }
         Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancellation))?),
         Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancellation)),

@@ -1,7 +1,7 @@
-//! How a run fails: one line, a hint where there is one, and the exit code.
+//! How a run fails: one line, sometimes a hint, and the exit code.
 //!
-//! Errors are `anyhow` errors; the types here ride along inside so that `main` can tell a wrong command line (exit
-//! code 2), a store in use (4) and an interruption (130) from a failure (1), and print a hint on a line of its own.
+//! Errors are `anyhow` errors that may contain one of the types here. From them `main` tells a wrong command line (exit
+//! code 2), a store in use (4) and an interruption (130) from other failures (1), and prints a hint on a separate line.
 
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
 
-/// Exit code of any failure that has no code of its own.
+/// Exit code of a failure without a code of its own.
 const FAILED: u8 = 1;
-/// Exit code when another run uses the output or the store.
+/// Exit code if another run uses the output or the store.
 const IN_USE: u8 = 4;
 
-/// The command line or a pipeline file asks for something that cannot be: exit code 2.
+/// The command line or a pipeline file is wrong: exit code 2.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// A message with advice on what to do about it.
+/// A message with advice on what to do.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct Hinted {
@@ -29,15 +29,15 @@ pub struct Hinted {
     pub code: u8,
 }
 
-/// The user pressed Ctrl-C, or the process was asked to end.
+/// The user pressed Ctrl-C, or a signal told the process to end.
 #[derive(Debug, Error)]
 #[error("interrupted{}", if *resumes { "; finished work is kept: the same command resumes where this one stopped" } else { "" })]
 pub struct Interrupted {
-    /// Whether finished work is on disk and the same command goes on with it.
+    /// Whether finished work is on disk, so that the same command continues from there.
     pub resumes: bool,
 }
 
-/// An error of kind [`Usage`].
+/// A [`Usage`] error.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
@@ -73,10 +73,11 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// Some libraries panic where they should fail: backends when a driver is missing, tokenizers on a damaged file. The
-/// panic's message as an error, and nothing on stderr.
+/// Runs `work` and turns a panic into an error, with nothing on stderr. Some libraries panic instead of failing:
+/// backends without a driver, tokenizers on a damaged file.
 pub fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
-    // the hook is the whole process's, and several threads may be in here: it is replaced once, and they are counted
+    // the panic hook belongs to the whole process, and several threads may be in here: it is replaced once, and they
+    // are counted
     static REPLACED: Once = Once::new();
     static QUIET: AtomicUsize = AtomicUsize::new(0);
     REPLACED.call_once(|| {
@@ -93,7 +94,7 @@ pub fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     result
 }
 
-/// A panic's message as an error.
+/// Runs `work` and turns a panic into an error.
 pub fn caught<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     catch_unwind(work).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());

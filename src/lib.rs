@@ -44,3 +44,4 @@ pub mod store;
 pub mod tables;
 pub mod text;
 pub mod training;
+pub mod view;

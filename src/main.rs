@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         if let Some(under_way) = asked.ask() {
             return eprintln!("stopping after {under_way}; Ctrl-C again stops at once");
         }
-        // work looks at the flag many times a second; what does not is cut off, and files are complete or absent anyway
+        // work checks the flag many times a second; other work is cut off, and files are complete or absent anyway
         std::thread::sleep(Duration::from_millis(900));
         eprintln!("{}", error::render(&asked.interrupted().into()));
         std::process::exit(130);

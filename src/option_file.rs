@@ -1,6 +1,6 @@
 //! Options as they are written: TOML files and `--set key=value`, whose keys are the flags of the same name.
 //!
-//! Errors name the file, the line and the key, or the `--set` that was typed.
+//! Errors name the file, the line and the key; or the `--set` that was typed.
 
 use std::path::Path;
 
@@ -20,23 +20,25 @@ pub fn parse(text: &str, origin: &Path) -> Result<Table> {
     })
 }
 
-/// Place of a key in a file; `lines` are those of its table, the first of them the `first`-th of the file, from 1.
+/// The place of a key in a file. `lines` are the lines of its table; the first of them is line `first` of the file,
+/// from 1.
 pub fn place<'a>(origin: &Path, first: usize, lines: impl IntoIterator<Item = &'a str>, key: &str) -> String {
     let is_key =
         |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
-    // a key that is written in another way: the table's first line
+    // a quoted or dotted key is not found: its place is the first line of the table
     let line = first + lines.into_iter().position(is_key).unwrap_or(0);
     format!("{}: line {line}", origin.display())
 }
 
-/// Refuses keys that `Options` has no flag for, naming the nearest that it has, and values that are none for their key.
+/// Refuses keys for which `Options` has no flag, and values that their key cannot have. The error names the nearest
+/// key.
 pub fn check<Options: Args + DeserializeOwned>(table: &Table, place: impl Fn(&str) -> String) -> Result<()> {
     let command = Options::augment_args(Command::new("keys"));
     fn names(argument: &clap::Arg) -> Vec<&str> {
         argument.get_long_and_visible_aliases().unwrap_or_default()
     }
     let known: Vec<&str> = command.get_arguments().flat_map(names).collect();
-    // an old name of a key still works, and is never proposed
+    // an old name of a key still works, but is never suggested
     let is_old = |key: &str| command.get_arguments().any(|a| a.get_all_aliases().unwrap_or_default().contains(&key));
     for (key, value) in table {
         if !known.contains(&key.as_str()) && !is_old(key) {
@@ -50,7 +52,7 @@ pub fn check<Options: Args + DeserializeOwned>(table: &Table, place: impl Fn(&st
     Ok(())
 }
 
-/// One `--set key=value`, checked; a value that is not TOML is taken as a string.
+/// Parses and checks one `--set key=value`; a value that is not TOML counts as a string.
 pub fn parse_set<Options: Args + DeserializeOwned>(argument: &str) -> Result<Table> {
     let Some((key, value)) = argument.split_once('=') else {
         return Err(usage(format!("--set {argument}: expected key=value")));

@@ -1,7 +1,7 @@
-//! What a person sees while work goes on, and how they stop it. The only user of `indicatif`.
+//! What a person sees during work, and how they stop it. The only user of `indicatif`.
 //!
-//! On a terminal a bar; otherwise a plain line every ten seconds; nothing with `--quiet`. Warnings are shown always
-//! and kept for the manifest. All of it goes to stderr: stdout is for results that were asked for.
+//! A bar on a terminal, otherwise a line every ten seconds, nothing with `--quiet`. Warnings are always shown and kept
+//! for the manifest. Everything goes to stderr: stdout is for results.
 
 #![expect(clippy::print_stderr, reason = "what a person sees goes to stderr, and only from here")]
 
@@ -22,23 +22,23 @@ pub fn readable(number: usize) -> String {
     HumanCount(number as u64).to_string()
 }
 
-/// What Ctrl-C asks of the work; the signal handler shares it.
+/// How Ctrl-C stops the work; the signal handler shares it.
 #[derive(Debug, Default)]
 pub struct Cancellation {
-    asked: AtomicBool,
+    is_requested: AtomicBool,
     /// Whether the command keeps what is finished.
     resumes: AtomicBool,
-    /// What is to be finished first, while there is such a thing.
+    /// What the work finishes first, if anything.
     under_way: Mutex<Option<&'static str>>,
 }
 
 impl Cancellation {
-    /// Asks the work to stop. What it finishes first; `None` where it stops at once, or was asked before.
+    /// Tells the work to stop. Returns what it finishes first; `None` if it stops at once, or was told before.
     pub fn ask(&self) -> Option<&'static str> {
-        if self.asked.swap(true, Ordering::Relaxed) { None } else { *self.under_way() }
+        if self.is_requested.swap(true, Ordering::Relaxed) { None } else { *self.under_way() }
     }
 
-    /// What the command ends with.
+    /// The error with which the command ends.
     pub fn interrupted(&self) -> Interrupted {
         Interrupted { resumes: self.resumes.load(Ordering::Relaxed) }
     }
@@ -48,7 +48,7 @@ impl Cancellation {
     }
 }
 
-/// While it lives, the process ends at Ctrl-C only when the work says so.
+/// While this exists, Ctrl-C ends the process only after the work has finished a step.
 pub struct Patience<'a>(&'a Cancellation);
 
 impl Drop for Patience<'_> {
@@ -67,20 +67,20 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Every task ends with [`Interrupted`] once the signal handler has asked for it.
+    /// Every task ends with [`Interrupted`] after the signal handler has told it to stop.
     pub fn new(quiet: bool, cancellation: Arc<Cancellation>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         Self { quiet, bar, cancellation, warnings: Arc::default() }
     }
 
-    /// A line of information, unless quiet.
+    /// Prints a line of information, unless quiet.
     pub fn say(&self, line: &str) {
         if !self.quiet {
             self.bar.suspend(|| eprintln!("{line}"));
         }
     }
 
-    /// A warning: shown even when quiet, and kept.
+    /// Prints a warning, even when quiet, and keeps it.
     pub fn warn(&self, line: impl Into<String>) {
         let line = line.into();
         self.bar.suspend(|| eprintln!("warning: {line}"));
@@ -94,21 +94,21 @@ impl Progress {
         self.warnings.lock().map(|warnings| warnings.clone()).unwrap_or_default()
     }
 
-    /// Fails when the user asked to stop.
+    /// Fails if the user wants to stop.
     pub fn check(&self) -> Result<()> {
-        if self.cancellation.asked.load(Ordering::Relaxed) {
+        if self.cancellation.is_requested.load(Ordering::Relaxed) {
             Err(self.cancellation.interrupted().into())
         } else {
             Ok(())
         }
     }
 
-    /// Tells the user at Ctrl-C that the same command goes on with what is finished by then.
+    /// At Ctrl-C, the user is told that the same command continues from the finished work.
     pub fn keeps_finished_work(&self) {
         self.cancellation.resumes.store(true, Ordering::Relaxed);
     }
 
-    /// Lets the work finish `what`, however long it takes, before the first Ctrl-C ends it.
+    /// Lets the work finish `what` before the first Ctrl-C ends it, however long that takes.
     pub fn finish_before_stopping(&self, what: &'static str) -> Patience<'_> {
         *self.cancellation.under_way() = Some(what);
         Patience(&self.cancellation)
@@ -155,7 +155,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Counts `n` more things done; fails when the user asked to stop.
+    /// Counts `n` more things as done; fails if the user wants to stop.
     pub fn advance(&self, n: usize) -> Result<()> {
         let done = self.done.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
         self.progress.bar.inc(n as u64);
@@ -163,7 +163,7 @@ impl Task {
         self.progress.check()
     }
 
-    /// Counts `n` things that an earlier run had done: they do not enter the rate.
+    /// Counts `n` things that an earlier run had done: they do not count in the rate.
     pub fn resume(&self, n: usize) {
         self.done.fetch_add(n as u64, Ordering::Relaxed);
         self.skipped.fetch_add(n as u64, Ordering::Relaxed);
@@ -171,7 +171,7 @@ impl Task {
         self.progress.bar.reset_eta();
     }
 
-    /// Shows how the work goes beside how much is done.
+    /// Shows a note beside the progress.
     pub fn note(&self, note: &str) {
         self.progress.bar.set_message(format!("{}, {note}", self.unit));
         if let Ok(mut last) = self.note.lock() {
@@ -179,7 +179,7 @@ impl Task {
         }
     }
 
-    /// Fails when the user asked to stop.
+    /// Fails if the user wants to stop.
     pub fn check(&self) -> Result<()> {
         self.progress.check()
     }

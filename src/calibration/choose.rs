@@ -4,58 +4,59 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use crate::calibration::{Calibrator, isotonic, platt, temperature};
+use crate::calibration::calibrator::Calibrator;
+use crate::calibration::{isotonic, platt, temperature};
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::calibration::{brier, expected_calibration_error};
 
 const FOLDS: usize = 5;
 
-/// A method with fewer parameters is taken if its Brier score is within this share of the lowest: steps of an isotonic map
-/// make ties of pairs that the scores tell apart. A map that was better by 1.1 % cost 0.006 in average precision.
+/// A method with fewer parameters is chosen if its Brier score is within this share of the lowest. The steps of an
+/// isotonic map give one probability to pairs whose scores differ: a map with a Brier score 1.1 % better lowered
+/// average precision by 0.006.
 const SIMPLER_IS_WORTH: f64 = 0.02;
 
-/// What scores are, which decides the methods that apply.
+/// What the scores are. It decides which methods apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScoreKind {
-    /// Log-odds, whose plain sigmoid is a probability already.
+    /// Log-odds: their sigmoid is a probability.
     LogOdds,
-    /// Cosines: no probability before calibration.
+    /// Cosines: they become probabilities only by calibration.
     Cosine,
 }
 
-/// How a method did.
+/// How well a method did.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Tried {
+pub struct MethodScore {
     pub method: &'static str,
-    /// Of pairs not fitted on, over all folds; lower is better.
+    /// On pairs that it was not fitted on, over all folds; lower is better.
     pub brier: f64,
     pub expected_calibration_error: f64,
 }
 
-/// The chosen calibrator, fitted on all pairs, and what it was chosen from: the chosen method, then the others, best
-/// first. How good it is on pairs it has not seen is what its candidate says; on those it was fitted on any figure
-/// flatters.
+/// The chosen calibrator, fitted on all pairs, and the methods it was chosen from: the chosen one, then the others,
+/// best first. Their scores show how good each is on pairs it was not fitted on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     pub calibrator: Calibrator,
-    pub candidates: Vec<Tried>,
+    pub candidates: Vec<MethodScore>,
 }
 
 type Fit = fn(&[bool], &[f64]) -> Option<Calibrator>;
 
-/// Fits every method that applies in five-fold cross-validation, takes the simplest of those with about the lowest Brier
-/// score and fits it on everything. Pairs of one cluster are in one fold. `None` where no method fits these labels.
+/// Fits every method that applies in five-fold cross-validation, takes the simplest of those with about the lowest
+/// Brier score and fits it on all pairs. The pairs of a cluster are in one fold. `None` if no method fits these labels.
 pub fn choose(labels: &[bool], scores: &[f64], clusters: &Clusters, kind: ScoreKind, seed: u64) -> Option<Choice> {
     let methods: &[(&'static str, Fit)] = match kind {
         ScoreKind::LogOdds => &[("temperature", temperature::fit), ("platt", platt::fit), ("isotonic", isotonic::fit)],
         ScoreKind::Cosine => &[("platt", platt::fit), ("isotonic", isotonic::fit)],
     };
     let folds = folds(clusters, seed);
-    let mut tried: Vec<(Tried, Fit)> = methods
+    let mut tried: Vec<(MethodScore, Fit)> = methods
         .iter()
         .filter_map(|&(method, fit)| {
             let probabilities = out_of_fold(labels, scores, &folds, fit)?;
-            let candidate = Tried {
+            let candidate = MethodScore {
                 method,
                 brier: brier(labels, &probabilities)?,
                 expected_calibration_error: expected_calibration_error(labels, &probabilities)?,
@@ -64,7 +65,7 @@ pub fn choose(labels: &[bool], scores: &[f64], clusters: &Clusters, kind: ScoreK
         })
         .collect();
     let lowest = tried.iter().map(|(candidate, _)| candidate.brier).min_by(f64::total_cmp)?;
-    // methods are listed from the simplest on
+    // the simplest methods are listed first
     let chosen = tried.iter().position(|(candidate, _)| candidate.brier <= lowest * (1.0 + SIMPLER_IS_WORTH))?;
     tried[..=chosen].rotate_right(1);
     tried[1..].sort_by(|a, b| a.0.brier.total_cmp(&b.0.brier));
@@ -83,7 +84,7 @@ fn folds(clusters: &Clusters, seed: u64) -> Vec<usize> {
     clusters.of_pair.iter().map(|&cluster| fold_of[cluster as usize]).collect()
 }
 
-/// The probability of every pair by a fit on the other folds.
+/// The probability of every pair, from a fit on the other folds.
 fn out_of_fold(labels: &[bool], scores: &[f64], folds: &[usize], fit: Fit) -> Option<Vec<f64>> {
     let mut probabilities = vec![0.0; labels.len()];
     for fold in 0..FOLDS {

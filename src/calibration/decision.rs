@@ -1,28 +1,31 @@
-//! From a pair's scores to a decision: the cross-encoder's log-odds and, where both models were measured together, the
-//! bi-encoder's cosine beside them. The two err on different pairs, so their weighted sum ranks better than either.
+//! From a pair's scores to a decision. The scores are the cross-encoder's log-odds and, if both models were calibrated
+//! together, the bi-encoder's cosine. The two models are wrong about different pairs, so the weighted sum of both
+//! scores ranks better than either score.
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::fitted::floor;
-use crate::calibration::{Calibrator, platt};
+use crate::calibration::calibrator::Calibrator;
+use crate::calibration::fitted::highest_floor;
+use crate::calibration::platt;
 
-/// Share of the labelled pairs called duplicates that the rerank floor keeps.
+/// The rerank floor keeps this share of the labelled pairs that are called duplicates.
 const KEPT_BY_RERANK_FLOOR: f64 = 0.999;
 
-/// So many labelled pairs called duplicates tell where that share ends.
+/// Fewer labelled pairs that are called duplicates than this do not show where that share ends.
 pub const ENOUGH_CALLED: usize = 1000;
 
-/// Shares of the cosine that are tried.
+/// Weights of the cosine that are tried.
 const SHARES: usize = 50;
 
-/// How scores decide: `z = log-odds + cosine_weight · cosine`, `p = calibrator(z)`, a duplicate from `threshold` up.
+/// How scores decide: `z = log-odds + cosine_weight · cosine`, `p = calibrator(z)`; a pair is a duplicate if p reaches
+/// the threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
-    /// Log-odds of the cross-encoder that a cosine of 1 is worth; 0 where it decides alone.
+    /// The log-odds that a cosine of 1 adds; 0 if the cross-encoder decides alone.
     pub cosine_weight: f64,
     pub calibrator: Calibrator,
-    /// Probability from which a pair is a duplicate.
+    /// Lowest probability of a duplicate.
     pub threshold: f32,
     /// Below this cosine, labelled pairs were almost never duplicates: skip reranking and classify as not duplicate.
     /// `None` reranks every candidate.
@@ -41,26 +44,27 @@ impl Decision {
         self.calibrator.probability(self.score(log_odds, cosine))
     }
 
-    /// Whether one order's log-odds leave the pair undecided: within `margin` of those that decide.
+    /// Whether the log-odds of one order are within `margin` of the threshold: then the other order may change the
+    /// decision.
     pub fn is_open(&self, log_odds: f64, cosine: f64, margin: f64) -> bool {
         (self.score(log_odds, cosine) - self.calibrator.score(f64::from(self.threshold))).abs() <= margin
     }
 
-    /// Whether the cross-encoder is asked about a pair with this cosine.
+    /// Whether the cross-encoder scores a pair with this cosine.
     pub fn should_rerank(&self, cosine: f32) -> bool {
         self.rerank_floor.is_none_or(|floor| cosine >= floor)
     }
 
-    /// The rerank floor of labelled pairs: the cosine that keeps nearly all that are called duplicates. `None` where too few
-    /// are.
+    /// The rerank floor for these labelled pairs: the cosine that keeps nearly all pairs that are called duplicates.
+    /// `None` if too few are.
     pub fn fit_rerank_floor(&self, log_odds: &[f64], cosines: &[f64]) -> Option<f32> {
         let pairs = log_odds.iter().zip(cosines);
         let called = pairs.filter(|&(&z, &cosine)| self.probability(z, cosine) >= f64::from(self.threshold));
         let called: Vec<f64> = called.map(|(_, &cosine)| cosine).collect();
-        (called.len() >= ENOUGH_CALLED).then(|| floor(called, KEPT_BY_RERANK_FLOOR, 1.0))
+        (called.len() >= ENOUGH_CALLED).then(|| highest_floor(called, KEPT_BY_RERANK_FLOOR, 1.0))
     }
 
-    /// What is wrong with numbers that someone wrote by hand, if anything.
+    /// Says what is wrong with the numbers: someone may have written them by hand.
     pub fn check(&self) -> Result<(), String> {
         self.calibrator.check()?;
         if !(0.0..=1.0).contains(&self.threshold) {
@@ -76,13 +80,14 @@ impl Decision {
     }
 }
 
-/// `z` of a pair: its log-odds and its cosine, weighed.
+/// `z` of a pair: its log-odds plus its weighted cosine.
 pub fn sum(log_odds: f64, cosine_weight: f64, cosine: f64) -> f64 {
     log_odds + cosine_weight * cosine
 }
 
-/// The weight with which the sum of both scores explains the labels best: a logistic regression on the two, each in units
-/// of its deviation, found by going through its one free ratio. `None` where no weight explains anything.
+/// The cosine weight with which the sum of both scores explains the labels best: a logistic regression on the two
+/// scores in units of their standard deviations. Only the ratio of the two is free, so a few ratios are tried. `None`
+/// if no weight explains anything.
 pub fn fit_weight(labels: &[bool], log_odds: &[f64], cosines: &[f64]) -> Option<f64> {
     let unit = deviation(log_odds) / deviation(cosines);
     if !unit.is_finite() {
@@ -110,7 +115,7 @@ fn deviation(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::sigmoid;
+    use crate::calibration::calibrator::sigmoid;
     use rand::rngs::ChaCha8Rng;
     use rand::{RngExt, SeedableRng};
 
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hardly_ever_called_a_duplicate_is_not_asked_about() {
+    fn pairs_that_are_almost_never_called_duplicates_are_not_reranked() {
         let (_, log_odds, cosines) = pairs();
         let calibrator = Calibrator::Platt { slope: 2.0, intercept: -8.0 };
         let decision = Decision { cosine_weight: 5.0, calibrator, threshold: 0.5, rerank_floor: None };
@@ -158,7 +163,7 @@ mod tests {
         let called = pairs().filter(|&(&z, &cosine)| decision.probability(z, cosine) >= 0.5).collect::<Vec<_>>();
         let lost = called.iter().filter(|(_, cosine)| !decision.should_rerank(**cosine as f32)).count();
         assert!(lost > 0 && lost * 1000 <= called.len(), "{lost} of {}", called.len());
-        // some hundred pairs do not tell where a thousandth lies
+        // a few hundred pairs do not show where the lowest thousandth ends
         assert_eq!(decision.fit_rerank_floor(&log_odds[..900], &cosines[..900]), None);
         let wrong = Decision { rerank_floor: Some(1.5), ..decision };
         assert!(wrong.check().unwrap_err().contains("rerank_floor"));

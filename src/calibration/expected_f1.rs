@@ -1,11 +1,12 @@
-//! The threshold of the best F1, by probabilities instead of by labels.
+//! The threshold with the best expected F1, from probabilities instead of labels.
 //!
-//! Where pair i is a duplicate with probability pᵢ, calling the n pairs from threshold t up duplicates has an F1 of
-//! about `2 Σ_{sᵢ ≥ t} pᵢ / (n + Σᵢ pᵢ)`; the best t is where p is half of that F1 (Lipton et al. 2014, arXiv:1402.1892).
-//! The F1 of the labels themselves is a jagged line whose highest tooth is chance: from half to half of Quora's dev pairs
-//! that threshold strays ten times as far, for the same F1 on the other half (BENCHMARKS.md).
+//! If pair i is a duplicate with probability pᵢ and the n pairs from threshold t up are called duplicates, their F1 is
+//! about `2 Σ_{sᵢ ≥ t} pᵢ / (n + Σᵢ pᵢ)`. It is highest where p is half of that F1 (Lipton et al. 2014,
+//! arXiv:1402.1892). The F1 of the labels themselves is a jagged curve, and chance decides which of its peaks is
+//! highest: between halves of Quora's dev pairs that threshold varies ten times as much, for the same F1 on the other
+//! half (BENCHMARKS.md).
 
-/// The score with the best expected F1; `None` without pairs. Probabilities never fall where scores rise.
+/// The score with the best expected F1; `None` without pairs. A higher score never has a lower probability.
 pub fn threshold(scores: &[f64], probabilities: &[f64]) -> Option<f64> {
     let duplicates: f64 = probabilities.iter().sum();
     let mut ranked: Vec<(f64, f64)> = scores.iter().copied().zip(probabilities.iter().copied()).collect();
@@ -28,9 +29,10 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::calibration::{platt, sigmoid};
+    use crate::calibration::calibrator::sigmoid;
+    use crate::calibration::platt;
     use crate::metrics::confusion::Confusion;
-    use crate::metrics::pairs::best_f1;
+    use crate::metrics::ranking::best_f1;
 
     #[test]
     fn it_is_half_of_the_best_f1() {

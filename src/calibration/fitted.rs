@@ -1,62 +1,62 @@
-//! Labels and scores to a map to probabilities, and the threshold to decide at.
+//! Fits a calibrator and a threshold to labelled scores.
 
 use crate::calibration::choose::{Choice, ScoreKind, choose};
 use crate::calibration::expected_f1;
-use crate::calibration::target::{Operating, Target, operating_point};
+use crate::calibration::target::{OperatingPoint, Target, operating_point};
 use crate::metrics::bootstrap::Clusters;
 use crate::metrics::confusion::Confusion;
 
 const DRAWS: u64 = 1000;
 
-/// Share of the duplicates that a candidate floor keeps where nothing else is asked for.
-pub const KEPT_BY_FLOOR: f64 = 0.99;
+/// The minimum cosine keeps this share of the duplicates, unless another share is given.
+pub const KEPT_BY_MIN_COSINE: f64 = 0.99;
 
-/// Fewer labelled pairs than this choose a threshold by little more than chance.
+/// With fewer labelled pairs than this, a threshold is little more than chance.
 pub const FEW_PAIRS: usize = 200;
 
-/// What scores are fitted to.
+/// What scores are fitted to: labels, and how to choose the threshold.
 #[derive(Debug, Clone, Copy)]
-pub struct Labelled<'a> {
-    /// Of every pair: whether it is a duplicate.
+pub struct FitInput<'a> {
+    /// Whether each pair is a duplicate.
     pub labels: &'a [bool],
-    /// Pairs that hang together by their questions.
+    /// Which pairs share questions.
     pub clusters: &'a Clusters,
-    /// What the threshold must reach; without one it has the best expected F1.
+    /// What the threshold must reach; without a target it is that of the best expected F1.
     pub target: Option<Target>,
-    /// Of folds and bootstrap.
+    /// Seed of the folds and the bootstrap.
     pub seed: u64,
 }
 
-/// A map to probabilities and a threshold.
+/// A calibrator and a threshold.
 #[derive(Debug, Clone)]
 pub struct Fitted {
     pub choice: Choice,
-    /// Of the probability; of the cosine itself for [`ScoreKind::Cosine`].
+    /// A probability; for [`ScoreKind::Cosine`] a cosine.
     pub threshold: f32,
-    /// What the target came to.
-    pub operating: Option<Operating>,
+    /// The operating point of the target, if there is a target.
+    pub operating: Option<OperatingPoint>,
     /// Decisions at the threshold.
     pub confusion: Confusion,
 }
 
-impl Labelled<'_> {
-    /// Fits one score a pair. An error says what the labels lack.
+impl FitInput<'_> {
+    /// Fits to one score a pair. The error says what the labels lack.
     pub fn fit(&self, scores: &[f64], kind: ScoreKind) -> Result<Fitted, String> {
         let Self { labels, clusters, target, seed } = *self;
         let duplicates = labels.iter().filter(|&&label| label).count();
         if duplicates == 0 || duplicates == labels.len() {
             return Err(format!(
-                "{duplicates} of {} pairs are duplicates: a calibration needs both kinds",
+                "{duplicates} of {} pairs are duplicates: a calibration needs duplicates and other pairs",
                 labels.len()
             ));
         }
         let choice = choose(labels, scores, clusters, kind, seed)
-            .ok_or_else(|| format!("{} pairs are too few to fit probabilities to", labels.len()))?;
+            .ok_or_else(|| format!("{} pairs are too few to fit a calibration", labels.len()))?;
         let probabilities: Vec<f64> = scores.iter().map(|&score| choice.calibrator.probability(score)).collect();
         let (low, high) = probabilities.iter().fold((1.0f64, 0.0f64), |(low, high), &p| (low.min(p), high.max(p)));
         if high <= low {
             return Err(format!(
-                "the scores do not tell duplicates from others: every pair would get probability {low:.3}"
+                "the scores do not separate duplicates from other pairs: every pair would get probability {low:.3}"
             ));
         }
         let decided = match kind {
@@ -66,16 +66,16 @@ impl Labelled<'_> {
         let operating =
             target.map(|target| operating_point(target, labels, decided, clusters, DRAWS, seed)).transpose()?;
         let best = expected_f1::threshold(decided, &probabilities).ok_or("no pairs")?;
-        // a file keeps f32: the next lower one lets no pair of the labelled ones fall below its threshold
+        // the file stores f32; rounded down, no labelled pair falls below the threshold
         let threshold = rounded_down(operating.map_or(best, |operating| operating.threshold));
         let confusion = Confusion::at(labels, decided, f64::from(threshold));
         Ok(Fitted { choice, threshold, operating, confusion })
     }
 }
 
-/// The highest candidate floor that keeps this share of the duplicates, of which these are the cosines, and that is not
-/// above the threshold.
-pub fn floor(mut duplicates: Vec<f64>, keep: f64, threshold: f32) -> f32 {
+/// The highest cosine floor that keeps this share of the duplicates, whose cosines are given, and that is not above the
+/// threshold.
+pub fn highest_floor(mut duplicates: Vec<f64>, keep: f64, threshold: f32) -> f32 {
     duplicates.sort_unstable_by(f64::total_cmp);
     let lost = ((1.0 - keep) * duplicates.len() as f64).floor() as usize;
     duplicates.get(lost).map_or(threshold, |&cosine| rounded_down(cosine).min(threshold))
@@ -92,16 +92,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_that_tell_the_opposite_are_no_calibration() {
+    fn scores_that_rank_backwards_are_refused() {
         let labels: Vec<bool> = (0..100).map(|pair| pair % 2 == 0).collect();
         let clusters = Clusters::singletons(labels.len());
-        let labelled = Labelled { labels: &labels, clusters: &clusters, target: None, seed: 1 };
+        let labelled = FitInput { labels: &labels, clusters: &clusters, target: None, seed: 1 };
         let score = |side: f64| {
             labels.iter().zip(0..).map(|(&l, n)| if l { side } else { -side } + f64::from(n) / 100.0).collect()
         };
         let (right, wrong): (Vec<f64>, Vec<f64>) = (score(2.0), score(-2.0));
         assert!(labelled.fit(&right, ScoreKind::LogOdds).is_ok());
         let error = labelled.fit(&wrong, ScoreKind::LogOdds).unwrap_err();
-        assert!(error.contains("do not tell duplicates from others"), "{error}");
+        assert!(error.contains("do not separate duplicates from other pairs"), "{error}");
     }
 }

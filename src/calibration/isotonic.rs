@@ -1,7 +1,7 @@
-//! Isotonic regression: the rising curve nearest to the labels, by pooling neighbours that fall (Ayer et al. 1955;
-//! Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
+//! Isotonic regression: the never-falling curve nearest to the labels, found by pooling neighbours that fall (Ayer et
+//! al. 1955; Zadrozny and Elkan 2002 for probabilities). Same points as scikit-learn's `IsotonicRegression`.
 
-use crate::calibration::Calibrator;
+use crate::calibration::calibrator::Calibrator;
 
 /// Neighbouring scores with one fitted value.
 struct Pool {
@@ -17,7 +17,7 @@ impl Pool {
     }
 }
 
-/// Minimises the squared distance to the labels among curves that never fall. `None` without pairs.
+/// Of the curves that never fall, the one with the smallest squared distance to the labels. `None` without pairs.
 pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
     let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
@@ -41,31 +41,4 @@ pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
     });
     let (scores, probabilities): (Vec<f64>, Vec<f64>) = points.unzip();
     (!scores.is_empty()).then_some(Calibrator::Isotonic { scores, probabilities })
-}
-
-/// The curve at `score`.
-pub(super) fn interpolate(scores: &[f64], probabilities: &[f64], score: f64) -> f64 {
-    let above = scores.partition_point(|&known| known < score);
-    match (above.checked_sub(1), scores.get(above)) {
-        (_, Some(&known)) if known == score => probabilities[above],
-        (Some(below), Some(&next)) => {
-            let share = (score - scores[below]) / (next - scores[below]);
-            probabilities[below] + share * (probabilities[above] - probabilities[below])
-        }
-        (Some(below), None) => probabilities[below],
-        (None, _) => probabilities[0],
-    }
-}
-
-/// The lowest score at which the curve reaches `probability`.
-pub(super) fn inverse(scores: &[f64], probabilities: &[f64], probability: f64) -> f64 {
-    let at = probabilities.partition_point(|&known| known < probability);
-    match (at.checked_sub(1), scores.get(at)) {
-        (None, _) => f64::NEG_INFINITY,
-        (_, None) => f64::INFINITY,
-        (Some(below), Some(&score)) => {
-            let share = (probability - probabilities[below]) / (probabilities[at] - probabilities[below]);
-            scores[below] + share * (score - scores[below])
-        }
-    }
 }

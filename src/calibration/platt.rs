@@ -1,9 +1,9 @@
-//! Platt scaling (Platt 1999), with his prior on the targets so that separable scores do not make it infinitely sure:
+//! Platt scaling (Platt 1999), with his prior on the targets, so that separable scores do not make it infinitely sure:
 //! a duplicate counts as (N₊ + 1) / (N₊ + 2), another pair as 1 / (N₋ + 2). scikit-learn fits the same.
 
-use crate::calibration::{Calibrator, sigmoid};
+use crate::calibration::calibrator::{Calibrator, sigmoid};
 
-/// Newton steps at most.
+/// Most Newton steps.
 const STEPS: usize = 100;
 
 /// Minimises the cross-entropy of σ(a z + b) with the targets. `None` unless both classes occur and a higher score
@@ -38,7 +38,7 @@ pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
         if !(da.is_finite() && db.is_finite()) {
             return None;
         }
-        // halve the step until the loss falls: Newton alone can overshoot (Lin, Lin and Weng 2007)
+        // halve the step until the loss falls: a full Newton step can overshoot (Lin, Lin and Weng 2007)
         let before = loss(a, b);
         let mut share = 1.0;
         while loss(a - share * da, b - share * db) > before && share > 1e-10 {

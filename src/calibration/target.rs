@@ -1,14 +1,14 @@
-//! A threshold for a wished-for precision or recall, or the reason why the labels cannot tell one.
+//! The threshold for a requested precision or recall, or the reason why the labels do not support one.
 
 use std::collections::HashSet;
 
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::confusion::Confusion;
 
-/// An interval wider than this leaves the figure unknown for practical purposes.
+/// If its interval is wider than this, a figure is not known well enough.
 const WIDEST: f64 = 0.1;
 
-/// What is wished for, 0 to 1.
+/// The requested precision or recall, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
     Precision(f64),
@@ -38,17 +38,17 @@ impl Target {
     }
 }
 
-/// A threshold and what it gives on the labelled pairs.
+/// A threshold and its decisions on the labelled pairs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Operating {
+pub struct OperatingPoint {
     pub threshold: f64,
     pub confusion: Confusion,
-    /// 95 % interval of the targeted figure at this threshold.
+    /// 95 % interval of the requested figure at this threshold.
     pub interval: Interval,
 }
 
-/// The operating point for `target`: of the thresholds that reach it, the lowest for precision (most recall) and the
-/// highest for recall (most precision). `Err` says why the labels do not support one.
+/// The operating point for `target`. Of the thresholds that reach it, that is the lowest for a precision (most recall)
+/// and the highest for a recall (most precision). The error says why the labels do not support one.
 pub fn operating_point(
     target: Target,
     labels: &[bool],
@@ -56,7 +56,7 @@ pub fn operating_point(
     clusters: &Clusters,
     draws: u64,
     seed: u64,
-) -> Result<Operating, String> {
+) -> Result<OperatingPoint, String> {
     let reaches = |confusion: &Confusion| target.of(confusion).is_some_and(|value| value >= target.value());
     let mut thresholds: Vec<f64> = scores.to_vec();
     thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -91,17 +91,19 @@ pub fn operating_point(
     let independent: HashSet<u32> =
         (0..labels.len()).filter(|&pair| counts(pair)).map(|pair| clusters.of_pair[pair]).collect();
     let value = target.of(&confusion).unwrap_or(1.0);
-    // where every pair that counts is right, so is every draw: what is left is how few they are
+    // if every pair that counts is right, so is every draw: then only the number of pairs limits the figure
     let few = wilson(value, independent.len() as f64);
     let drawn = interval(drawn).map(|i| Interval { low: i.low.min(few.low), high: i.high.max(few.high) });
     match drawn {
-        Some(interval) if interval.high - interval.low <= WIDEST => Ok(Operating { threshold, confusion, interval }),
+        Some(interval) if interval.high - interval.low <= WIDEST => {
+            Ok(OperatingPoint { threshold, confusion, interval })
+        }
         Some(Interval { low, high }) => Err(format!(
-            "too few labelled pairs to tell {}: at threshold {threshold:.4}, which {predicted} pairs reach, its 95 % \
+            "too few labelled pairs to measure {}: at threshold {threshold:.4}, which {predicted} pairs reach, the 95 % \
              interval is {low:.3} to {high:.3}, wider than {WIDEST}",
             target.name()
         )),
-        None => Err(format!("too few labelled pairs to tell {}: {predicted} reach the threshold", target.name())),
+        None => Err(format!("too few labelled pairs to measure {}: {predicted} reach the threshold", target.name())),
     }
 }
 
@@ -165,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_labels_cannot_support_is_refused_with_the_reason() {
+    fn a_target_that_the_labels_do_not_support_is_refused() {
         let (labels, scores) = ([true, false, true, false], [0.9, 0.95, 0.4, 0.3]);
         let clusters = Clusters::singletons(4);
         let refused = |target| operating_point(target, &labels, &scores, &clusters, 200, 1).unwrap_err();
         assert!(refused(Target::Precision(0.95)).contains("the highest on these 4 pairs is 0.667"));
         assert!(refused(Target::Recall(0.5)).contains("too few labelled pairs"));
 
-        // ten right out of ten is no proof of 0.99, though every draw of them is perfect
+        // ten right out of ten do not prove 0.99, though every draw of them is perfect
         let (labels, scores): (Vec<bool>, Vec<f64>) = (0..40).map(|i| (i < 10, 1.0 - f64::from(i) / 40.0)).unzip();
         let clusters = Clusters::singletons(40);
         for target in [Target::Precision(0.99), Target::Recall(1.0)] {

@@ -1,12 +1,12 @@
 //! Temperature scaling (Guo et al. 2017, arXiv:1706.04599): one number that makes log-odds less sure, or more.
 
-use crate::calibration::{Calibrator, sigmoid};
+use crate::calibration::calibrator::{Calibrator, sigmoid};
 
 /// Newton steps; the loss is convex in 1 / T, so few are needed.
 const STEPS: usize = 100;
 
-/// Minimises the mean negative log-likelihood of σ(z / T) over T. `None` where no finite T > 0 does: scores that
-/// separate the classes perfectly, or rank them the wrong way round.
+/// Minimises the mean negative log-likelihood of σ(z / T) over T. `None` if no finite T > 0 does: the scores
+/// separate the classes perfectly, or rank them backwards.
 pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
     let mut inverse = 1.0;
     for _ in 0..STEPS {
@@ -20,7 +20,7 @@ pub fn fit(labels: &[bool], scores: &[f64]) -> Option<Calibrator> {
         if !step.is_finite() {
             return None;
         }
-        // a full step may overshoot to a negative value, from which the loss is convex all the same
+        // a full step may overshoot to a negative value; the loss is convex, so a smaller one gets there too
         let next = if inverse - step > 0.0 { inverse - step } else { inverse / 10.0 };
         let moved = (next - inverse).abs();
         inverse = next;

@@ -1,10 +1,10 @@
 //! The graph with its nodes renumbered by key and its edges in one fixed order.
 //!
-//! This is what makes every algorithm independent of row order: they run on canonical numbers, where "ties by key" is
-//! "ties by number", and meet the edges in an order, highest probability first, that only keys and probabilities
-//! decide. Sums of probabilities are then the same bits too.
+//! This makes every algorithm independent of row order. They run on canonical numbers, so that ties by number are ties
+//! by key, and read the edges by falling probability, in an order that only keys and probabilities decide. Sums of
+//! probabilities then have the same bits too.
 
-use super::{Clustering, Edge, Graph};
+use super::graph::{Clustering, Edge, Graph};
 use rayon::slice::ParallelSliceMut;
 
 pub(super) struct Canonical {

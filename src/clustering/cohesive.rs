@@ -1,5 +1,5 @@
-//! Cohesive clusters: every node moves to the neighbouring cluster that the scored pairs speak for most, until none
-//! wants to move.
+//! Cohesive clusters: every node moves to the neighbouring cluster with the greatest evidence, until no node wants to
+//! move.
 //!
 //! # The objective
 //!
@@ -9,21 +9,21 @@
 //! evidence(v, C) = Σ (p(v, u) − threshold)      p = threshold / 2 for a pair that was never scored
 //! ```
 //!
-//! Pairs above the threshold pull, known low pairs push back in proportion, and a pair nobody scored pushes back a
-//! little: it was below the candidate floor or not among the nearest neighbours, which says something, but not what a
-//! low score says. This is correlation clustering with weights from the scores (Bansal, Blum and Chawla 2004), solved
+//! Pairs above the threshold pull, known low pairs push back in proportion, and an unscored pair pushes back a
+//! little: it was below the minimum cosine or not among the nearest neighbours, which is weaker evidence than a low
+//! score. This is correlation clustering with weights from the scores (Bansal, Blum and Chawla 2004), solved
 //! by single-node moves as in the first phase of Louvain (Blondel et al. 2008).
 //!
 //! # What it guarantees
 //!
 //! 1. Every member of a cluster reaches the threshold with its representative.
-//! 2. No cluster holds a pair known to be below `ruled_out`: what the scorer rules out, nothing outvotes.
+//! 2. No cluster holds a pair known to be below `ruled_out`: no evidence outweighs what the scorer rules out.
 //! 3. Every member's mean probability with the other members, unscored pairs counted as above, reaches the threshold;
-//!    so a pair between `ruled_out` and the threshold is inside only where the rest outweighs it for both ends,
-//!    and a chain cannot form.
+//!    so a pair between `ruled_out` and the threshold is inside only if the other pairs outweigh it for both ends,
+//!    and no chain can form.
 //!
-//! A move is made only where it keeps 1 and 2, and 3 is what it means that no node wants to move (the only member able
-//! to represent a cluster may not leave it, but all its pairs are at or above the threshold, so 3 holds for it too).
+//! A node moves only if 1 and 2 still hold afterwards. 3 follows because no node wants to move. (The only member that
+//! can represent a cluster may not leave it, but all its pairs are at or above the threshold, so 3 holds for it too.)
 //!
 //! # Why this and not linkage
 //!
@@ -39,7 +39,7 @@
 //!
 //! # Cost
 //!
-//! The first round looks at every scored pair twice, the later ones at the pairs of clusters that changed. Sums are
+//! The first round reads every scored pair twice, later rounds only the pairs of clusters that changed. Sums are
 //! integers (probabilities × 2³²), so a move raises the objective by a whole step, or joins a node that was alone at
 //! evidence 0, and the rounds must end; real graphs take about ten.
 
@@ -76,7 +76,7 @@ struct Evidence {
     scored: u32,
     /// Scored pairs at or above the threshold.
     duplicates: u32,
-    /// A duplicate of the node could stand for the cluster and the node together.
+    /// Whether a duplicate of the node could represent the cluster and the node.
     represented: bool,
     ruled_out: bool,
 }
@@ -117,7 +117,7 @@ impl Moves {
     }
 
     /// The nodes that may want to move after this round: those in a cluster that changed, or with a scored pair into
-    /// one. Nothing that another node weighs is different. Starts the next round.
+    /// one. For all other nodes nothing has changed. Starts the next round.
     fn unsettled(&mut self, graph: &Canonical) -> Vec<bool> {
         let changed = |node: u32| self.changed[self.cluster_of[node as usize] as usize];
         let mut unsettled: Vec<bool> = (0..graph.nodes as u32).map(changed).collect();
@@ -129,7 +129,7 @@ impl Moves {
         unsettled
     }
 
-    /// Moves `node` to where its evidence is greatest.
+    /// Moves `node` to the cluster with the greatest evidence.
     fn settle(&mut self, node: u32) {
         self.weigh(node);
         let from = self.cluster_of[node as usize];
@@ -137,7 +137,7 @@ impl Moves {
         for cluster in self.met.drain(..) {
             self.evidence[cluster as usize] = Evidence::default();
         }
-        // A node leaves for an empty cluster only from one with other members, so an empty number is there.
+        // A node leaves for an empty cluster only from one with other members, so there is an empty number.
         if let Some(to) = to.or_else(|| self.empty.pop())
             && to != from
         {
@@ -248,7 +248,7 @@ impl Moves {
     }
 }
 
-/// A probability × 2³²: sums of these are exact, whatever the order.
+/// A probability × 2³²: their sums are exact in any order.
 fn fixed_point(probability: f32) -> i64 {
     (f64::from(probability) * 4_294_967_296.0).round() as i64
 }

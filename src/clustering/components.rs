@@ -1,8 +1,9 @@
-//! Connected components: whatever a path of duplicates joins is one cluster (single linkage cut at the threshold).
+//! Connected components: all nodes that a path of duplicates joins are one cluster (single linkage cut at the
+//! threshold).
 //!
-//! One wrong pair merges two groups, and the larger the corpus the likelier that pair, so components suit scores that
-//! are almost never wrong, and as the baseline that the other algorithms must pass. The representative is the node
-//! with the highest summed probability of its duplicates, ties by key: the middle of the group, not its edge.
+//! One wrong pair merges two groups, and a larger corpus is more likely to hold one. Components suit scores that are
+//! almost never wrong, and are the baseline that the other algorithms must beat. The representative is the node with
+//! the highest summed probability of its duplicates, ties by key: the middle of the group, not its edge.
 
 use super::canonical::Canonical;
 use super::union_find::UnionFind;

@@ -1,7 +1,7 @@
 //! Star: the node with most duplicates takes them all, then the next that is still free.
 //!
 //! Every member is a duplicate of the centre, which is the representative, so a cluster is never wider than two
-//! steps. Members may still contradict each other, and a member stays with the first centre that takes it even where
+//! steps. Members may still contradict each other, and a member stays with the first centre that takes it even if
 //! a later one is nearer. Order of the centres: most duplicates, then the highest summed probability, then key.
 //!
 //! Source: Aslam, Pelekhov and Rus 2004, the star algorithm, with the summed probability as tie break added.

@@ -1,13 +1,13 @@
-//! How cohesive each cluster turned out, so that a person looks at the doubtful ones and not at all of them.
+//! How cohesive each cluster is, so that a person need review only the doubtful ones.
 //!
 //! The rule for review: a scored pair inside is below the threshold, or fewer than half of the pairs inside are known
-//! duplicates. The first is the scorer contradicting itself, the second a cluster held together by what nobody scored.
-//! Of the cohesive clusters of three or more on 99,639 Quora questions (cosines, threshold 0.80) it picks 2,359 of
-//! 6,543; on average 47 % of a picked cluster's pairs are labelled duplicates (labels are incomplete), of the others' 61 %.
-//! Bridges are not looked for: below a representative that every member matches, only a node with a single duplicate
-//! can hang by one, and then either a low pair or the unscored ones show it.
+//! duplicates. In the first case the scorer contradicts itself; in the second most pairs were never scored. Of the
+//! cohesive clusters of three or more on 99,639 Quora questions (cosines, threshold 0.80) the rule picks 2,359 of
+//! 6,543; on average 47 % of a picked cluster's pairs are labelled duplicates (labels are incomplete), 61 % of the
+//! others'. The rule does not search for bridges: every member matches the representative, so a bridge can only hold a
+//! node with a single duplicate, and then a low pair or the unscored pairs show it.
 
-use super::{Clustering, Edge};
+use super::graph::{Clustering, Edge};
 
 /// One cluster of two or more.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,13 +24,13 @@ pub struct ClusterStats {
     pub min_probability: f32,
     /// Mean probability of the scored pairs inside; NaN if none was scored.
     pub mean_probability: f64,
-    /// Pairs inside that were never scored: below the candidate floor, or not among the nearest neighbours.
+    /// Pairs inside that were never scored: below the minimum cosine, or not among the nearest neighbours.
     pub unscored: u64,
-    /// A low pair inside or a density below one half; the module's page says why.
+    /// A low pair inside or a density below one half; the module documentation says why.
     pub needs_review: bool,
 }
 
-/// What is added up over the scored pairs of a cluster.
+/// Sums over the scored pairs of a cluster.
 #[derive(Clone, Copy)]
 struct Sums {
     size: u32,

@@ -1,4 +1,4 @@
-//! `mine calibrate`: thresholds and probabilities of a model, measured on labelled pairs and kept beside it.
+//! `mine calibrate`: thresholds and probabilities of a model, measured on labelled pairs and written beside the model.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::calibration::Calibrator;
 use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
-use crate::calibration::fitted::{self, FEW_PAIRS, Fitted, KEPT_BY_FLOOR, Labelled};
+use crate::calibration::fitted::{self, FEW_PAIRS, FitInput, Fitted, KEPT_BY_MIN_COSINE};
 use crate::calibration::target::Target;
-use crate::commands::Computing;
-use crate::commands::evaluate::added_note;
+use crate::commands::device_args::DeviceArgs;
+use crate::commands::evaluate::labelled_questions::added_note;
 use crate::error::{hint, usage};
 use crate::executor::replicas::Replicas;
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
@@ -33,58 +33,58 @@ use crate::tables::labelled_pairs::{self, LabelledPair, PairColumns};
     after_help = "Example: mine calibrate --pairs dev.parquet --cross-encoder my-cross-encoder/ --target-precision 0.95"
 )]
 pub struct CalibrateArgs {
-    /// Labelled pairs that the model was not trained on
+    /// Labelled pairs on which the model was not trained
     #[arg(long, value_name = "FILE")]
     pairs: PathBuf,
     #[command(flatten)]
     columns: PairColumns,
-    /// A bi-encoder, by folder, hub name or `built-in`: its duplicate threshold and its candidate floor
+    /// A bi-encoder (a folder, a hub name or `built-in`): measures its threshold and its minimum cosine
     #[arg(long, value_name = "DIR|NAME")]
     bi_encoder: Option<String>,
-    /// A cross-encoder: its probabilities and its threshold; with --bi-encoder also how both decide together, to which a target
-    /// then belongs
+    /// A cross-encoder: measures its probabilities and its threshold; with --bi-encoder also how both decide together,
+    /// and a target then applies to both
     #[arg(long, value_name = "DIR|NAME")]
     cross_encoder: Option<String>,
-    /// The lowest threshold with this precision, instead of the one with the best expected F1
+    /// Choose the lowest threshold with this precision, instead of the one with the best expected F1
     #[arg(long, value_name = "SHARE")]
     target_precision: Option<f64>,
-    /// The highest threshold with this recall
+    /// Choose the highest threshold with this recall
     #[arg(long, value_name = "SHARE")]
     target_recall: Option<f64>,
-    /// Measure pairs whose column `natural` is false too: added ones, which shift the share of duplicates
+    /// Also measure added pairs (column `natural` is false); they change the share of duplicates
     #[arg(long)]
     include_added: bool,
-    /// Share of the duplicates that a bi-encoder's candidate floor keeps [default: 0.99]
+    /// Share of the duplicates that the bi-encoder's minimum cosine keeps [default: 0.99]
     #[arg(long, value_name = "SHARE", conflicts_with = "cross_encoder")]
     keep: Option<f64>,
-    /// Write the calibration here and not into the model's folder
+    /// Write the calibration to this file instead of into the model's folder
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Seed of the folds and the bootstrap
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
-    computing: Computing,
-    /// One JSON object on stdout
+    devices: DeviceArgs,
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// No progress; warnings and errors stay
+    /// Show no progress; still show warnings and errors
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// What was measured, and the calibration that follows.
+/// What was measured, and the calibration that results.
 struct Measured {
     calibration: Calibration,
-    /// By the one model.
+    /// Of the one model; if there are two, of the cross-encoder.
     alone: Fitted,
-    /// By the cross-encoder beside a bi-encoder.
+    /// Of the cross-encoder and the bi-encoder together.
     together: Option<Fitted>,
-    /// Probabilities without calibration: the sigmoid, or the cosine itself.
+    /// Probabilities before calibration: the sigmoid, or the cosine itself.
     before: Vec<f64>,
 }
 
-/// Fits, writes `dupmine.json`, and says what was found; the lines are for stdout.
+/// Fits and writes `dupmine.json`; returns the lines for stdout.
 pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let shares =
         [("--target-precision", args.target_precision), ("--target-recall", args.target_recall), ("--keep", args.keep)];
@@ -97,7 +97,7 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let bi_encoder = bi_encoder.transpose()?;
     let cross_encoder = args.cross_encoder.as_ref().map(|name| hub::open_or(name, built_in::CROSS_ENCODER, progress));
     let Some(folder) = cross_encoder.transpose()?.or_else(|| bi_encoder.clone()) else {
-        return Err(usage("--bi-encoder or --cross-encoder is needed"));
+        return Err(usage("--bi-encoder or --cross-encoder is missing"));
     };
     let output = output(args, &folder)?;
     let read = labelled_pairs::read(&args.pairs, &args.columns)?;
@@ -106,29 +106,29 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     }
     let (all, measured) = (read.pairs.len(), natural(args, &read.pairs).count());
     if measured == 0 {
-        bail!("{}: every pair is marked as added (natural is false); --include-added keeps them", args.pairs.display());
+        bail!("{}: every pair is an added one (natural is false); --include-added measures them", args.pairs.display());
     }
     if measured < all {
         progress.say(&added_note(&args.pairs, all - measured, measured));
     }
     if measured < FEW_PAIRS {
-        progress.warn(format!("{measured} labelled pairs are few: thresholds and probabilities may be chance"));
+        progress.warn(format!("{measured} labelled pairs are few: thresholds and probabilities may be due to chance"));
     }
     let labels: Vec<bool> = natural(args, &read.pairs).map(|pair| pair.is_duplicate).collect();
     let questions = questions(natural(args, &read.pairs));
     let clusters = questions.clusters();
     let target = args.target_precision.map(Target::Precision).or(args.target_recall.map(Target::Recall));
-    let labelled = Labelled { labels: &labels, clusters: &clusters, target, seed: args.seed };
+    let input = FitInput { labels: &labels, clusters: &clusters, target, seed: args.seed };
     let measured = match (&args.cross_encoder, &bi_encoder) {
         (Some(_), bi_encoder) => {
-            measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, labelled, progress)?
+            measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, input, progress)?
         }
-        (None, _) => measure_bi_encoder(args, &folder, &questions, &read.pairs, labelled, progress)?,
+        (None, _) => measure_bi_encoder(args, &folder, &questions, &read.pairs, input, progress)?,
     };
-    let had = calibration::peek(&output).and_then(|before| before.together);
-    if had.is_some() && measured.calibration.together.is_none() {
+    let earlier = calibration::peek(&output).and_then(|before| before.together);
+    if earlier.is_some() && measured.calibration.together.is_none() {
         progress.warn(format!(
-            "{}: how it decided beside a bi-encoder is gone; give --bi-encoder too to measure both together",
+            "{}: the earlier calibration together with a bi-encoder is lost; add --bi-encoder to measure both",
             output.display()
         ));
     }
@@ -143,7 +143,7 @@ fn output(args: &CalibrateArgs, folder: &ModelFolder) -> Result<PathBuf> {
         (None, ModelFolder::BuiltIn { .. }) => Err(hint(
             "the built-in model is part of the binary: its calibration cannot be replaced",
             format!(
-                "mine models export --input {} --output DIR makes a folder of it; or name a file with --output",
+                "mine models export --input {} --output DIR writes it to a folder; or name a file with --output",
                 if args.cross_encoder.is_some() { built_in::CROSS_ENCODER_NAME } else { "built-in" }
             ),
         )),
@@ -151,7 +151,8 @@ fn output(args: &CalibrateArgs, folder: &ModelFolder) -> Result<PathBuf> {
     }
 }
 
-/// The pairs that measure: probabilities and thresholds hold for the mix that people meet, so added ones are left out.
+/// The pairs that are measured. Probabilities and thresholds are for the mix of pairs that users meet, so added pairs
+/// are left out.
 fn natural<'a>(args: &CalibrateArgs, pairs: &'a [LabelledPair]) -> impl Iterator<Item = &'a LabelledPair> {
     let include_added = args.include_added;
     pairs.iter().filter(move |pair| pair.natural || include_added)
@@ -166,23 +167,23 @@ fn measure_cross_encoder(
     folder: &ModelFolder,
     bi_encoder: Option<&ModelFolder>,
     questions: &QuestionPairs,
-    labelled: Labelled,
+    input: FitInput,
     progress: &Progress,
 ) -> Result<Measured> {
-    // the short work first: what is wrong with the bi-encoder shows at once
+    // the short work first: an error of the bi-encoder shows at once
     let of_bi_encoder = |folder| cosines(&load(args, folder, progress)?, questions, progress);
     let cosines = bi_encoder.map(of_bi_encoder).transpose()?;
-    let models = cross_encoder::replicas(folder, &args.computing.open(progress)?, args.computing.precision)?;
+    let models = cross_encoder::replicas(folder, &args.devices.open(progress)?, args.devices.precision)?;
     let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
     let weigh =
-        |cosines: &Vec<f64>| decision::fit_weight(labelled.labels, &scores, cosines).filter(|weight| *weight > 0.0);
+        |cosines: &Vec<f64>| decision::fit_weight(input.labels, &scores, cosines).filter(|weight| *weight > 0.0);
     let weight = cosines.as_ref().and_then(weigh);
-    // with two models that decide together a target is that of both
-    let alone = Labelled { target: labelled.target.filter(|_| weight.is_none()), ..labelled };
+    // if two models decide together, the target applies to both
+    let alone = FitInput { target: input.target.filter(|_| weight.is_none()), ..input };
     let mut calibration = Calibration {
         model: Some(folder.fingerprint()?),
-        measured_on: Some(measured_on(args, &labelled)),
+        measured_on: Some(measured_on(args, &input)),
         ..Calibration::default()
     };
     let alone = alone.fit(&scores, ScoreKind::LogOdds).map_err(of_file)?;
@@ -192,9 +193,9 @@ fn measure_cross_encoder(
     if let (Some(bi_encoder), Some(cosines)) = (bi_encoder, &cosines) {
         match weight {
             Some(cosine_weight) => {
-                let both = scores.iter().zip(cosines);
-                let sums: Vec<f64> = both.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();
-                let fitted = labelled.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
+                let pairs = scores.iter().zip(cosines);
+                let sums: Vec<f64> = pairs.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();
+                let fitted = input.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
                 let calibrator = fitted.choice.calibrator.clone();
                 let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, rerank_floor: None };
                 let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
@@ -202,7 +203,7 @@ fn measure_cross_encoder(
                 calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision });
                 together = Some(fitted);
             }
-            None => progress.warn("the cosine tells nothing that the cross-encoder does not: it decides alone"),
+            None => progress.warn("the cosine adds nothing to the cross-encoder: the cross-encoder decides alone"),
         }
     }
     let before = scores.iter().map(|&score| Calibrator::default().probability(score)).collect();
@@ -214,21 +215,21 @@ fn measure_bi_encoder(
     folder: &ModelFolder,
     questions: &QuestionPairs,
     pairs: &[LabelledPair],
-    labelled: Labelled,
+    input: FitInput,
     progress: &Progress,
 ) -> Result<Measured> {
     let models = load(args, folder, progress)?;
     let scores = cosines(&models, questions, progress)?;
-    // for the floor the mix does not matter, only duplicates do: the more the better
+    // the minimum cosine depends on duplicates only, not on the mix: added pairs count too
     let duplicates = self::questions(pairs.iter().filter(|pair| pair.is_duplicate));
     let duplicates = cosines(&models, &duplicates, progress)?;
-    let keep = args.keep.unwrap_or(KEPT_BY_FLOOR);
-    let alone = labelled.fit(&scores, ScoreKind::Cosine).map_err(|why| anyhow!("{}: {why}", args.pairs.display()))?;
-    let floor = fitted::floor(duplicates, keep, alone.threshold);
+    let keep = args.keep.unwrap_or(KEPT_BY_MIN_COSINE);
+    let alone = input.fit(&scores, ScoreKind::Cosine).map_err(|why| anyhow!("{}: {why}", args.pairs.display()))?;
+    let floor = fitted::highest_floor(duplicates, keep, alone.threshold);
     let calibration = Calibration {
         model: Some(folder.fingerprint()?),
         cosine: Some(CosineCalibration { threshold: alone.threshold, floor }),
-        measured_on: Some(format!("{}; floor keeps {keep} of the duplicates", measured_on(args, &labelled))),
+        measured_on: Some(format!("{}; the minimum cosine keeps {keep} of the duplicates", measured_on(args, &input))),
         ..Calibration::default()
     };
     let before = scores.iter().map(|score| score.clamp(0.0, 1.0)).collect();
@@ -236,27 +237,27 @@ fn measure_bi_encoder(
 }
 
 fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> Result<Replicas<BiEncoder>> {
-    bi_encoder::replicas(bi_encoder, &args.computing.open(progress)?, args.computing.precision)
+    bi_encoder::replicas(bi_encoder, &args.devices.open(progress)?, args.devices.precision)
 }
 
-fn measured_on(args: &CalibrateArgs, labelled: &Labelled) -> String {
-    let goal = match labelled.target {
+fn measured_on(args: &CalibrateArgs, input: &FitInput) -> String {
+    let goal = match input.target {
         Some(Target::Precision(share)) => format!("the lowest with precision {share}"),
         Some(Target::Recall(share)) => format!("the highest with recall {share}"),
         None => "of the best expected F1".into(),
     };
-    let duplicates = labelled.labels.iter().filter(|&&label| label).count();
-    // its folder says nothing on another machine
+    let duplicates = input.labels.iter().filter(|&&label| label).count();
+    // the folder means nothing on another machine
     let file = args.pairs.file_name().unwrap_or(args.pairs.as_os_str()).display();
-    let pairs = labelled.labels.len();
+    let pairs = input.labels.len();
     format!("{file}: {pairs} pairs, {duplicates} of them duplicates; threshold {goal}")
 }
 
 impl Measured {
     fn json(&self, labels: &[bool]) -> Result<String> {
-        // by way of text, so that 0.6 stays 0.6 and is not widened to 0.6000000238418579
+        // through text, so that the f32 0.6 stays 0.6 and does not become 0.6000000238418579
         let calibration: Value = serde_json::from_str(&serde_json::to_string(&self.calibration)?)?;
-        let [ece, brier] = errors(&self.alone).map(|(_, after)| after);
+        let [ece, brier] = calibration_errors(&self.alone).map(|(_, after)| after);
         let object = json!({
             "calibration": calibration,
             "method": self.alone.choice.calibrator.method(),
@@ -276,24 +277,27 @@ impl Measured {
     fn lines(&self, labels: &[bool]) -> Vec<String> {
         let mut lines = fitted_lines(&self.alone, labels.len());
         let before = [expected_calibration_error(labels, &self.before), brier_score(labels, &self.before)];
-        lines.extend(errors(&self.alone).into_iter().zip(before).map(|((name, after), before)| {
-            let said = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
-            format!("{name}: {} before, {} after, on pairs not fitted on", said(before), said(after))
+        lines.extend(calibration_errors(&self.alone).into_iter().zip(before).map(|((name, after), before)| {
+            let shown = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
+            format!("{name}: {} before, {} after, on pairs that were not fitted", shown(before), shown(after))
         }));
         if let Some(cosine) = self.calibration.cosine {
-            lines.push(format!("cosine threshold {}, candidate floor {}", cosine.threshold, cosine.floor));
-            lines.push("a run without a cross-encoder decides by the cosine itself: no probabilities are kept".into());
+            lines.push(format!("cosine threshold {}, minimum cosine {}", cosine.threshold, cosine.floor));
+            lines.push(
+                "a run without a cross-encoder decides by the cosine itself: no probabilities are written".into(),
+            );
         }
         if let (Some(fitted), Some(together)) = (&self.together, &self.calibration.together) {
             lines.push(String::new());
             let weight = together.decision.cosine_weight;
-            lines
-                .push(format!("with the bi-encoder, whose cosine counts {weight:.1} times, as runs with both decide:"));
+            lines.push(format!(
+                "together with the bi-encoder, as runs with both models decide (the cosine is weighted by {weight:.1}):"
+            ));
             lines.extend(fitted_lines(fitted, labels.len()));
             lines.push(match together.decision.rerank_floor {
-                Some(floor) => format!("pairs below a cosine of {floor} are not reranked"),
+                Some(floor) => format!("rerank floor {floor}: pairs with a lower cosine are not reranked"),
                 None => format!(
-                    "pairs of every cosine are reranked: a floor needs {} pairs that are called duplicates",
+                    "no rerank floor: it needs {} labelled pairs that are called duplicates",
                     decision::ENOUGH_CALLED
                 ),
             });
@@ -302,8 +306,8 @@ impl Measured {
     }
 }
 
-/// Error and Brier score on pairs not fitted on.
-fn errors(fitted: &Fitted) -> [(&'static str, Option<f64>); 2] {
+/// Calibration error and Brier score on pairs that were not fitted.
+fn calibration_errors(fitted: &Fitted) -> [(&'static str, Option<f64>); 2] {
     let chosen = fitted.choice.candidates.first();
     [
         ("expected calibration error", chosen.map(|chosen| chosen.expected_calibration_error)),
@@ -318,7 +322,7 @@ fn at_threshold(fitted: &Fitted) -> Value {
 }
 
 fn fitted_lines(fitted: &Fitted, pairs: usize) -> Vec<String> {
-    let mut lines = vec!["cross-validated on five folds, the one taken first:".to_string()];
+    let mut lines = vec!["cross-validated on five folds, the chosen method first:".to_string()];
     lines.extend(fitted.choice.candidates.iter().map(|tried| {
         let (brier, ece) = (tried.brier, tried.expected_calibration_error);
         format!("  {:<12} Brier {brier:.4}  expected calibration error {ece:.4}", tried.method)

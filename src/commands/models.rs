@@ -1,4 +1,4 @@
-//! `mine models`: fetch models, look into them, write them for Python, compress them.
+//! `mine models`: download, list, describe, export and compress models.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::commands::print_lines;
+use crate::commands::output::print_lines;
 use crate::commands::terminal::table;
 use crate::error::{hint, usage};
 use crate::models::checkpoint::built_in;
@@ -25,18 +25,18 @@ use crate::progress::{Progress, readable};
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// Download a model from the hub, or bring the cached one up to date
+    /// Download a model from the hub, or update the cached one
     Pull {
-        /// As in sentence-transformers/all-MiniLM-L6-v2, with @REVISION for a branch, tag or commit
+        /// For example sentence-transformers/all-MiniLM-L6-v2; add @REVISION for a branch, tag or commit
         name: String,
     },
-    /// List the models in the hub's cache, which Python shares
+    /// List the models in the hub's cache, which Python uses too
     List {
-        /// As JSON, with everything in full
+        /// Print JSON, with complete names and paths
         #[arg(long)]
         json: bool,
     },
-    /// Print what a model holds
+    /// Describe a model
     Show {
         /// Model folder, name of a cached model, `built-in` or `built-in-cross-encoder`
         model: String,
@@ -46,7 +46,7 @@ pub enum ModelsCommand {
         /// Model folder, name of a cached model, `built-in` or `built-in-cross-encoder`
         #[arg(long, value_name = "DIR|NAME")]
         input: String,
-        /// Folder to write; must not exist
+        /// Folder to write; it must not exist
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
     },
@@ -55,22 +55,22 @@ pub enum ModelsCommand {
         /// Model folder, name of a cached model, `built-in` or `built-in-cross-encoder`
         #[arg(long, value_name = "DIR|NAME")]
         input: String,
-        /// Folder to write; must not exist
+        /// Folder to write; it must not exist
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
-        /// Bits of a weight, 3 to 8
+        /// Bits of each weight, 3 to 8
         #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(3..=8))]
         bits: u32,
-        /// Bits of a number of the token table, 3 to 8 [default: as --bits]
+        /// Bits of each number in the token table, 3 to 8 [default: the same as --bits]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8))]
         token_bits: Option<u32>,
-        /// Write the token table into a file of its own
+        /// Write the token table to a separate file
         #[arg(long)]
         separate_tokens: bool,
     },
 }
 
-/// Runs one of them.
+/// Runs the subcommand.
 pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
     match command {
         ModelsCommand::Pull { name } => pull(name, progress),
@@ -104,7 +104,7 @@ fn pull(written: &str, progress: &Progress) -> Result<()> {
     print_lines(&[config.parent().unwrap_or(&config).display().to_string()])
 }
 
-/// A model that is here already.
+/// A model that is already on this machine.
 fn local(written: &str) -> Result<ModelFolder> {
     match written {
         built_in::NAME => return Ok(built_in::BI_ENCODER),
@@ -113,14 +113,14 @@ fn local(written: &str) -> Result<ModelFolder> {
     }
     hub::cached(written)?.ok_or_else(|| {
         hint(
-            format!("{written} is neither a folder nor a complete model of the hub's cache"),
+            format!("{written} is neither a folder nor a complete model in the hub's cache"),
             format!("`mine models pull {written}` downloads it, `mine models list` shows what is cached"),
         )
     })
 }
 
-/// What a model of the cache does; `None` for what is incomplete, damaged or of a family that is not known: the cache
-/// holds what any program fetched.
+/// The kind of a cached model; `None` if it is incomplete, damaged or of an unknown family: the cache holds whatever
+/// any program downloaded.
 fn kind(model: &cache::CachedModel) -> Option<Kind> {
     EncoderConfig::read(&model.folder).and_then(|_| Kind::of(&model.folder)).ok().filter(|_| model.complete)
 }
@@ -138,7 +138,7 @@ fn overview() -> Result<Vec<String>> {
         let kind = match kind(model) {
             Some(kind) => kind.name(),
             None if model.complete => "not usable here",
-            None => "incomplete, or no safetensors",
+            None => "incomplete, or without safetensors",
         };
         let commit = commit.get(..12).unwrap_or(commit);
         let size = readable(model.size as usize);
@@ -163,5 +163,5 @@ fn json_list() -> Result<String> {
         })
     };
     let rows: Vec<_> = models.iter().map(row).collect();
-    serde_json::to_string_pretty(&rows).context("a list of models is JSON")
+    serde_json::to_string_pretty(&rows).context("cannot write the list of models as JSON")
 }

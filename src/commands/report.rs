@@ -1,4 +1,4 @@
-//! `mine report`: a finished run as one page.
+//! `mine report`: a finished run as one HTML page.
 
 use crate::tables::write::write_bytes;
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ pub struct ReportArgs {
     /// File to write [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Pairs that a person has labelled, as mine sample writes them: columns id_a, id_b, is_duplicate and maybe weight
+    /// Labelled pairs of the run, as `mine sample` writes them: columns id_a, id_b, is_duplicate and optionally weight
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
 
-/// Reads the run back and writes its page.
+/// Reads the run and writes its page.
 pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
     let run = FinishedRun::open(&args.run)?;
     if let Err(why) = &run.questions {

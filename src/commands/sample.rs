@@ -22,37 +22,37 @@ pub struct SampleArgs {
     /// Pairs to draw
     #[arg(long, default_value_t = 200, value_name = "PAIRS")]
     n: usize,
-    /// Name of the files to write, without .csv and .parquet
+    /// Path of the files to write, without .csv and .parquet
     #[arg(long, default_value = "sample", value_name = "FILE")]
     output: PathBuf,
     /// Seed of the draw
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Replace files that are there: labels in them are lost
+    /// Replace existing files; the labels in them are lost
     #[arg(long)]
     force: bool,
-    /// No progress; warnings and errors stay
+    /// Show no progress; still show warnings and errors
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// Draws and writes.
+/// Draws the pairs and writes them.
 pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     if args.n == 0 {
         return Err(usage("--n is 0, expected at least 1"));
     }
     let (csv, parquet) = (with_extension(&args.output, "csv"), with_extension(&args.output, "parquet"));
-    if let Some(there) = [&csv, &parquet].into_iter().find(|path| path.exists() && !args.force) {
+    if let Some(existing) = [&csv, &parquet].into_iter().find(|path| path.exists() && !args.force) {
         return Err(hint(
-            format!("{} exists, and may hold labels", there.display()),
-            "name another file with --output, or replace it with --force",
+            format!("{} exists and may hold labels", existing.display()),
+            "choose another --output, or replace the file with --force",
         ));
     }
     let finished = FinishedRun::open(&args.run)?;
     if let Err(why) = &finished.questions {
-        bail!("{}: the texts to label cannot be had: {why}", args.run.display());
+        bail!("{}: the texts to label are not available: {why}", args.run.display());
     }
-    // copies are duplicates by definition: a person has nothing to say of them
+    // copies are duplicates by definition: a person need not label them
     let mut pairs = Vec::new();
     for batch in finished.results.pairs()? {
         progress.check()?;
@@ -61,14 +61,14 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     if pairs.is_empty() {
         bail!("{}: the run has no pairs to label", args.run.display());
     }
-    // pairs that were not reranked have no probability: their cosine says where they belong, just below the others, so
-    // that few of the strata are spent on them
+    // pairs that were not reranked have no probability; they are ordered by cosine, just below the others, so that they
+    // take few of the strata
     let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 1.0);
     let scores: Vec<f32> = pairs.iter().map(score).collect();
     let predicted: Vec<bool> = pairs.iter().map(|pair| pair.is_duplicate == Some(true)).collect();
     let strata = stratified_draw::draw(&scores, &predicted, args.n, args.seed);
     if strata.iter().any(|stratum| stratum.drawn.is_empty()) {
-        return Err(usage(format!("--n is {}, expected at least {}: one pair a stratum", args.n, strata.len())));
+        return Err(usage(format!("--n is {}, expected at least {}: one pair for each stratum", args.n, strata.len())));
     }
     let text = |row: u32| {
         let text = finished.text(row).map(String::from);
@@ -92,7 +92,7 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
             });
         }
     }
-    // a person who sees all the sure ones first labels the rest by habit: the order is that of the input
+    // sorted by score, the first labels would bias the later ones: the order is that of the input
     rows.sort_by_key(|row| (row.a, row.b));
     write(&csv, &parquet, finished.results.index().ids(), &rows)?;
     progress.say(&format!(

@@ -18,41 +18,42 @@ pub struct SplitArgs {
     /// Labelled pairs: .csv, .tsv, .parquet or .jsonl
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Folder of the parts
+    /// Folder to write the parts to
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     #[command(flatten)]
     columns: PairColumns,
-    /// What stays together
+    /// What stays in one part
     #[arg(long, default_value = "questions")]
     by: Protocol,
     /// Shares of train, dev and test
     #[arg(long, value_name = "TRAIN,DEV,TEST", default_value = "80,10,10", value_delimiter = ',')]
     ratios: Vec<f64>,
-    /// Take this many pairs, both labels in their shares
+    /// Split only this many pairs; both labels keep their share
     #[arg(long, value_name = "PAIRS")]
     subset: Option<usize>,
-    /// Add to train what its labels imply: a ~ b and b ~ c give a ~ c, a ~ b and b !~ c give a !~ c
+    /// Add the pairs that the labels of train imply: if a, b and b, c are duplicates, so are a, c; if b, c are not,
+    /// neither are a, c
     #[arg(long)]
     augment: bool,
     /// Seed of every random choice
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// Replace the parts that --output holds
+    /// Replace the parts in --output
     #[arg(long)]
     force: bool,
-    /// No summary; warnings and errors stay
+    /// Show no summary; still show warnings and errors
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// Reads, splits, writes, and says how many went where.
+/// Reads the pairs, splits them, writes the parts, and says how many pairs each part holds.
 pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     let shares = shares(&args.ratios)?;
     let path = |part: &str| args.output.join(format!("{part}.parquet"));
     let written = ["train", "dev", "test", "skipped", "contradictions"].map(path);
-    if let (Some(taken), false) = (written.iter().find(|path| path.exists()), args.force) {
-        return Err(hint(format!("{} exists already", taken.display()), "choose another --output, or add --force"));
+    if let (Some(existing), false) = (written.iter().find(|path| path.exists()), args.force) {
+        return Err(hint(format!("{} exists already", existing.display()), "choose another --output, or add --force"));
     }
     let is_input = |path: &&PathBuf| path.canonicalize().ok() == args.input.canonicalize().ok();
     if let Some(input) = written.iter().filter(|path| path.exists()).find(is_input) {
@@ -76,11 +77,11 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     if args.augment {
         let augmented = split::augment(&train, &[of(&parts.dev), of(&parts.test)].concat())
             .map_err(|why| hint(why, "leave out --augment"))?;
-        report(&augmented, progress);
+        say_augmented(&augmented, progress);
         (train, contradictions) = (augmented.pairs, augmented.contradictions);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
-    // all of the split that --force replaces: parts of two splits share questions
+    // --force removes every part of the old split: parts of two splits share questions
     for old in written.iter().filter(|old| old.exists()) {
         std::fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
@@ -102,17 +103,17 @@ pub fn run(args: &SplitArgs, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// Says which part is far from its share.
+/// Warns about parts that are far from their share.
 fn warn_of_shares(args: &SplitArgs, parts: [usize; 3], shares: [f64; 3], progress: &Progress) {
     let all = parts.iter().sum::<usize>().max(1) as f64;
     for (name, (part, share)) in ["train", "dev", "test"].iter().zip(parts.into_iter().zip(shares)) {
-        let got = part as f64 / all;
-        if args.by == Protocol::Questions && (got - share).abs() > 0.01 && (part as f64 - share * all).abs() > 1.0 {
+        let actual = part as f64 / all;
+        if args.by == Protocol::Questions && (actual - share).abs() > 0.01 && (part as f64 - share * all).abs() > 1.0 {
             progress.warn(format!(
-                "{}: {name} holds {:.1} % of the pairs, {:.1} % were asked for: pairs that share questions, however \
-                 indirectly, stay together, and too many do; --by pairs cuts through them",
+                "{}: {name} holds {:.1} % of the pairs, {:.1} % were requested: pairs that share questions, directly \
+                 or through other pairs, stay together, and too many do; --by pairs separates them",
                 args.input.display(),
-                100.0 * got,
+                100.0 * actual,
                 100.0 * share
             ));
         }
@@ -138,9 +139,9 @@ fn metadata(args: &SplitArgs, part: &str, shares: [f64; 3]) -> Vec<(String, Stri
     vec![("dupmine.split".into(), drawn.to_string())]
 }
 
-fn report(augmented: &Augmented, progress: &Progress) {
+fn say_augmented(augmented: &Augmented, progress: &Progress) {
     progress.say(&format!(
-        "augmented: {} more duplicates and {} more others follow from the labels of train",
+        "augmented: the labels of train imply {} more duplicates and {} more other pairs",
         readable(augmented.implied_duplicates),
         readable(augmented.implied_others)
     ));

@@ -3,14 +3,25 @@
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
 
 use crate::metrics::bootstrap::Interval;
+use crate::view::block::Block;
 
-/// Width where stdout is no terminal.
+/// Width if stdout is not a terminal.
 const WIDTH: u16 = 110;
-/// Characters of a text that are shown before it is cut.
-pub const CHARACTERS: usize = 300;
 
-/// Rows under a header, long cells wrapped; columns named in `numbers` are aligned to the right. An empty header is
-/// left out.
+/// Lines and tables, fitted to the terminal's width.
+pub fn fit(blocks: Vec<Block>) -> Vec<String> {
+    let lines = |block: Block| match block {
+        Block::Line(line) => vec![line],
+        Block::Table(block) => {
+            let header: Vec<&str> = block.header.iter().map(String::as_str).collect();
+            table(&header, &block.numbers, block.rows)
+        }
+    };
+    blocks.into_iter().flat_map(lines).collect()
+}
+
+/// Rows under a header; long cells wrap. The columns in `numbers` are aligned to the right. Without a header if it is
+/// empty.
 pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     if !header.is_empty() {
@@ -35,12 +46,12 @@ pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> Vec<
     table.lines().map(|line| line.trim_end().replacen(' ', "", 1)).collect()
 }
 
-/// Figures of things: the first column names the thing, all others are figures.
+/// A table whose first column is a name and whose other columns are numbers.
 pub fn figure_table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
     table(header, &(1..header.len()).collect::<Vec<_>>(), rows.into_iter().collect())
 }
 
-/// `0.742`, or `–` where it is undefined.
+/// `0.742`, or `–` if it is undefined.
 pub fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.3}"))
 }
@@ -48,7 +59,7 @@ pub fn figure(value: Option<f64>) -> String {
 /// `0.742 (0.721–0.763)`.
 pub fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
     match interval {
-        // an end just below zero would read -0.000
+        // a bound just below zero would be shown as -0.000
         Some(Interval { low, high }) => {
             let [low, high] = [low, high].map(|end| if end.abs() < 0.0005 { 0.0 } else { end });
             format!("{} ({low:.3}–{high:.3})", figure(value))

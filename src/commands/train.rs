@@ -1,4 +1,4 @@
-//! `mine train`: labelled pairs to a better model.
+//! `mine train`: trains a model on labelled pairs.
 
 use std::path::Path;
 
@@ -15,15 +15,15 @@ use crate::training::session;
 pub struct TrainArgs {
     #[command(flatten)]
     options: RawTrainOptions,
-    /// Replace the model that --output holds, and what another training left in --run
+    /// Replace the model in --output, and what another training left in --run
     #[arg(long)]
     force: bool,
-    /// No progress and no summary; warnings and errors stay
+    /// Show no progress and no summary; still show warnings and errors
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// One training from flags.
+/// Runs one training, described by flags.
 pub fn run(args: &TrainArgs, progress: &Progress) -> Result<()> {
     session::run(&args.options.check()?, args.force, progress).map(|_| ())
 }
@@ -33,7 +33,7 @@ pub fn is_pipeline(text: &str) -> bool {
     text.lines().any(|line| line.trim_start().starts_with("[[train]]"))
 }
 
-/// The trainings of a pipeline file one after the other; those already done are passed over.
+/// Runs the trainings of a pipeline file one after another; skips those that are already done.
 pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progress: &Progress) -> Result<()> {
     let checked = |(number, raw): (usize, &RawTrainOptions)| {
         raw.check().with_context(|| format!("{}: [[train]] table {}", origin.display(), number + 1))
@@ -41,17 +41,17 @@ pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progres
     let all: Vec<TrainOptions> =
         options::parse(text, origin, sets)?.iter().enumerate().map(checked).collect::<Result<_>>()?;
     for (done, options) in all.iter().enumerate() {
-        let is_whole = session::run(options, force, progress)?;
+        let is_finished = session::run(options, force, progress)?;
         let waiting = all.len() - done - 1;
-        if !is_whole && waiting > 0 {
+        if !is_finished && waiting > 0 {
             return Err(hint(
                 format!(
-                    "{}: the clock ended {} (table {}), and {waiting} more wait for it",
+                    "{}: the time limit ended {} (table {}) early, and {waiting} more trainings wait for it",
                     origin.display(),
                     options.output.display(),
                     done + 1
                 ),
-                "the same command goes on where this one stopped",
+                "run the same command again: it continues where this one stopped",
             ));
         }
     }

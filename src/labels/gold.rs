@@ -1,4 +1,4 @@
-//! Known duplicates of a corpus, by text or by id, in any of the forms that people keep them in.
+//! Known duplicates of a corpus, by text or by id, in every form in which people store them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,8 +26,9 @@ pub enum GoldFile {
     Ids(Vec<GoldPair>),
 }
 
-/// Reads a gold file, by the columns it has: `id_a, id_b` and maybe a label (without one, all are duplicates); `id,
-/// group`; else texts and labels as `columns` names them. The second value says what was left out.
+/// Reads a gold file. Its columns decide how: `id_a, id_b` and optionally a label (without a label all pairs are
+/// duplicates); `id, group`; or else texts and labels, in the columns that `columns` names. The second value says what
+/// was left out.
 pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<String>)> {
     let optional = |name, kind| Wanted { name, kind, flag: None };
     let table = columns::read(
@@ -47,7 +48,7 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
         if !table.has(2) && *label != PairColumns::default().label_column {
             return Err(hint(
                 format!("{}: no column {label:?}", path.display()),
-                "without a label column, and without --label-column, every pair counts as duplicates",
+                "name the label column with --label-column; leave the flag out if every pair is a duplicate",
             ));
         }
         let (mut gold, mut unlabelled) = (Vec::new(), 0);
@@ -64,7 +65,7 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
             (true, 0) => None,
             (true, rows) => Some(format!("{}: {rows} rows without a label left out", path.display())),
             (false, _) => Some(format!(
-                "{}: no column {label:?}: all of its {} pairs are taken as duplicates",
+                "{}: no column {label:?}: all of its {} pairs count as duplicates",
                 path.display(),
                 gold.len()
             )),
@@ -77,7 +78,7 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
         for row in 0..table.rows() {
             let (Some(b), Some(group)) = (cell(3, row), cell(4, row)) else { continue };
             let a = first_of.entry(group).or_insert_with(|| b.clone()).clone();
-            // the first of a group is paired with itself, so that a group of one is known to be one
+            // the first of a group is paired with itself, so that a group of one is known too
             gold.push(GoldPair { a, b, is_duplicate: true });
         }
         let left_out = table.rows() - gold.len();

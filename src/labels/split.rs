@@ -1,8 +1,8 @@
 //! Labelled pairs into train, dev and test.
 //!
-//! By pairs, each pair goes where chance puts it, both labels in equal shares: the usual protocol, in which a question
-//! of the test part has often been seen in training. By questions, pairs that share a question (by text or id), however
-//! indirectly, stay together, so that no question crosses.
+//! Split by pairs, chance decides for each pair, and both labels keep their share. That is the usual protocol, but many
+//! questions of the test part then occur in training too. Split by questions, pairs that share a question (by text or
+//! id), directly or through other pairs, stay together: no question is in two parts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,16 +17,16 @@ use crate::mining::score_pairs::QuestionPairs;
 use crate::tables::labelled_pairs::LabelledPair;
 use crate::text::normalise::normalise;
 
-/// Pairs that labels may imply, each with its texts: some gigabytes.
+/// Most pairs that labels may imply: with their texts they take a few gigabytes.
 const MOST_IMPLIED: usize = 10_000_000;
 
 /// What stays together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// Pairs that share a question, however indirectly
+    /// Pairs that share a question, directly or through other pairs
     Questions,
-    /// Nothing: pairs are drawn one by one, both labels in equal shares
+    /// Nothing: each pair is drawn on its own, and both labels keep their share
     Pairs,
 }
 
@@ -64,13 +64,13 @@ pub fn split(pairs: &[LabelledPair], chosen: &[u32], protocol: Protocol, shares:
     by_components(groups, shares, &mut random).sorted()
 }
 
-/// About `share` of the pairs to measure on (dev), the rest to train on, by questions. A hash of a text decides, so that
-/// labels which are added to the end move no pair from one part to the other unless they tie both together: a
-/// refreshed model is measured on what it has not seen.
+/// About `share` of the pairs to measure on (dev), the rest to train on, by questions. A hash of a text decides, so
+/// that labels added later move no pair to the other part, unless they connect pairs of both parts: a model that is
+/// trained again is measured on pairs that it has not seen.
 pub fn hold_out(pairs: &[LabelledPair], share: f64, seed: u64) -> Parts {
     let mut parts = Parts::default();
     for group in components(pairs, &all(pairs)) {
-        // one text speaks for all, and no later one takes its place
+        // the first text decides for the group; a later one never replaces it
         let first = group.iter().min().map_or("", |&pair| &pairs[pair as usize].question1);
         let drawn = hash64(&[&seed.to_le_bytes(), normalise(first).as_bytes()].concat()) as f64 / u64::MAX as f64;
         if drawn < share { parts.dev.extend(group) } else { parts.train.extend(group) }
@@ -101,8 +101,9 @@ fn deal(mut parts: Parts, group: &[u32], shares: [f64; 3]) -> Parts {
     parts
 }
 
-/// Largest first, each to a part drawn by what the parts with room for it still lack: components of every size, which
-/// differ in their share of duplicates, come to all parts, and one larger than a small part does not land in it.
+/// Deals components to parts, the largest first. Among the parts with room for a component, each is drawn with a chance
+/// that grows with what it still lacks. So every part gets components of every size, which differ in their share of
+/// duplicates, and a component larger than a small part does not land in it.
 fn by_components(mut groups: Vec<Vec<u32>>, shares: [f64; 3], random: &mut ChaCha8Rng) -> Parts {
     groups.shuffle(random);
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
@@ -134,7 +135,7 @@ impl Parts {
     }
 }
 
-/// Pairs grouped by what their questions connect; a question is known by its normalised text and by its id.
+/// Pairs grouped by shared questions; a question is known by its normalised text and by its id.
 fn components(pairs: &[LabelledPair], chosen: &[u32]) -> Vec<Vec<u32>> {
     let mut known: HashMap<(bool, String), u32> = HashMap::new();
     let mut number = |is_id: bool, key: String| {
@@ -173,12 +174,12 @@ pub struct Augmented {
     pub pairs: Vec<LabelledPair>,
     pub implied_duplicates: usize,
     pub implied_others: usize,
-    /// Pairs labelled as different whose questions a chain of duplicates connects: left out.
+    /// Pairs that are labelled as different, but that a chain of duplicates connects: left out.
     pub contradictions: Vec<LabelledPair>,
 }
 
 /// Adds what follows from the labels: a ~ b and b ~ c give a ~ c; a ~ b and b ≁ c give a ≁ c. Implied pairs are marked
-/// as not natural. Pairs of `held_out` are not implied: they measure, and are not to be learnt.
+/// as not natural. Pairs of `held_out` are never added: the model is measured on them.
 pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Result<Augmented, String> {
     let questions = QuestionPairs::of(&[pairs, held_out].concat());
     let (numbered, held_out) = questions.pairs.split_at(pairs.len());
@@ -195,7 +196,7 @@ pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Result<Augm
     let implied = implied.fold(0_usize, usize::saturating_add);
     if implied > MOST_IMPLIED {
         let largest = members.values().map(Vec::len).max().unwrap_or(0);
-        return Err(format!("the labels connect up to {largest} questions, and imply up to {implied} pairs"));
+        return Err(format!("the labels connect up to {largest} questions and imply up to {implied} pairs"));
     }
 
     let mut augmented = Augmented::default();
@@ -204,7 +205,7 @@ pub fn augment(pairs: &[LabelledPair], held_out: &[LabelledPair]) -> Result<Augm
     let mut apart: Vec<(u32, u32)> = Vec::new();
     for (pair, &(a, b)) in pairs.iter().zip(numbered) {
         let (one, other) = (component[a as usize], component[b as usize]);
-        // a contradiction too: a person said no, and the chain's yes is not learnt in its place
+        // also a contradiction: a person said no, so the yes of the chain is not added
         seen.insert(unordered(a, b));
         if !pair.is_duplicate && one == other {
             augmented.contradictions.push(pair.clone());
@@ -261,7 +262,7 @@ mod tests {
         let text = |n: u32| format!("question {n}");
         assert_eq!(implied, [(text(0), text(3), false), (text(1), text(3), false)]);
         assert!(augmented.pairs[3..].iter().all(|pair| !pair.natural));
-        // what measures is not implied, whichever way round it stands
+        // held-out pairs are not implied, in either order
         assert_eq!(augment(&pairs[..3], &[]).unwrap().implied_duplicates, 1);
         let augmented = augment(&pairs[..3], &[pair(3, 1, false), pair(2, 0, true)]).unwrap();
         assert_eq!((augmented.implied_duplicates, augmented.implied_others), (0, 1));

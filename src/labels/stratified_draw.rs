@@ -1,8 +1,8 @@
-//! Pairs of a run to a small sample for a person to label, stratified by score.
+//! Draws a small sample of a run's pairs for a person to label, stratified by score.
 //!
-//! Drawn blindly, a sample of 200 would be nearly all easy pairs. Strata of equal width in score, cut at the
-//! threshold, get equal shares of the sample; what a stratum cannot fill goes to the others. Each pair then stands
-//! for its stratum's pairs divided by its draws (see [`crate::metrics::stratified`]).
+//! A plain random sample of 200 would hold almost only easy pairs. Here strata of equal width in score, cut at the
+//! threshold, get equal shares of the sample. If a stratum has too few pairs, the others get the rest. Each drawn pair
+//! stands for its stratum's pairs divided by its draws (see [`crate::metrics::stratified`]).
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -11,9 +11,9 @@ use rand::seq::index;
 /// Strata on each side of the threshold.
 const SIDE: usize = 5;
 
-/// A slice of scores: which pairs are in it, and which were drawn.
+/// One stratum: how many pairs are in it, and which were drawn.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Drawn {
+pub struct DrawnStratum {
     pub predicted: bool,
     /// Pairs in the stratum.
     pub pairs: u64,
@@ -21,9 +21,9 @@ pub struct Drawn {
     pub drawn: Vec<usize>,
 }
 
-/// Draws `n` of the pairs, or all when there are fewer. `scores[i]` and `predicted[i]` are pair i's; every stratum that
-/// is not empty gets at least one draw while `n` lasts. Strata come from the highest scores down.
-pub fn draw(scores: &[f32], predicted: &[bool], n: usize, seed: u64) -> Vec<Drawn> {
+/// Draws `n` of the pairs, or all if there are fewer. `scores[i]` and `predicted[i]` belong to pair i. If `n` suffices,
+/// every stratum that is not empty gets at least one draw. The strata with the highest scores come first.
+pub fn draw(scores: &[f32], predicted: &[bool], n: usize, seed: u64) -> Vec<DrawnStratum> {
     let mut strata: Vec<(bool, Vec<usize>)> = Vec::new();
     for side in [true, false] {
         let pairs: Vec<usize> = (0..scores.len()).filter(|&pair| predicted[pair] == side).collect();
@@ -39,7 +39,7 @@ pub fn draw(scores: &[f32], predicted: &[bool], n: usize, seed: u64) -> Vec<Draw
             let mut drawn: Vec<usize> =
                 index::sample(&mut random, pairs.len(), share).into_iter().map(|at| pairs[at]).collect();
             drawn.sort_unstable();
-            Drawn { predicted, pairs: pairs.len() as u64, drawn }
+            DrawnStratum { predicted, pairs: pairs.len() as u64, drawn }
         })
         .collect()
 }
@@ -57,7 +57,7 @@ fn slices(scores: &[f32], pairs: &[usize]) -> Vec<Vec<usize>> {
     slices
 }
 
-/// `n` dealt out one at a time, round after round, to the strata that still have pairs left.
+/// Deals `n` out one at a time, round after round, to the strata that still have pairs.
 fn shares(sizes: &[usize], n: usize) -> Vec<usize> {
     let mut shares = vec![0; sizes.len()];
     let mut left = n.min(sizes.iter().sum());

@@ -4,13 +4,13 @@
 //! `log(1 − σ(x)) = −x − log(1 + e^−x)`.
 //!
 //! - Outputs: `[B, 1]` logits.
-//! - Requirements: labels within 0..=1; a teacher's probability will do.
+//! - Requirements: labels from 0 to 1; a teacher's probabilities work too.
 //! - Source: sentence-transformers `BinaryCrossEntropyLoss`, torch `BCEWithLogitsLoss`.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 
-use crate::losses::Targets;
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets, pos_weight: f64) -> Tensor<1> {

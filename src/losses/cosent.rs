@@ -1,21 +1,22 @@
-//! CoSENT: every duplicate of the batch is to have a larger cosine than every other pair.
+//! CoSENT: every duplicate of the batch should have a larger cosine than every other pair.
 //!
-//! `L = log(1 + Σ exp(s · (cos_i − cos_j)))` over all i, j with label i < label j, scale `s` = 20: a smooth count of the
-//! pairs in the wrong order, so it goes for what average precision measures and needs no margin.
+//! `L = log(1 + Σ exp(s · (cos_i − cos_j)))` over all i, j with label i < label j, scale `s` = 20: a smooth count of
+//! the pairs in the wrong order. Average precision depends on that order too. No margin is needed.
 //!
-//! - Outputs: `[2·B, D]` vectors; further columns are not looked at.
-//! - Requirements: labels of both kinds in a batch; one of a single kind has no gradient. A teacher's probabilities serve
+//! - Outputs: `[2·B, D]` vectors; further columns are ignored.
+//! - Requirements: labels of both kinds in a batch; a batch of one kind has no gradient. A teacher's probabilities work
 //!   too.
 //! - Source: Su 2022 (kexue.fm/archives/8847); sentence-transformers `CoSENTLoss`.
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
+use crate::losses::columns::column;
 use crate::losses::similarity::cosine;
-use crate::losses::{Targets, column};
+use crate::losses::targets::Targets;
 
 const SCALE: f64 = 20.0;
 
-/// A logit that no sum notices.
+/// A logit so low that it does not change a sum.
 const NEVER: f64 = -1e9;
 
 /// Scalar `[1]`.
@@ -27,7 +28,7 @@ pub fn loss(outputs: &Tensor<2>, targets: &Targets) -> Tensor<1> {
     let right: Vec<bool> = labels.iter().flat_map(|i| labels.iter().map(move |j| i >= j)).collect();
     let right = Tensor::<2, Bool>::from_data(TensorData::new(right, [examples, examples]), &outputs.device());
     let excess = excess.mask_fill(right, NEVER);
-    // the largest is taken out of the exponents, as is the 1 = exp 0
+    // the largest exponent is factored out, also of 1 = exp 0
     let most = excess.clone().detach().max().clamp_min(0.0);
     let sum = (excess - most.clone().unsqueeze()).exp().sum() + most.clone().neg().exp();
     sum.log() + most

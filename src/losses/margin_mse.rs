@@ -1,8 +1,8 @@
-//! MarginMSE: the student's margin between a duplicate and a hard negative is drawn to the teacher's.
+//! MarginMSE: the student's margin between a duplicate and a hard negative should equal the teacher's.
 //!
 //! `L = mean_{i,n}(((u_i·v_i) − (u_i·w_{i,n})) − t_{i,n})²` with `t` the teacher's score of the pair minus its score of
-//! (question, negative n). The similarity is the dot product of what it is
-//! given, as in sentence-transformers; training gives it normalised vectors, because mining compares cosines.
+//! (question, negative n). The similarity is the dot product of the vectors as they are given, as in
+//! sentence-transformers; training passes normalised vectors, because mining compares cosines.
 //!
 //! - Outputs: `[C·B, D]` vectors, C ≥ 3: question, duplicate, negatives.
 //! - Requirements: `targets.margins` `[B · N]`, example after example.
@@ -10,7 +10,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::losses::{Targets, column, columns};
+use crate::losses::columns::{column, columns};
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets) -> Tensor<1> {

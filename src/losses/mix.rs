@@ -1,7 +1,7 @@
 //! A weighted sum of losses over the same outputs, written `contrastive` or `contrastive=1,ranking=0.5`.
 //!
-//! With several it is multi-task training: contrastive losses teach where duplicates end, ranking teaches to find
-//! them among many; each alone gives up some of the other.
+//! Several losses make multi-task training: contrastive losses teach the border between duplicates and other pairs,
+//! ranking losses teach to find a duplicate among many questions. Each alone is worse at the other task.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::losses::multiple_negatives_ranking::Ranking;
+use crate::losses::targets::Targets;
 use crate::losses::{
-    Targets, binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
+    binary_cross_entropy, contrastive, cosent, cosine_distillation, cosine_similarity, margin_mse,
     multiple_negatives_ranking, negative_log_likelihood, online_contrastive, score_distillation,
 };
 use crate::models::checkpoint::kind::Kind;
@@ -57,7 +58,7 @@ impl Loss {
         matches!(self, Self::Ranking | Self::CachedRanking)
     }
 
-    /// Whether it looks at labels 0 and 1, both of which must occur.
+    /// Whether it uses labels 0 and 1; both must occur.
     pub fn contrasts(self) -> bool {
         matches!(
             self,
@@ -70,7 +71,8 @@ impl Loss {
         )
     }
 
-    /// Whether it looks at pairs that are no duplicates; the others compare a question's mined negatives with its duplicate.
+    /// Whether it uses pairs that are not duplicates. The other losses compare a question's duplicate with mined
+    /// negatives.
     pub fn uses_others(self) -> bool {
         !self.is_ranking() && self != Self::MarginMse
     }
@@ -80,7 +82,7 @@ impl Loss {
         matches!(self, Self::ScoreDistillation | Self::MarginMse | Self::CosineDistillation)
     }
 
-    /// Whose outputs it compares.
+    /// The kind of model whose outputs it compares.
     pub fn kind(self) -> Kind {
         match self {
             Self::BinaryCrossEntropy | Self::ScoreDistillation => Kind::Cross,
@@ -90,10 +92,10 @@ impl Loss {
     }
 }
 
-/// Numbers of the losses that have some.
+/// Parameters of the losses that have any.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossNumbers {
-    /// Of the contrastive losses.
+    /// Margin of the contrastive losses.
     pub margin: f64,
     /// Weight of duplicates in the binary cross-entropy.
     pub pos_weight: f64,
@@ -115,12 +117,12 @@ impl Mix {
         self.0.iter().map(|(loss, _)| *loss)
     }
 
-    /// Whether any of them holds the predicate.
+    /// Whether `is` holds for any of them.
     pub fn any(&self, is: impl Fn(Loss) -> bool) -> bool {
         self.losses().any(is)
     }
 
-    /// Whether the model's activations are to be computed a second time instead of kept.
+    /// Whether the model's activations are computed a second time instead of kept.
     pub fn is_cached(&self) -> bool {
         self.any(|loss| loss == Loss::CachedRanking)
     }
@@ -158,7 +160,7 @@ impl FromStr for Mix {
             })?;
             match weight.parse::<f64>() {
                 Ok(weight) if weight > 0.0 && weight.is_finite() => Ok((loss, weight)),
-                _ => Err(format!("weight {weight:?} of loss {name} is no number above 0")),
+                _ => Err(format!("weight {weight:?} of loss {name} is not a number above 0")),
             }
         };
         text.split(',').map(one).collect::<Result<Vec<_>, _>>().map(Self)

@@ -1,8 +1,8 @@
 //! What training minimises: one loss a file, each with its formula, shapes, requirements and source.
 //!
 //! A loss is a plain function of the model's outputs and never sees the model: the trainer differentiates it with
-//! respect to the outputs and carries that gradient back through the model a few rows at a time. [`cached_ranking`] makes
-//! the model's activations a second time instead of keeping them (GradCache), for batches larger than memory.
+//! respect to the outputs and carries that gradient back through the model a few rows at a time. [`cached_ranking`]
+//! computes the model's activations a second time instead of keeping them (GradCache), for batches larger than memory.
 //!
 //! Shapes: B examples of the batch, C text columns of an example (two questions, then hard negatives), D width of a
 //! vector. A bi-encoder's outputs are `[C·B, D]`, column after column; a cross-encoder's `[B, 1]` logits; a siamese
@@ -24,6 +24,7 @@
 
 pub mod binary_cross_entropy;
 pub mod cached_ranking;
+mod columns;
 pub mod contrastive;
 pub mod cosent;
 pub mod cosine_distillation;
@@ -35,41 +36,4 @@ pub mod negative_log_likelihood;
 pub mod online_contrastive;
 pub mod score_distillation;
 mod similarity;
-
-use burn::tensor::{Device, Tensor, TensorData};
-
-/// What a batch's examples are to be compared with. `B` examples, `N` hard negatives each.
-#[derive(Debug, Clone, Default)]
-pub struct Targets {
-    /// `[B]`: 1 for duplicates, 0 for others; the first of the teacher's scores where a loss distils them.
-    pub labels: Vec<f32>,
-    /// `[B · N]`: of each example the teacher's score of the pair minus that of (first question, negative).
-    pub margins: Vec<f32>,
-    /// `[C·B, D]` row-major: the teacher's vectors of the same texts, and D.
-    pub vectors: Option<(Vec<f32>, usize)>,
-}
-
-impl Targets {
-    /// Examples B.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    fn labels_on(&self, device: &Device) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(self.labels.clone(), [self.labels.len()]), device)
-    }
-}
-
-/// Column `column` of outputs `[C·B, D]`: `[B, D]`.
-fn column(outputs: &Tensor<2>, column: usize, examples: usize) -> Tensor<2> {
-    outputs.clone().narrow(0, column * examples, examples)
-}
-
-/// Text columns C of outputs `[C·B, D]`.
-fn columns(outputs: &Tensor<2>, examples: usize) -> usize {
-    outputs.dims()[0] / examples
-}
+pub mod targets;

@@ -10,23 +10,24 @@
 //! | query to query | qᵢ with every other query |
 //! | doc to doc | dᵢ with every document of another example |
 //!
-//! [`Partition::Joint`] has one softmax over all of them; [`Partition::PerDirection`] one for each, their log Z averaged
-//! (the symmetric form: query to doc and doc to query). Hardness adds `strength · cos` without gradient to the logits
-//! of negatives, so that hard ones weigh more (Lan et al. 2025, arXiv:2503.04812, eq. 5).
+//! [`Partition::Joint`] has one softmax over all of them; [`Partition::PerDirection`] one for each, their log Z
+//! averaged (the symmetric form: query to doc and doc to query). Hardness adds `strength · cos` without gradient to the
+//! logits of negatives, so that hard ones weigh more (Lan et al. 2025, arXiv:2503.04812, eq. 5).
 //!
 //! - Outputs: `[C·B, D]` vectors, C ≥ 2. Only examples of label 1 are ranked: those of label 0 are left out.
-//! - Requirements: duplicates. No two examples of a batch from one cluster of duplicates, else a true duplicate is
-//!   pushed away as a negative: the trainer's batches see to it.
+//! - Requirements: duplicates. No two examples of a batch may be from one cluster of duplicates, or a true duplicate is
+//!   pushed away as a negative. The trainer makes such batches.
 //! - Source: Henderson et al. 2017 (arXiv:1705.00652), van den Oord et al. 2018 (arXiv:1807.03748); sentence-transformers
 //!   6.2 `MultipleNegativesRankingLoss`.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::losses::columns::{column, columns};
 use crate::losses::similarity::{cosine, cosine_matrix};
-use crate::losses::{Targets, column, columns};
+use crate::losses::targets::Targets;
 
-/// A logit that no softmax notices.
+/// A logit so low that it does not change a softmax.
 const NEVER: f64 = -1e9;
 
 /// How scores are normalised when there is more than one direction.
@@ -37,7 +38,7 @@ pub enum Partition {
     PerDirection,
 }
 
-/// Which negatives are weighed by their hardness.
+/// Which negatives are weighted by their hardness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hardness {

@@ -9,7 +9,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::losses::Targets;
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets) -> Tensor<1> {

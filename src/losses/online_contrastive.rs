@@ -1,13 +1,13 @@
-//! Online contrastive: contrastive over the hard pairs of the batch alone.
+//! Online contrastive: the contrastive loss over only the hard pairs of the batch.
 //!
-//! With cosine distance `d = 1 − cos(u, v)`: a duplicate is hard when it is further apart than the nearest of the
-//! others, another pair when it is nearer than the furthest duplicate. `L = Σ_hard duplicates d² + Σ_hard others
-//! max(0, m − d)²`, margin `m` = 0.5. In a batch of one kind alone its mean distance takes the place of the other
-//! kind's nearest or furthest.
+//! With cosine distance `d = 1 − cos(u, v)`: a duplicate is hard if it is further apart than the nearest of the
+//! others, another pair is hard if it is nearer than the furthest duplicate. `L = Σ_hard duplicates d² + Σ_hard others
+//! max(0, m − d)²`, margin `m` = 0.5. If a batch holds only one kind, its mean distance replaces the nearest or
+//! furthest of the other kind.
 //!
-//! - Outputs: `[2·B, D]` vectors; further columns are not looked at.
-//! - Requirements: labels 0 and 1; a teacher's probability counts as the label that it is nearer to. A sum, not a mean:
-//!   the learning rate that suits depends on the batch size. Known to collapse (all cosines in a narrow band) in the
+//! - Outputs: `[2·B, D]` vectors; further columns are ignored.
+//! - Requirements: labels 0 and 1; a teacher's probability counts as the nearer label. The loss is a sum, not a mean, so
+//!   the right learning rate depends on the batch size. Known to collapse (all cosines in a narrow band) in the
 //!   reference runs; the trainer warns when it does.
 //! - Source: sentence-transformers 6.2 `OnlineContrastiveLoss` with `COSINE_DISTANCE`. Up to 6.1 it used the mean also
 //!   for a kind with exactly one pair.
@@ -15,18 +15,19 @@
 use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
 
+use crate::losses::columns::column;
 use crate::losses::similarity::cosine;
-use crate::losses::{Targets, column};
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets, margin: f64) -> Tensor<1> {
     let (examples, device) = (targets.len(), outputs.device());
     let distance = cosine(column(outputs, 0, examples), column(outputs, 1, examples)).neg() + 1.0;
-    let (drawn, pushed) = hard_pairs(&values(&distance), &targets.labels);
+    let (hard_duplicates, hard_others) = hard_pairs(&values(&distance), &targets.labels);
     let mask = |chosen: Vec<f32>| Tensor::<1>::from_data(TensorData::new(chosen, [examples]), &device);
-    let together = mask(drawn) * distance.clone().powf_scalar(2.0);
-    let apart = mask(pushed) * relu(distance.neg() + margin).powf_scalar(2.0);
-    (together + apart).sum()
+    let pulled = mask(hard_duplicates) * distance.clone().powf_scalar(2.0);
+    let pushed = mask(hard_others) * relu(distance.neg() + margin).powf_scalar(2.0);
+    (pulled + pushed).sum()
 }
 
 fn values(distance: &Tensor<1>) -> Vec<f32> {

@@ -1,4 +1,4 @@
-//! Distillation from scores: a small cross-encoder's logit is drawn to a large one's.
+//! Distillation from scores: a small cross-encoder's logit should equal a large one's.
 //!
 //! `L = mean((x − t)²)` with the student's logit `x` and the teacher's `t`.
 //!
@@ -8,7 +8,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::losses::Targets;
+use crate::losses::targets::Targets;
 
 /// Scalar `[1]`.
 pub fn loss(outputs: &Tensor<2>, targets: &Targets) -> Tensor<1> {

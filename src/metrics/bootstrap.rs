@@ -1,10 +1,11 @@
-//! How far a figure could be off: the bootstrap over clusters of questions.
+//! How uncertain a figure is: the bootstrap over clusters of questions.
 //!
 //! Pairs that share questions are not independent, so whole clusters of pairs are drawn, with replacement, as many as
 //! there are (Efron and Tibshirani 1993; the cluster bootstrap of Field and Welsh 2007). An interval is the range
 //! between the 2.5th and the 97.5th percentile of the figure over the draws.
 //!
-//! Two models are compared on the same draws: the interval of the difference is then free of what both share.
+//! Two models are compared on the same draws, so that chance that affects both does not widen the interval of the
+//! difference.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -26,7 +27,7 @@ impl From<Interval> for [f64; 2] {
     }
 }
 
-/// Which pairs may not be drawn apart: pairs connected by shared questions have the same number, from 0.
+/// Which pairs are drawn together: pairs connected by shared questions have the same number, from 0.
 #[derive(Debug)]
 pub struct Clusters {
     pub of_pair: Vec<u32>,
@@ -56,7 +57,7 @@ impl Clusters {
         Self { of_pair, count: count as usize }
     }
 
-    /// Every pair on its own.
+    /// Every pair in its own cluster.
     pub fn singletons(pairs: usize) -> Self {
         Self { of_pair: (0..pairs as u32).collect(), count: pairs }
     }
@@ -86,7 +87,7 @@ pub fn resample<T: Send>(clusters: usize, draws: u64, seed: u64, figure: impl Fn
         .collect()
 }
 
-/// The 95 % interval of values drawn by [`resample`]; `None` when any draw left the figure undefined.
+/// The 95 % interval of values drawn by [`resample`]; `None` if a draw left the figure undefined.
 pub fn interval(values: impl IntoIterator<Item = Option<f64>>) -> Option<Interval> {
     let mut values = values.into_iter().collect::<Option<Vec<f64>>>().filter(|values| !values.is_empty())?;
     values.sort_unstable_by(f64::total_cmp);

@@ -7,8 +7,8 @@
 //! | figure | counts | weakness |
 //! |---|---|---|
 //! | pairwise | pairs of items put together | a cluster of 100 weighs as much as 4,950 clusters of 2 |
-//! | B-cubed | items, each by its own cluster | singletons that are right by default raise it |
-//! | adjusted Rand | pairs, corrected for chance | as pairwise; near it where clusters are small |
+//! | B-cubed | items, each by its own cluster | singletons, which are easy to get right, raise it |
+//! | adjusted Rand | pairs, corrected for chance | as pairwise; close to it if clusters are small |
 //!
 //! Sources: Bagga and Baldwin 1998 (B-cubed); Hubert and Arabie 1985 (adjusted Rand index).
 
@@ -21,7 +21,7 @@ use std::hash::Hash;
 pub struct PrecisionRecall {
     pub precision: f64,
     pub recall: f64,
-    /// 0 where precision and recall both are.
+    /// 0 if precision and recall are 0.
     pub f1: f64,
 }
 
@@ -38,7 +38,7 @@ pub struct ClusterScores {
 
 /// Compares the labeling `predicted` with `gold`, both of n items in the same order.
 ///
-/// Where a ratio has nothing to count it is 1: no pair predicted means no pair predicted wrongly.
+/// A ratio that counts nothing is 1: if no pair is predicted, none is predicted wrongly.
 ///
 /// # Panics
 ///

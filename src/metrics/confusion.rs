@@ -27,17 +27,17 @@ impl Confusion {
         } += times;
     }
 
-    /// TP / (TP + FP); 1 where nothing is predicted.
+    /// TP / (TP + FP); 1 if nothing is predicted.
     pub fn precision(&self) -> f64 {
         share(self.true_positives, self.true_positives + self.false_positives)
     }
 
-    /// TP / (TP + FN); 1 where there is nothing to find.
+    /// TP / (TP + FN); 1 if there is nothing to find.
     pub fn recall(&self) -> f64 {
         share(self.true_positives, self.true_positives + self.false_negatives)
     }
 
-    /// 2 TP / (2 TP + FP + FN); 1 where there is nothing to find and nothing predicted.
+    /// 2 TP / (2 TP + FP + FN); 1 if there is nothing to find and nothing is predicted.
     pub fn f1(&self) -> f64 {
         share(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
     }
@@ -48,7 +48,7 @@ impl Confusion {
         share(right, right + self.false_positives + self.false_negatives)
     }
 
-    /// Matthews correlation coefficient, −1 to 1; 0 where a row or column of the matrix is empty, as in scikit-learn.
+    /// Matthews correlation coefficient, −1 to 1; 0 if a row or column of the matrix is empty, as in scikit-learn.
     pub fn mcc(&self) -> f64 {
         let [tp, fp, fn_, tn] =
             [self.true_positives, self.false_positives, self.false_negatives, self.true_negatives].map(|n| n as f64);
@@ -61,8 +61,8 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
 }
 
-/// The best F1, and where, over thresholds `0, step, 2 step …` up to 1, the lowest of equals: the sweep of the reference
-/// notebooks. `None` without a positive.
+/// The best F1, and where, over thresholds `0, step, 2 step …` up to 1, the lowest of equals: the sweep of the
+/// reference notebooks. `None` without a positive.
 pub fn grid_best_f1(labels: &[bool], scores: &[f64], step: f64) -> Option<(f64, f64)> {
     let steps = (1.0 / step + 1e-9).floor() as usize;
     let f1_at = |i: usize| (Confusion::at(labels, scores, i as f64 * step).f1(), i as f64 * step);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::clustering::union_find::UnionFind;
 
-/// Pairs that a closure may have; some gigabytes.
+/// Most pairs of a closure: they take a few gigabytes.
 const MOST_PAIRS: usize = 100_000_000;
 
 /// What is known of a corpus of questions, numbered from 0.
@@ -12,15 +12,15 @@ const MOST_PAIRS: usize = 100_000_000;
 pub struct Gold {
     /// Known duplicates, each pair once with the lower number first, sorted.
     pub duplicates: Vec<(u32, u32)>,
-    /// Question numbers that the labels mention, sorted: only of these is it known what they duplicate.
+    /// Question numbers that the labels mention, sorted: only for these is it known what they duplicate.
     pub mentioned: Vec<u32>,
-    /// Known not to be duplicates, and yet connected through duplicates: contradictions in the labels.
+    /// Contradictions in the labels: pairs that are labelled as different, but that a chain of duplicates connects.
     pub contradictions: u64,
 }
 
 impl Gold {
     /// From labelled pairs; with `closure` also what follows from them: a ~ b and b ~ c give a ~ c.
-    /// `Err` says of which size a group is too large to write out its pairs.
+    /// The error names the size of a group whose pairs are too many.
     pub fn new(questions: usize, labelled: &[(u32, u32, bool)], closure: bool) -> Result<Self, String> {
         let mut sets = UnionFind::new(questions);
         let mut duplicates = HashSet::new();
@@ -72,19 +72,19 @@ fn within(groups: &[Vec<u32>]) -> impl Iterator<Item = (u32, u32)> + '_ {
     })
 }
 
-/// What the labels say of pairs that a run made.
+/// What the labels say about the pairs of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Coverage {
     pub pairs: u64,
     pub known_duplicates: u64,
-    /// Both questions are labelled, and are no known duplicates: wrong, or missing in the labels.
+    /// Both questions are labelled, but not as duplicates: the run or the labels are wrong.
     pub not_known: u64,
-    /// A question is one that the labels do not mention: they say nothing.
+    /// The labels do not mention one of the questions.
     pub unlabelled: u64,
 }
 
 impl Coverage {
-    /// Of single pairs.
+    /// Of the given pairs.
     pub fn of_pairs(gold: &Gold, pairs: impl Iterator<Item = (u32, u32)>) -> Self {
         let is_mentioned = |question: u32| gold.mentioned.binary_search(&question).is_ok();
         let mut coverage = Self::default();
@@ -109,7 +109,7 @@ impl Coverage {
     }
 }
 
-/// Pairs of items with the same label, without a look at each.
+/// Number of pairs of items with the same label.
 fn pairs_within(labels: impl Iterator<Item = u32>) -> u64 {
     let mut sizes: HashMap<u32, u64> = HashMap::new();
     labels.for_each(|label| *sizes.entry(label).or_default() += 1);
@@ -125,13 +125,13 @@ pub enum Fate {
     LostByClustering,
     /// Scored, and below the threshold.
     LostByScore,
-    /// A candidate of too low a cosine to be reranked.
+    /// A candidate whose cosine is below the rerank floor.
     LostByRerankFloor,
     /// A candidate that the rerank budget did not reach.
     LostByBudget,
-    /// Its cosine is below the candidate floor.
-    LostByFloor,
-    /// Above the floor, yet no candidate: beyond the top k, or overlooked by the index.
+    /// Its cosine is below the minimum cosine.
+    LostByMinCosine,
+    /// Above the minimum cosine, but not a candidate: not among the k nearest, or missed by the index.
     LostByIndex,
 }
 
@@ -139,19 +139,20 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Funnel {
     pub duplicates: u64,
-    pub lost_by_floor: u64,
+    #[serde(rename = "lost_by_floor")]
+    pub lost_by_min_cosine: u64,
     pub lost_by_index: u64,
     pub lost_by_rerank_floor: u64,
     pub lost_by_budget: u64,
     pub lost_by_score: u64,
     pub lost_by_clustering: u64,
     pub found: u64,
-    /// Of those found, pairs that only the clustering put together: lost before, mended by their neighbours.
+    /// Pairs among those found that only the clustering joined: they were lost before it.
     pub mended_by_clustering: u64,
 }
 
 impl Funnel {
-    /// Counts a pair `times` times; `mended` says that no stage before the clustering had called it a duplicate.
+    /// Counts a pair `times` times. It is `mended` if no stage before the clustering called it a duplicate.
     pub fn count(&mut self, fate: Fate, mended: bool, times: u64) {
         self.duplicates += times;
         *match fate {
@@ -160,7 +161,7 @@ impl Funnel {
             Fate::LostByScore => &mut self.lost_by_score,
             Fate::LostByRerankFloor => &mut self.lost_by_rerank_floor,
             Fate::LostByBudget => &mut self.lost_by_budget,
-            Fate::LostByFloor => &mut self.lost_by_floor,
+            Fate::LostByMinCosine => &mut self.lost_by_min_cosine,
             Fate::LostByIndex => &mut self.lost_by_index,
         } += times;
         if mended && fate == Fate::Found {
@@ -171,7 +172,7 @@ impl Funnel {
     /// The counts in their order, over all duplicates; `None` without any.
     pub fn shares(&self) -> [Option<f64>; 8] {
         [
-            self.lost_by_floor,
+            self.lost_by_min_cosine,
             self.lost_by_index,
             self.lost_by_rerank_floor,
             self.lost_by_budget,

@@ -1,10 +1,11 @@
 //! Precision and recall of a whole run from a small labelled sample of its pairs.
 //!
-//! Pairs were drawn within strata of score, so that the rare and the doubtful are well represented; each stratum then
-//! counts by the pairs it stands for: an estimate Σ N_h p̂_h, unbiased whatever the sampling rates (Cochran 1977, ch. 5).
+//! Pairs were drawn within strata of score, so that rare and doubtful pairs are well represented. Each stratum counts
+//! by the pairs that it stands for: an estimate Σ N_h p̂_h, unbiased whatever the sampling rates (Cochran 1977, ch. 5).
 //! The share of duplicates p_h of a stratum with d duplicates among n labelled is taken as Beta(d + ½, n − d + ½)
-//! (Jeffreys' prior), and intervals are percentiles over draws of all strata: sensible also where a stratum holds no
-//! duplicate or nothing else. Recall is among the candidates: what never became a candidate cannot be sampled.
+//! (Jeffreys' prior), and intervals are percentiles over draws of all strata. They are sensible even if a stratum holds
+//! no duplicate, or only duplicates. Recall is among the candidates: a pair that never became a candidate cannot be
+//! sampled.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -31,7 +32,7 @@ pub struct Estimate {
     pub interval: Option<Interval>,
 }
 
-/// What a labelled sample says of a run.
+/// What a labelled sample says about a run.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct SampleFigures {
     /// `None` when the run calls no pair a duplicate.
@@ -42,7 +43,7 @@ pub struct SampleFigures {
     pub duplicates: Option<Estimate>,
 }
 
-/// Estimates from `strata`, those without a label left out by the caller.
+/// Estimates from `strata`; each must have a label.
 pub fn estimate(strata: &[Stratum], draws: u64, seed: u64) -> SampleFigures {
     let observed: Vec<f64> = strata.iter().map(|s| s.duplicates as f64 / s.labelled as f64).collect();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -54,7 +55,7 @@ pub fn estimate(strata: &[Stratum], draws: u64, seed: u64) -> SampleFigures {
         .collect();
     let estimated = Totals::new(strata, &observed);
     let with_interval = |figure: fn(&Totals) -> Option<f64>| {
-        // draws never reach a share of 0 or 1, which may well be what was seen
+        // a draw never reaches a share of 0 or 1, but the observed share may be just that
         let holding = |i: Interval, value: f64| Interval { low: i.low.min(value), high: i.high.max(value) };
         let value = figure(&estimated)?;
         let interval = interval(drawn.iter().map(figure)).map(|interval| holding(interval, value));
@@ -69,10 +70,10 @@ pub fn estimate(strata: &[Stratum], draws: u64, seed: u64) -> SampleFigures {
 
 fn draw_share(stratum: &Stratum, random: &mut ChaCha8Rng) -> f64 {
     if stratum.labelled == stratum.pairs {
-        return stratum.duplicates as f64 / stratum.pairs as f64; // all of it is labelled: nothing is left to chance
+        return stratum.duplicates as f64 / stratum.pairs as f64; // all pairs are labelled: the share is known
     }
     let (duplicates, others) = (stratum.duplicates as f64, (stratum.labelled - stratum.duplicates) as f64);
-    // both parameters are at least one half, which is all that Beta asks
+    // both parameters are at least one half, as Beta requires
     Beta::new(duplicates + 0.5, others + 0.5).map_or(f64::NAN, |beta| beta.sample(random))
 }
 

@@ -1,4 +1,4 @@
-//! Given pairs of questions to scores: what evaluation and calibration look at. Mining scores the pairs it finds itself.
+//! Scores of given pairs of questions, for evaluation and calibration. Mining scores the pairs that it finds itself.
 
 use std::collections::HashMap;
 
@@ -29,8 +29,8 @@ pub enum Scorer {
     Euclidean,
     /// Probability of the cross-encoder.
     CrossEncoder,
-    /// Probability by the cross-encoder's logit and the cosine, as a run decides.
-    Together,
+    /// Probability from the cross-encoder's logit and the cosine, as in a run.
+    Fused,
     /// A column of the user's own file.
     Column(String),
 }
@@ -44,7 +44,7 @@ impl Scorer {
             Self::Manhattan => "manhattan",
             Self::Euclidean => "euclidean",
             Self::CrossEncoder => "cross_encoder",
-            Self::Together => "together",
+            Self::Fused => "together",
             Self::Column(name) => name,
         }
     }
@@ -79,12 +79,13 @@ impl QuestionPairs {
         Self { texts, pairs }
     }
 
-    /// Pairs as they are labelled.
+    /// The questions of labelled pairs.
     pub fn of(pairs: &[LabelledPair]) -> Self {
         Self::new(pairs.iter().map(|pair| (pair.question1.as_str(), pair.question2.as_str())))
     }
 
-    /// Of each text the component that duplicates connect it to. `are_duplicates` tells of the first pairs, in order.
+    /// The component of each text: duplicates connect its texts. `are_duplicates` says which of the first pairs are
+    /// duplicates, in order.
     pub fn components(&self, are_duplicates: impl Iterator<Item = bool>) -> Vec<u32> {
         let mut components = UnionFind::new(self.texts.len());
         for (&(a, b), _) in self.pairs.iter().zip(are_duplicates).filter(|(_, is_duplicate)| *is_duplicate) {
@@ -139,8 +140,8 @@ impl<'a> Vectors<'a> {
     }
 }
 
-/// Vectors as the model makes them, row-major `[texts, D]`: unit vectors only where it normalises, as mining always
-/// does.
+/// Vectors as the model computes them, row-major `[texts, D]`. They are unit vectors only if the model normalises them;
+/// mining always does.
 fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<Vec<f32>> {
     let (width, limit) = (models.first().dimensions(), models.first().tokenizer.max_tokens());
     let tokenized = models.first().tokenizer.tokenize(&texts.iter().collect::<Vec<_>>())?;
@@ -163,7 +164,7 @@ fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<V
         },
         |batch, computed| {
             for (&text, vector) in texts_of(batch).iter().zip(computed.chunks_exact(width)) {
-                // zero where the vocabulary knows nothing of a text, as in mining
+                // zero if the vocabulary knows no word of a text, as in mining
                 if tokenized.unknown.binary_search(&text).is_err() {
                     vectors[text as usize * width..(text as usize + 1) * width].copy_from_slice(vector);
                 }
@@ -171,7 +172,7 @@ fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<V
             task.advance(texts_of(batch).len())
         },
     )?;
-    ensure!(vectors.iter().all(|value| value.is_finite()), "the bi-encoder gave a vector that is not a number");
+    ensure!(vectors.iter().all(|value| value.is_finite()), "the bi-encoder returned a vector that is not finite");
     Ok(vectors)
 }
 
@@ -188,7 +189,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }
 
-/// Log-odds of every pair of `texts`: the mean of both orders, as in mining, or of (first, second) alone.
+/// Log-odds of every pair of `texts`: the mean of both orders, or those of (first, second) only.
 pub fn log_odds(
     models: &Replicas<CrossEncoder>,
     texts: &Texts,

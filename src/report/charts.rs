@@ -1,5 +1,5 @@
-//! Charts as inline SVG. They are drawn in colours that stand for roles; the page's style sheet gives every role its
-//! colour, light or dark.
+//! Charts as inline SVG. Their colours are placeholders for roles; the page's style sheet gives every role its colour,
+//! light or dark.
 
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -7,8 +7,9 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::metrics::calibration::ReliabilityBin;
+use crate::metrics::precision_recall::CurvePoint;
 use crate::report::format::count;
-use crate::report::labels::{CalibrationBin, Point};
 use crate::report::tally::Histogram;
 
 /// Small enough that a phone shows the text at nearly its size.
@@ -24,7 +25,7 @@ const MARK: RGBColor = RGBColor(5, 5, 5);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
 
-/// An axis: its range, and where it has which labels.
+/// An axis: its range, its ticks and their labels.
 struct Axis<'a> {
     range: [f64; 2],
     ticks: Vec<f64>,
@@ -32,7 +33,7 @@ struct Axis<'a> {
     label: &'a dyn Fn(&f64) -> String,
 }
 
-/// Pairs by score: what is below the threshold soft, what is at or above it strong.
+/// Pairs by score: soft bars below the threshold, strong bars at or above it.
 pub fn histogram(of: &Histogram, threshold: Option<f32>, name: &str) -> Result<String> {
     let threshold = threshold.map(f64::from);
     let most = of.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
@@ -61,7 +62,7 @@ pub fn histogram(of: &Histogram, threshold: Option<f32>, name: &str) -> Result<S
 
 fn mark_threshold(chart: &mut Chart, at: f64, range: [f64; 2], top: f64) -> Result<()> {
     chart.draw_series([PathElement::new(vec![(at, 0.0), (at, top)], MARK.stroke_width(2))])?;
-    // the label stands on the side that has room
+    // the label is on the side that has room
     let left = at > (range[0] + range[1]) / 2.0;
     let anchor = Pos::new(if left { HPos::Right } else { HPos::Left }, VPos::Top);
     let shift = (range[1] - range[0]) * if left { -0.015 } else { 0.015 };
@@ -70,7 +71,7 @@ fn mark_threshold(chart: &mut Chart, at: f64, range: [f64; 2], top: f64) -> Resu
     Ok(())
 }
 
-/// Clusters by size, on a logarithmic scale: a few large ones stay visible beside very many pairs.
+/// Clusters by size, on a logarithmic scale: a few large clusters stay visible beside very many small ones.
 pub fn sizes(bars: &[(String, u64)]) -> Result<String> {
     let height = |count: u64| if count == 0 { 0.0 } else { (count as f64).log10() + 0.3 };
     let top = bars.iter().map(|(_, count)| height(*count)).fold(1.0, f64::max) * 1.15;
@@ -96,13 +97,13 @@ pub fn sizes(bars: &[(String, u64)]) -> Result<String> {
     })
 }
 
-/// Steps across a chart that an eye can tell apart.
+/// Steps across a chart that an eye can distinguish.
 const PIXELS: f64 = 500.0;
 
 /// Precision over recall, with the run's own threshold as a dot.
-pub fn precision_recall(curve: &[Point], chosen: Option<Point>) -> Result<String> {
+pub fn precision_recall(curve: &[CurvePoint], chosen: Option<CurvePoint>) -> Result<String> {
     let mut line: Vec<(f64, f64)> = curve.iter().map(|point| (point.recall, point.precision)).collect();
-    // a curve of a million labels has as many points, of which a page can show some hundred
+    // a curve of a million labels has a million points; a page can show a few hundred
     line.dedup_by_key(|point| ((point.0 * PIXELS) as i32, (point.1 * PIXELS) as i32));
     svg("Precision over recall", |area| {
         let mut chart = axes(area, unit_axis("recall"), unit_axis("precision"))?;
@@ -119,9 +120,9 @@ pub fn precision_recall(curve: &[Point], chosen: Option<Point>) -> Result<String
     })
 }
 
-/// Share of duplicates over the probability that was said; on the diagonal both are the same.
-pub fn calibration(bins: &[CalibrationBin]) -> Result<String> {
-    let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.predicted, bin.observed)).collect();
+/// Share of duplicates over the predicted probability; on the diagonal both are equal.
+pub fn calibration(bins: &[ReliabilityBin]) -> Result<String> {
+    let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.mean_probability, bin.observed)).collect();
     svg("Share of duplicates over predicted probability", |area| {
         let mut chart = axes(area, unit_axis("predicted"), unit_axis("share of duplicates"))?;
         chart.draw_series([PathElement::new(vec![(0.0, 0.0), (1.0, 1.0)], SOFT.stroke_width(2))])?;
@@ -135,7 +136,7 @@ fn unit_axis(name: &str) -> Axis<'_> {
     Axis { range: [0.0, 1.02], ticks: ticks(0.0, 1.0, 5), name, label: &|value| format!("{value:.1}") }
 }
 
-/// A linear axis with labels where they are asked for.
+/// A linear axis with labels at given places.
 struct Scale {
     range: [f64; 2],
     ticks: Vec<f64>,

@@ -1,20 +1,20 @@
-//! The clusters that the page shows one by one: which they are, their members and the scores between them.
+//! The clusters that the page shows one by one: which ones, their members and the scores between them.
 
 use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
 
 use crate::report::format::{count, optional_score, percent, score};
-use crate::report::source::{QuestionView, Source};
+use crate::report::source::{QuestionCard, Source};
 use crate::run::schema::{ClusterRow, ClusterStatsRow, PairKind, PairRow};
 
 /// Clusters of each list.
 const LISTED: usize = 15;
 /// Members shown of one cluster.
 const MEMBERS: usize = 40;
-/// Up to this many members the scores of all pairs are shown as a table.
+/// For up to this many members, a table shows the scores of all pairs.
 const TABLE_MEMBERS: usize = 10;
-/// Lowest pairs shown of a larger cluster.
+/// Lowest pairs that are shown of a larger cluster.
 const LOWEST: usize = 12;
 
 /// Rows of `clusters.parquet` by cluster, in the order of `cluster_stats.parquet`.
@@ -66,27 +66,27 @@ impl Chosen {
 
 /// A cluster on the page.
 #[derive(Clone)]
-pub struct ClusterView {
+pub struct ClusterCard {
     pub id: String,
     pub size: String,
     pub density: String,
     pub lowest: String,
     pub mean: String,
     pub needs_review: bool,
-    pub representative: QuestionView,
+    pub representative: QuestionCard,
     pub members: Vec<Member>,
     pub members_left_out: Option<String>,
     /// Scores between members, of a small cluster.
     pub table: Vec<TableRow>,
     /// The lowest pairs, of a large one.
-    pub lowest_pairs: Vec<PairView>,
+    pub lowest_pairs: Vec<PairCard>,
 }
 
 /// A question of a cluster.
 #[derive(Clone)]
 pub struct Member {
     pub number: usize,
-    pub question: QuestionView,
+    pub question: QuestionCard,
     pub is_representative: bool,
     pub score: String,
 }
@@ -98,7 +98,7 @@ pub struct TableRow {
     pub cells: Vec<Cell>,
 }
 
-/// A score and the class that colours it.
+/// A score, and the style class of its colour.
 #[derive(Clone)]
 pub struct Cell {
     pub text: String,
@@ -107,39 +107,39 @@ pub struct Cell {
 
 /// A pair with its scores.
 #[derive(Clone)]
-pub struct PairView {
-    pub a: QuestionView,
-    pub b: QuestionView,
+pub struct PairCard {
+    pub a: QuestionCard,
+    pub b: QuestionCard,
     pub cosine: String,
     pub probability: String,
 }
 
-impl PairView {
+impl PairCard {
     pub fn new(source: &Source, pair: &PairRow) -> Self {
         Self {
             a: source.question(pair.a),
             b: source.question(pair.b),
             cosine: score(pair.cosine),
-            // one digit more: beside the threshold three would often look like it
+            // one more digit: with three, scores near the threshold would often look equal to it
             probability: pair.probability.map_or("–".into(), |p| format!("{p:.4}")),
         }
     }
 }
 
 /// Describes a cluster from its rows and the pairs inside it.
-pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs: &[PairRow]) -> ClusterView {
+pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs: &[PairRow]) -> ClusterCard {
     let member = |(at, row): (usize, &ClusterRow)| Member {
         number: at + 1,
         question: source.question(row.question),
         is_representative: row.is_representative,
         score: optional_score(row.probability_to_representative),
     };
-    // the representative first: everything is measured against it
+    // the representative comes first: all scores are compared with it
     let mut rows: Vec<&ClusterRow> = rows.iter().collect();
     rows.sort_by_key(|row| !row.is_representative);
     let left_out = rows.len().saturating_sub(MEMBERS);
     let small = rows.len() <= TABLE_MEMBERS;
-    ClusterView {
+    ClusterCard {
         id: source.id(stats.cluster),
         size: count(stats.size.into()),
         density: percent(stats.density.into()),
@@ -149,22 +149,25 @@ pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs
         representative: source.question(stats.representative),
         members: rows.iter().copied().enumerate().take(MEMBERS).map(member).collect(),
         members_left_out: (left_out > 0).then(|| count(left_out as f64)),
-        table: if small { table(&rows, pairs, source.threshold()) } else { Vec::new() },
+        table: if small { table(&rows, pairs) } else { Vec::new() },
         lowest_pairs: match small {
             true => Vec::new(),
-            false => pairs.iter().take(LOWEST).map(|pair| PairView::new(source, pair)).collect(),
+            false => pairs.iter().take(LOWEST).map(|pair| PairCard::new(source, pair)).collect(),
         },
     }
 }
 
-fn table(rows: &[&ClusterRow], pairs: &[PairRow], threshold: f32) -> Vec<TableRow> {
+fn table(rows: &[&ClusterRow], pairs: &[PairRow]) -> Vec<TableRow> {
     let known: HashMap<(u32, u32), &PairRow> = pairs.iter().map(|pair| ((pair.a, pair.b), pair)).collect();
     let cell = |x: u32, y: u32| match known.get(&(x.min(y), x.max(y))) {
         None => Cell { text: "·".into(), class: "unscored" },
         Some(pair) => match (pair.kind, pair.probability) {
             (PairKind::Exact | PairKind::Normalised, _) => Cell { text: "copy".into(), class: "copy" },
             (_, None) => Cell { text: "?".into(), class: "unscored" },
-            (_, Some(p)) => Cell { text: format!("{p:.2}"), class: if p >= threshold { "high" } else { "low" } },
+            (_, Some(p)) => {
+                let class = if pair.is_duplicate == Some(true) { "high" } else { "low" };
+                Cell { text: format!("{p:.2}"), class }
+            }
         },
     };
     let cells = |at: usize| rows[..at].iter().map(|other| cell(rows[at].question, other.question)).collect();

@@ -1,4 +1,4 @@
-//! Numbers as a person reads them.
+//! Numbers for people.
 
 use crate::progress::readable;
 
@@ -7,7 +7,7 @@ pub fn count(number: f64) -> String {
     readable(number.max(0.0).round() as usize)
 }
 
-/// A share of 0..=1 as `12.3 %`; what rounds to 100 without being all says `99.9 %`.
+/// A share of 0..=1 as `12.3 %`. Only 1 is shown as `100.0 %`: what would round to it is shown as `99.9 %`.
 pub fn percent(share: f64) -> String {
     let shown = if share < 1.0 { (100.0 * share).min(99.9) } else { 100.0 * share };
     format!("{shown:.1} %")
@@ -18,7 +18,7 @@ pub fn score(value: f32) -> String {
     format!("{value:.3}")
 }
 
-/// The same where there may be none.
+/// The same for a value that may be missing.
 pub fn optional_score(value: Option<f32>) -> String {
     value.map_or("–".into(), score)
 }

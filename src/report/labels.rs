@@ -1,13 +1,15 @@
 //! The run's pairs against labels that a person gave: precision-recall and calibration.
 //!
-//! Labels may carry a weight (`mine sample` draws few pairs of the many easy ones and weighs them accordingly); every
-//! figure is of the weights. A labelled pair that the run did not score counts as never called a duplicate.
+//! A label may have a weight: `mine sample` draws only few of the many easy pairs and gives them a high weight. Every
+//! figure uses the weights. A labelled pair that the run did not score counts as never called a duplicate.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::metrics::calibration::{ReliabilityBin, weighted_expected_calibration_error, weighted_reliability};
+use crate::metrics::precision_recall::{Curve, weighted_curve};
 use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::id_index::IdIndex;
 use crate::tables::labelled_pairs::parse_label;
@@ -15,23 +17,24 @@ use crate::tables::labelled_pairs::parse_label;
 /// Labelled pairs by input rows.
 pub struct Labels {
     positions: HashMap<(u32, u32), usize>,
-    labelled: Vec<Labelled>,
+    labelled: Vec<LabelledProbability>,
     /// Rows of the file without a label, and rows with an id that the run does not have.
     pub unlabelled: usize,
     pub unknown: usize,
 }
 
-/// A labelled pair and what the run says of it.
+/// A labelled pair and the probability that the run gave it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Labelled {
+pub struct LabelledProbability {
     pub is_duplicate: bool,
     pub weight: f64,
-    /// `None` when the pair was no candidate, or was left undecided.
+    /// `None` if the pair was not a candidate, or is undecided.
     pub probability: Option<f64>,
 }
 
 impl Labels {
-    /// Reads `id_a, id_b, is_duplicate` and maybe `weight`, of any format that is read: `mine sample` writes such files.
+    /// Reads `id_a, id_b, is_duplicate` and optionally `weight` from a file of any input format; `mine sample` writes
+    /// such files.
     pub fn read(path: &Path, ids: &IdIndex) -> Result<Self> {
         let names = [
             ("id_a", CellKind::Text),
@@ -68,7 +71,7 @@ impl Labels {
                 labels.unknown += 1;
                 continue;
             };
-            let labelled = Labelled { is_duplicate, weight, probability: None };
+            let labelled = LabelledProbability { is_duplicate, weight, probability: None };
             if labels.positions.insert((a.min(b), a.max(b)), labels.labelled.len()).is_some() {
                 bail!("{}: {}: the pair is labelled twice", path.display(), table.place(row));
             }
@@ -86,127 +89,69 @@ impl Labels {
     }
 
     /// The labels, none of them scored yet.
-    pub fn unscored(&self) -> Vec<Labelled> {
+    pub fn unscored(&self) -> Vec<LabelledProbability> {
         self.labelled.clone()
     }
 
-    /// Where the pair of two rows stands among the labels, whichever comes first: without the input, rows are numbered by
+    /// The position of a pair of rows among the labels, in either order: without the input, rows are numbered by
     /// appearance.
     pub fn position(&self, a: u32, b: u32) -> Option<usize> {
         self.positions.get(&(a.min(b), a.max(b))).copied()
     }
 }
 
-/// One threshold of the precision-recall curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
-    pub threshold: f64,
-    pub precision: f64,
-    pub recall: f64,
+/// Labelled pairs of the run as the metrics take them: one entry a pair that has a probability.
+pub struct ScoredLabels {
+    labels: Vec<bool>,
+    probabilities: Vec<f64>,
+    weights: Vec<f64>,
+    /// Weight of all duplicates, also of those without a probability.
+    duplicates: f64,
 }
 
-impl Point {
-    pub fn f1(self) -> f64 {
-        let sum = self.precision + self.recall;
-        if sum > 0.0 { 2.0 * self.precision * self.recall / sum } else { 0.0 }
-    }
-}
-
-/// Precision and recall at every distinct probability, from the highest down; empty without a duplicate.
-pub fn precision_recall(labelled: &[Labelled]) -> Vec<Point> {
-    let all: f64 = labelled.iter().filter(|pair| pair.is_duplicate).map(|pair| pair.weight).sum();
-    let mut ranked: Vec<(f64, &Labelled)> =
-        labelled.iter().filter_map(|pair| Some((pair.probability?, pair))).collect();
-    ranked.sort_by(|x, y| y.0.total_cmp(&x.0));
-    let (mut right, mut called) = (0.0, 0.0);
-    let mut points = Vec::new();
-    for tied in ranked.chunk_by(|x, y| x.0 == y.0) {
-        for (_, pair) in tied {
-            called += pair.weight;
-            right += if pair.is_duplicate { pair.weight } else { 0.0 };
+impl ScoredLabels {
+    pub fn new(labelled: &[LabelledProbability]) -> Self {
+        let mut scored = Self { labels: Vec::new(), probabilities: Vec::new(), weights: Vec::new(), duplicates: 0.0 };
+        for pair in labelled {
+            scored.duplicates += if pair.is_duplicate { pair.weight } else { 0.0 };
+            if let Some(probability) = pair.probability {
+                scored.labels.push(pair.is_duplicate);
+                scored.probabilities.push(probability);
+                scored.weights.push(pair.weight);
+            }
         }
-        points.push(Point { threshold: tied[0].0, precision: right / called, recall: right / all });
+        scored
     }
-    if all > 0.0 { points } else { Vec::new() }
-}
 
-/// Σ (Rₖ − Rₖ₋₁) Pₖ, as scikit-learn's `average_precision_score` with sample weights.
-pub fn average_precision(curve: &[Point]) -> f64 {
-    let before = std::iter::once(0.0).chain(curve.iter().map(|point| point.recall));
-    curve.iter().zip(before).map(|(point, before)| (point.recall - before) * point.precision).sum()
-}
-
-/// One bin of the calibration curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CalibrationBin {
-    /// Mean probability, and the share that are duplicates.
-    pub predicted: f64,
-    pub observed: f64,
-    pub weight: f64,
-}
-
-/// Equal bins of probability, those that hold a pair.
-pub fn calibration(labelled: &[Labelled], bins: usize) -> Vec<CalibrationBin> {
-    let mut sums = vec![[0.0; 3]; bins];
-    for pair in labelled {
-        if let Some(probability) = pair.probability {
-            let [weight, predicted, observed] = &mut sums[((probability * bins as f64) as usize).min(bins - 1)];
-            *weight += pair.weight;
-            *predicted += pair.weight * probability;
-            *observed += if pair.is_duplicate { pair.weight } else { 0.0 };
-        }
+    /// Precision and recall at every probability. A duplicate without one counts as missed.
+    pub fn curve(&self) -> Curve {
+        weighted_curve(&self.labels, &self.probabilities, &self.weights, self.duplicates)
     }
-    let filled = sums.into_iter().filter(|[weight, ..]| *weight > 0.0);
-    filled.map(|[weight, p, o]| CalibrationBin { predicted: p / weight, observed: o / weight, weight }).collect()
-}
 
-/// Expected calibration error: Σ share of the bin × |predicted − observed| (Guo et al. 2017).
-pub fn expected_calibration_error(bins: &[CalibrationBin]) -> f64 {
-    let all: f64 = bins.iter().map(|bin| bin.weight).sum();
-    bins.iter().map(|bin| bin.weight / all * (bin.predicted - bin.observed).abs()).sum()
+    /// Equal bins of probability, without the empty ones.
+    pub fn reliability(&self, bins: usize) -> Vec<ReliabilityBin> {
+        weighted_reliability(&self.labels, &self.probabilities, &self.weights, bins)
+    }
+
+    pub fn expected_calibration_error(&self) -> Option<f64> {
+        weighted_expected_calibration_error(&self.labels, &self.probabilities, &self.weights)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::pairs;
-
-    fn labelled(pairs: &[(bool, f64, Option<f64>)]) -> Vec<Labelled> {
-        pairs
-            .iter()
-            .map(|&(is_duplicate, weight, probability)| Labelled { is_duplicate, weight, probability })
-            .collect()
-    }
 
     #[test]
-    fn with_equal_weights_the_figures_are_those_of_the_metrics() {
-        let scores: Vec<f64> = (0..200u32).map(|i| f64::from(i * 37 % 50) / 50.0).collect();
-        let labels: Vec<bool> = (0..200u32).map(|i| i * 13 % 7 < 3).collect();
-        let ours: Vec<_> = labels.iter().zip(&scores).map(|(&label, &score)| (label, 2.5, Some(score))).collect();
-        let curve = precision_recall(&labelled(&ours));
-        let expected = pairs::average_precision(&labels, &scores).unwrap();
-        assert!((average_precision(&curve) - expected).abs() < 1e-12);
-        let best = pairs::best_f1(&labels, &scores).unwrap();
-        let found = curve.iter().copied().max_by(|x, y| x.f1().total_cmp(&y.f1())).unwrap();
-        assert!((found.f1() - best.f1).abs() < 1e-12);
-    }
-
-    #[test]
-    fn weights_count_and_unscored_pairs_are_missed() {
-        let pairs = labelled(&[(true, 1.0, Some(0.9)), (false, 3.0, Some(0.5)), (true, 2.0, None)]);
-        let point = |threshold, precision, recall| Point { threshold, precision, recall };
-        assert_eq!(precision_recall(&pairs), [point(0.9, 1.0, 1.0 / 3.0), point(0.5, 0.25, 1.0 / 3.0)]);
-        assert_eq!(precision_recall(&labelled(&[(false, 1.0, Some(0.5))])), []);
-    }
-
-    #[test]
-    fn calibration_compares_what_was_said_with_what_was_so() {
-        let pairs =
-            labelled(&[(true, 1.0, Some(0.25)), (false, 3.0, Some(0.25)), (true, 4.0, Some(1.0)), (true, 1.0, None)]);
-        let bin = |predicted, observed, weight| CalibrationBin { predicted, observed, weight };
-        let bins = calibration(&pairs, 10);
-        assert_eq!(bins, [bin(0.25, 0.25, 4.0), bin(1.0, 1.0, 4.0)]);
-        assert_eq!(expected_calibration_error(&bins), 0.0);
-        assert_eq!(expected_calibration_error(&[bin(0.5, 0.25, 1.0), bin(1.0, 1.0, 1.0)]), 0.125);
+    fn pairs_without_a_probability_are_missed_duplicates() {
+        let pair = |is_duplicate, weight, probability| LabelledProbability { is_duplicate, weight, probability };
+        let pairs = [pair(true, 1.0, Some(0.9)), pair(false, 3.0, Some(0.5)), pair(true, 2.0, None)];
+        let scored = ScoredLabels::new(&pairs);
+        let points: Vec<_> = scored.curve().points.iter().map(|p| (p.threshold, p.precision, p.recall)).collect();
+        assert_eq!(points, [(0.9, 1.0, 1.0 / 3.0), (0.5, 0.25, 1.0 / 3.0)]);
+        assert_eq!(scored.reliability(10).len(), 2);
+        let others = ScoredLabels::new(&[pair(false, 1.0, Some(0.5))]);
+        assert!(others.curve().points.is_empty() && others.curve().average_precision.is_none());
+        assert_eq!(ScoredLabels::new(&[pair(true, 1.0, None)]).expected_calibration_error(), None);
     }
 }

@@ -1,15 +1,14 @@
-//! The page itself: everything it shows, put together for its template.
+//! The page: everything it shows, collected for its template.
 
-use crate::metrics::calibration::ERROR_BINS;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use askama::Template;
 
 use crate::report::charts;
-use crate::report::clusters::{self, Chosen, ClusterView, PairView};
+use crate::report::clusters::{self, Chosen, ClusterCard, PairCard};
 use crate::report::format::{count, percent, score};
-use crate::report::labels::{self, Labels, Point};
+use crate::report::labels::{Labels, ScoredLabels};
 use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
 use crate::report::search;
 use crate::report::source::Source;
@@ -17,14 +16,17 @@ use crate::report::tally::{Tally, tally};
 use crate::run::schema::{ClusterStatsRow, PairRow};
 use crate::text::visible::visible;
 
+/// File name in the output folder.
+pub const FILE: &str = "report.html";
+
 /// A list of clusters under its heading.
 struct ClusterList {
     title: &'static str,
     about: &'static str,
-    clusters: Vec<ClusterView>,
+    clusters: Vec<ClusterCard>,
 }
 
-/// A chart under its heading, with a sentence that says how to read it.
+/// A chart under its heading, with a sentence on how to read it.
 struct Figure {
     title: &'static str,
     svg: String,
@@ -47,8 +49,8 @@ struct Page {
     label_facts: Vec<Fact>,
     audit: Vec<Fact>,
     lists: Vec<ClusterList>,
-    above: Vec<PairView>,
-    below: Vec<PairView>,
+    above: Vec<PairCard>,
+    below: Vec<PairCard>,
     threshold: String,
     score_name: &'static str,
     has_cross_encoder: bool,
@@ -69,7 +71,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         shown.iter().zip(0..).flat_map(|(&at, slot)| groups[at].iter().map(move |row| (row.question, slot))).collect();
     let thresholds = [source.min_cosine(), source.threshold()];
     let tally = tally(pairs, thresholds, (shown.len(), &slot_of), source.labels)?;
-    let views: HashMap<usize, ClusterView> = shown
+    let views: HashMap<usize, ClusterCard> = shown
         .iter()
         .zip(&tally.inside)
         .map(|(&at, inside)| (at, clusters::view(source, &source.stats[at], groups[at], inside)))
@@ -89,7 +91,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         [file] => file.path.rsplit(['/', '\\']).next().unwrap_or_default().to_string(),
         files => format!("{} files", files.len()),
     };
-    let pair = |pair: &PairRow| PairView::new(source, pair);
+    let pair = |pair: &PairRow| PairCard::new(source, pair);
     let page = Page {
         nonce: nonce(source),
         title: visible(&title, 120),
@@ -127,33 +129,33 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
     page.render().context("the report's template")
 }
 
-/// Allows the page's own script and style and no other. No text of the input can contain it: it is a hash over a hash
-/// of all input.
+/// Allows the page's own script and style, and no others. No text of the input can contain it: it is a hash over a hash
+/// of the whole input.
 fn nonce(source: &Source) -> String {
     let seed = format!("report of run {}, started {}", source.manifest.run_id, source.manifest.started);
     blake3::hash(seed.as_bytes()).to_hex()[..32].to_string()
 }
 
 fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
-    let floor = score(source.min_cosine());
+    let min_cosine = score(source.min_cosine());
     let mut figures = Vec::new();
     if source.has_cross_encoder() {
         figures.push(Figure {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, None, "cosine")?,
-            about: format!("Bi-encoder similarity of every candidate pair, from the minimum {floor} up."),
+            about: format!("Bi-encoder similarity of every candidate pair, from the minimum cosine {min_cosine} up."),
         });
         figures.push(Figure {
             title: "Probability of a duplicate",
             svg: charts::histogram(&tally.probability, Some(source.threshold()), "probability")?,
-            about: "The cross-encoder's verdict on every scored pair.".into(),
+            about: "The calibrated probability of every scored pair.".into(),
         });
     } else {
         figures.push(Figure {
             title: "Cosine of the candidates",
             svg: charts::histogram(&tally.cosine, Some(source.threshold()), "cosine")?,
             about: format!(
-                "Every candidate pair from the minimum {floor} up. No cross-encoder was given: the cosine decides."
+                "Every candidate pair from the minimum cosine {min_cosine} up. Without a cross-encoder, the cosine decides."
             ),
         });
     }
@@ -182,26 +184,24 @@ fn sizes(stats: &[ClusterStatsRow]) -> Vec<(String, u64)> {
     counts.into_iter().enumerate().map(|(at, count)| (label(at), count)).take(filled + 1).collect()
 }
 
-/// Bins of the calibration curve: few enough to see each.
+/// Bins of the calibration curve: few enough to see each of them.
 const CURVE_BINS: usize = 10;
 
 fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<Figure>, Vec<Fact>)> {
-    let curve = labels::precision_recall(&tally.labelled);
-    let bins = labels::calibration(&tally.labelled, CURVE_BINS);
-    let error_bins = labels::calibration(&tally.labelled, ERROR_BINS);
-    let at_threshold = curve.iter().copied().take_while(|point| point.threshold >= f64::from(threshold)).last();
-    let best = curve.iter().copied().max_by(|x, y| x.f1().total_cmp(&y.f1()).then(x.threshold.total_cmp(&y.threshold)));
+    let scored = ScoredLabels::new(&tally.labelled);
+    let (curve, bins) = (scored.curve(), scored.reliability(CURVE_BINS));
+    let (at_threshold, best) = (curve.at(f64::from(threshold)), curve.best_f1());
     let unscored = tally.labelled.iter().filter(|pair| pair.probability.is_none()).count();
     let fact = |name: &str, value: String| Fact { name: name.into(), value };
-    let figure = |is_defined: bool, value: f64| if is_defined { format!("{value:.3}") } else { "–".into() };
-    let share = |of: Option<Point>, figure: fn(Point) -> f64| of.map_or("–".into(), |point| percent(figure(point)));
+    let figure = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.3}"));
+    let share = |value: Option<f64>| value.map_or("–".into(), percent);
     let mut facts = vec![
         fact("labelled pairs", count(tally.labelled.len() as f64)),
-        fact("precision at the threshold", share(at_threshold, |point| point.precision)),
-        fact("recall at the threshold", share(at_threshold, |point| point.recall)),
-        fact("average precision", figure(!curve.is_empty(), labels::average_precision(&curve))),
+        fact("precision at the threshold", share(at_threshold.map(|point| point.precision))),
+        fact("recall at the threshold", share(at_threshold.map(|point| point.recall))),
+        fact("average precision", figure(curve.average_precision)),
         fact("best F1", best.map_or("–".into(), |p| format!("{:.3} at {:.3}", p.f1(), p.threshold))),
-        fact("expected calibration error", figure(!bins.is_empty(), labels::expected_calibration_error(&error_bins))),
+        fact("expected calibration error", figure(scored.expected_calibration_error())),
         fact("labelled pairs that the run did not score", count(unscored as f64)),
     ];
     if labels.unlabelled + labels.unknown > 0 {
@@ -215,7 +215,7 @@ fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<
     let figures = vec![
         Figure {
             title: "Precision and recall",
-            svg: charts::precision_recall(&curve, at_threshold)?,
+            svg: charts::precision_recall(&curve.points, at_threshold)?,
             about: "Against the labels. A labelled duplicate that the run did not score counts as missed.".into(),
         },
         Figure {

@@ -1,4 +1,4 @@
-//! What ran: figures at the top, the funnel, the cost of every stage, options, inputs, models, index audit.
+//! The run itself: headline figures, the funnel, the cost of every stage, options, inputs, models, audit of the index.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::run::input::InputFile;
 use crate::run::manifest::{ModelRecord, StageRecord, shown};
 use crate::run::options::Declared;
 
-/// A label and what belongs to it.
+/// A name and its value.
 pub struct Fact {
     pub name: String,
     pub value: String,
@@ -41,7 +41,7 @@ pub struct StageView {
     pub dropped: String,
 }
 
-/// An option and whether it is what a run without flags would have.
+/// An option, and whether it has the value of a run without flags.
 pub struct OptionView {
     pub name: String,
     pub value: String,
@@ -135,14 +135,16 @@ pub fn stages(source: &Source) -> Vec<StageView> {
     all.iter().map(view).collect()
 }
 
-/// How well the index did on the questions that were also searched exhaustively.
+/// How much the index found of the questions that were also searched exhaustively.
 pub fn audit(source: &Source) -> Vec<Fact> {
     let share = |name: &str| source.metrics.get(name).map(|share| format!("{:.2} %", 100.0 * share));
     let mut facts = Vec::new();
-    facts.extend(share("candidates.recall_above_floor").map(|v| Fact::new("pairs above the floor found", v)));
+    facts.extend(share("candidates.recall_above_floor").map(|v| Fact::new("pairs above the minimum cosine found", v)));
     facts.extend(share("candidates.recall_at_k").map(|v| Fact::new("of all k nearest found", v)));
     let cut = source.metrics.get("candidates.texts_with_more_than_k_above_floor");
-    facts.extend(cut.map(|&texts| Fact::new("texts with more than k neighbours above the floor", count(texts))));
+    facts.extend(
+        cut.map(|&texts| Fact::new("texts with more than k neighbours above the minimum cosine", count(texts))),
+    );
     let unusable = source.metric("candidates.unusable_vectors");
     if unusable > 0.0 {
         facts.push(Fact::new("texts without a usable vector", count(unusable)));
@@ -150,11 +152,11 @@ pub fn audit(source: &Source) -> Vec<Fact> {
     facts
 }
 
-/// Every option that decides something; those that differ from the default first.
+/// Every option that affects the results; those that differ from the default first.
 pub fn options(source: &Source) -> Result<Vec<OptionView>> {
     let pairs = source.manifest.options.values()?.into_iter().zip(source.defaults.values()?);
     let view = |((option, value), (_, default)): ((&Declared, Value), (&Declared, Value))| {
-        // the user or the model decides these: there is no one default
+        // the user or the model decides these: they have no fixed default
         let has_default = !matches!(option.flag, "input" | "min-cosine" | "threshold");
         OptionView {
             name: option.flag.into(),

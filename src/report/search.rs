@@ -1,6 +1,6 @@
-//! What the page's search box looks through: clusters as JSON inside the page, as many as fit.
+//! The data of the page's search box: clusters as JSON inside the page, as many as fit.
 
-use crate::report::source::{QuestionView, Source};
+use crate::report::source::{QuestionCard, Source};
 use crate::run::schema::{ClusterRow, ClusterStatsRow};
 
 /// Bytes of the page that the data may take.
@@ -38,7 +38,7 @@ pub fn data(source: &Source, groups: &[&[ClusterRow]]) -> SearchData {
 
 fn cluster(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow]) -> serde_json::Value {
     let member = |row: &ClusterRow| {
-        let QuestionView { id, text } = source.question(row.question);
+        let QuestionCard { id, text } = source.question(row.question);
         let score = row.probability_to_representative.map(|p| (f64::from(p) * 1000.0).round() / 1000.0);
         serde_json::json!([id, text, score])
     };
@@ -48,7 +48,7 @@ fn cluster(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow]) -> ser
     serde_json::json!([id, stats.size, stats.needs_review, representative, members])
 }
 
-/// JSON that cannot end the script element it stands in, nor open a comment there.
+/// JSON that cannot end the script element that holds it, nor open a comment there.
 fn embeddable(value: &serde_json::Value) -> String {
     let json = value.to_string();
     if !json.contains(['<', '>', '&']) {

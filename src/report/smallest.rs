@@ -6,7 +6,7 @@ use crate::run::schema::PairRow;
 pub struct Smallest {
     most: usize,
     kept: Vec<(f32, PairRow)>,
-    /// Keys above it cannot be among the smallest any more.
+    /// A larger key can no longer be among the smallest.
     bound: f32,
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use crate::run::schema::PairKind;
 
     #[test]
-    fn keeps_what_sorting_would_keep() {
+    fn it_keeps_the_pairs_that_sorting_would_keep() {
         let pair = |a| PairRow {
             a,
             b: a + 1,

@@ -1,4 +1,4 @@
-//! What a report is made from, wherever it comes from: a run that is ending, or a folder that is read back.
+//! What a report is made from: a run that is about to end, or one that was read from its folder.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::text::visible::visible;
 /// Characters shown of a text.
 const CHARACTERS: usize = 240;
 
-/// A run but for its pairs, which come as a stream.
+/// A run without its pairs, which come as a stream.
 pub struct Source<'a> {
     pub manifest: &'a Manifest,
-    /// Options of a run without flags, to tell what was chosen.
+    /// Options of a run without flags: they show which ones were changed.
     pub defaults: &'a Options,
     /// Figures by `stage.metric`.
     pub metrics: &'a BTreeMap<String, f64>,
     pub ids: &'a Ids,
-    /// The questions, or why they are not to be had.
+    /// The questions, or why they are not available.
     pub questions: Result<&'a Questions, &'a str>,
     pub clusters: &'a [ClusterRow],
     /// In the order of the clusters.
@@ -31,24 +31,24 @@ pub struct Source<'a> {
 
 /// A question as the page shows it.
 #[derive(Clone)]
-pub struct QuestionView {
+pub struct QuestionCard {
     pub id: String,
-    /// `None` when the input is gone.
+    /// `None` if the input is gone.
     pub text: Option<String>,
 }
 
 impl Source<'_> {
-    /// An id, safe to look at.
+    /// An id, safe to show.
     pub fn id(&self, row: u32) -> String {
         visible(&self.ids.display(row as usize), CHARACTERS)
     }
 
-    pub fn question(&self, row: u32) -> QuestionView {
+    pub fn question(&self, row: u32) -> QuestionCard {
         let text = self.questions.ok().and_then(|questions| questions.text_of_row(row));
-        QuestionView { id: self.id(row), text: text.map(|text| visible(text, CHARACTERS)) }
+        QuestionCard { id: self.id(row), text: text.map(|text| visible(text, CHARACTERS)) }
     }
 
-    /// A figure of the run, 0 when it has none of that name.
+    /// A figure of the run; 0 if it has none of that name.
     pub fn metric(&self, name: &str) -> f64 {
         self.metrics.get(name).copied().unwrap_or(0.0)
     }

@@ -1,17 +1,17 @@
-//! What the page needs of the pairs, in one pass over them: ten million pairs are never in memory together.
+//! What the page needs to know about the pairs, in one pass: ten million pairs are never all in memory.
 
 use std::collections::HashMap;
 
 use anyhow::Result;
 
-use crate::report::labels::{Labelled, Labels};
+use crate::report::labels::{LabelledProbability, Labels};
 use crate::report::smallest::Smallest;
 use crate::run::schema::{PairKind, PairRow};
 
 const BINS: usize = 40;
 /// Borderline pairs on either side of the threshold.
 const BORDERLINE: usize = 15;
-/// Pairs kept of a cluster that is shown: all of a small one, the lowest of a large one.
+/// Pairs kept of a cluster that is shown: all pairs of a small one, the lowest pairs of a large one.
 const INSIDE: usize = 100;
 
 /// Counts over equal bins of `from..=to`.
@@ -34,27 +34,27 @@ impl Histogram {
 
 /// Everything that the pass collects.
 pub struct Tally {
-    /// Of semantic pairs.
+    /// Cosines of the semantic pairs.
     pub cosine: Histogram,
-    /// Of semantic pairs that are decided.
+    /// Probabilities of the semantic pairs that have one.
     pub probability: Histogram,
-    /// Nearest to the threshold from above, then from below, the nearest first.
+    /// Duplicates nearest to the threshold, the nearest first; then the same of the other pairs.
     pub above: Vec<PairRow>,
     pub below: Vec<PairRow>,
-    /// By slot of the cluster: the pairs inside with the lowest probability.
+    /// For each shown cluster, the pairs inside with the lowest probability.
     pub inside: Vec<Vec<PairRow>>,
-    /// Labelled pairs with the probability they were given.
-    pub labelled: Vec<Labelled>,
+    /// Labelled pairs with their probability.
+    pub labelled: Vec<LabelledProbability>,
 }
 
 /// Goes through the pairs. `slot_of` gives the slot of a row's cluster, if that cluster is shown.
 pub fn tally(
     pairs: impl Iterator<Item = Result<Vec<PairRow>>>,
-    [floor, threshold]: [f32; 2],
+    [min_cosine, threshold]: [f32; 2],
     (slots, slot_of): (usize, &HashMap<u32, u32>),
     labels: Option<&Labels>,
 ) -> Result<Tally> {
-    let mut cosine = Histogram::new(f64::from(floor).min(0.99), 1.0);
+    let mut cosine = Histogram::new(f64::from(min_cosine).min(0.99), 1.0);
     let mut probability = Histogram::new(0.0, 1.0);
     let (mut above, mut below) = (Smallest::new(BORDERLINE), Smallest::new(BORDERLINE));
     let mut inside: Vec<Smallest> = (0..slots).map(|_| Smallest::new(INSIDE)).collect();
@@ -66,7 +66,7 @@ pub fn tally(
             }
             if let (Some(p), PairKind::Semantic) = (pair.probability, pair.kind) {
                 probability.push(p.into());
-                let side = if p >= threshold { &mut above } else { &mut below };
+                let side = if pair.is_duplicate == Some(true) { &mut above } else { &mut below };
                 side.push((p - threshold).abs(), pair);
             }
             if let Some(slot) = slot_of.get(&pair.a)

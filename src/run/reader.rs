@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::error::hint;
+use crate::run::input::InputFile;
 use crate::run::manifest::{self, Manifest};
 use crate::run::schema::{
     CLUSTER_STATS, CLUSTERS, ClusterRow, ClusterStatsRow, METRICS, PAIRS, PairRow, SKIPPED, SkippedRow,
@@ -53,6 +54,9 @@ fn input_questions(manifest: &Manifest) -> Result<Questions, String> {
     }
     if manifest.content.is_empty() {
         return Err(format!("the run is of mine {}, which did not record what it read", manifest.version));
+    }
+    if let Some(changed) = manifest.inputs.iter().find(|file| InputFile::of(&file.path).bytes != file.bytes) {
+        return Err(format!("the input {} has changed since the run", changed.path.display()));
     }
     let columns = Columns { text: manifest.options.text_column.clone(), id: manifest.options.id_column.clone() };
     let questions = questions::read(&files, &columns).map_err(|e| format!("{e:#}"))?;

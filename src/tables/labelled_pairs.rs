@@ -37,10 +37,10 @@ pub struct LabelledPair {
     pub question1: String,
     pub question2: String,
     pub is_duplicate: bool,
-    /// Ids of the questions, where the file has columns `qid1` and `qid2`.
+    /// Ids of the questions, if the file has columns `qid1` and `qid2`.
     pub ids: Option<(String, String)>,
-    /// False for a pair that was added to the mix that people would meet, which shifts the share of duplicates: a
-    /// column `natural` says so. Such pairs train; they do not measure.
+    /// False for an added pair: it is not from the mix that users meet, and changes the share of duplicates. The column
+    /// `natural` says so. Added pairs are for training, not for measuring.
     pub natural: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct LabelledPairs {
 }
 
 impl LabelledPairs {
-    /// A warning that says how many rows were left out, with the first few; `None` when all were good.
+    /// A warning that says how many rows were left out, and names the first few; `None` if all rows were good.
     pub fn warning(&self) -> Option<String> {
         let first = self.bad.first()?;
         let places: Vec<String> =
@@ -73,7 +73,7 @@ impl LabelledPairs {
     }
 }
 
-/// A label as a person writes it; `None` where there is none, `Err` with what else is written.
+/// A label as a person writes it; `None` for an empty cell. The error says what the cell holds.
 pub fn parse_label(cell: Option<&str>) -> Result<Option<bool>, String> {
     match cell.map(|cell| cell.trim().to_lowercase()).as_deref() {
         None | Some("") => Ok(None),
@@ -83,7 +83,7 @@ pub fn parse_label(cell: Option<&str>) -> Result<Option<bool>, String> {
     }
 }
 
-/// Reads a pairs file. Rows without two texts or a label are listed in `bad`; a file without any good row is refused.
+/// Reads a pairs file. Rows without two texts or a label are listed in `bad`. A file without a good row is an error.
 pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
     let required = |name, flag, kind| Wanted { name, kind, flag: Some(flag) };
     let optional = |name, kind| Wanted { name, kind, flag: None };
@@ -112,7 +112,7 @@ pub fn read(file: &Path, names: &PairColumns) -> Result<LabelledPairs> {
     let bad: Vec<BadRow> = bad.into_iter().map(|(_, bad)| bad).collect();
     if pairs.is_empty() {
         let why = bad.first().map_or("it has no rows".to_string(), |bad| format!("{}: {}", bad.place, bad.reason));
-        bail!("{}: no labelled pair in it: {why}", file.display());
+        bail!("{}: the file holds no labelled pair: {why}", file.display());
     }
     Ok(LabelledPairs { file: file.to_path_buf(), pairs, bad })
 }

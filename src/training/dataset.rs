@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::losses::Targets;
+use crate::losses::targets::Targets;
 use crate::mining::score_pairs::QuestionPairs;
 use crate::models::checkpoint::kind::Kind;
 use crate::tables::labelled_pairs::LabelledPair;

@@ -4,13 +4,13 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::choose::ScoreKind;
-use crate::calibration::fitted::{KEPT_BY_FLOOR, Labelled, floor, rounded_down};
+use crate::calibration::fitted::{FitInput, KEPT_BY_MIN_COSINE, highest_floor, rounded_down};
 use crate::calibration::sigmoid;
 use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::metrics::bootstrap::Clusters;
-use crate::metrics::pairs::Ranking;
+use crate::metrics::ranking::Ranking;
 use crate::mining::score_pairs::QuestionPairs;
 use crate::models::checkpoint::calibration::{Calibration, CosineCalibration};
 use crate::models::checkpoint::kind::Kind;
@@ -169,7 +169,7 @@ impl DevSet {
     /// mean logit of both orders. A siamese classifier decides by its own probability.
     pub fn calibrate(&self, network: &Network, seed: u64, progress: &Progress) -> Result<Calibration> {
         let scores = self.scores(network, true, progress)?;
-        let labelled = Labelled { labels: &self.labels, clusters: &self.clusters, target: None, seed };
+        let labelled = FitInput { labels: &self.labels, clusters: &self.clusters, target: None, seed };
         let fitted = match self.kind {
             Kind::Bi => labelled.fit(&scores, ScoreKind::Cosine).ok(),
             Kind::Cross => labelled.fit(&scores, ScoreKind::LogOdds).ok(),
@@ -188,7 +188,8 @@ impl DevSet {
         }
         let both = scores.iter().zip(&self.labels);
         let duplicates = both.filter(|(_, label)| **label).map(|(score, _)| *score).collect();
-        let cosine = Some(CosineCalibration { threshold, floor: floor(duplicates, KEPT_BY_FLOOR, threshold) });
+        let cosine =
+            Some(CosineCalibration { threshold, floor: highest_floor(duplicates, KEPT_BY_MIN_COSINE, threshold) });
         Ok(Calibration { cosine, measured_on, ..Calibration::default() })
     }
 

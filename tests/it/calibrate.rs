@@ -85,7 +85,10 @@ fn a_built_in_model_is_exported_before_it_is_calibrated_as_its_hint_says() {
     let calibrate = ["calibrate", "--bi-encoder", "built-in", "--cross-encoder", text(&copy), "--pairs"];
     let before = std::fs::read(copy.join("dupmine.json")).unwrap();
     let error = mine_fails(&[&calibrate[..], &[PAIRS]].concat(), 1);
-    assert!(error.contains("do not tell duplicates from others") && error.contains("pairs are few"), "{error}");
+    assert!(
+        error.contains("do not separate duplicates from other pairs") && error.contains("pairs are few"),
+        "{error}"
+    );
     assert!(std::fs::read(copy.join("dupmine.json")).unwrap() == before);
     let easy = easy_pairs(work.path());
     mine_ok(&[&calibrate[..], &[text(&easy), "--quiet"]].concat());

@@ -1,9 +1,9 @@
 //! Losses and their gradients against sentence-transformers: fixtures/reference/losses.json.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dupmine::losses::Targets;
 use dupmine::losses::cached_ranking::{output_gradient, surrogate};
 use dupmine::losses::mix::{LossNumbers, Mix};
+use dupmine::losses::targets::Targets;
 use serde_json::Value;
 
 use crate::support::repo;

@@ -1,10 +1,11 @@
 //! Metrics and calibration against what scikit-learn and sentence-transformers' evaluators answered.
 
-use dupmine::calibration::{Calibrator, isotonic, platt, temperature};
+use dupmine::calibration::Calibrator;
+use dupmine::calibration::{isotonic, platt, temperature};
 use dupmine::metrics::calibration::{brier, expected_calibration_error};
 use dupmine::metrics::confusion::{Confusion, grid_best_f1};
 use dupmine::metrics::gold::Gold;
-use dupmine::metrics::pairs::Ranking;
+use dupmine::metrics::ranking::Ranking;
 use dupmine::metrics::retrieval::{self, RankedHits};
 use serde_json::Value;
 

@@ -78,7 +78,7 @@ fn a_question_says_why_it_is_where_it_is() {
         |id: i64| json(&["show", out, "--question", &id.to_string(), "--json"])["why"].as_str().unwrap().to_string();
     let all = i64s(&read(&repo("fixtures/questions.parquet")), "id");
     let alone = all.iter().find(|id| !paired.contains(id)).expect("a question without a candidate");
-    assert!(why(*alone).contains("no other question reached the cosine floor 0.95"), "{}", why(*alone));
+    assert!(why(*alone).contains("reached the minimum cosine 0.95"), "{}", why(*alone));
     let low = paired.iter().find(|id| !clustered.contains(id)).expect("a question with candidates and no cluster");
     assert!(why(*low).contains("below the threshold 0.97") || why(*low).contains("kept it out"), "{}", why(*low));
     let member = json(&["show", out, "--question", &clustered[0].to_string(), "--json"]);
@@ -108,7 +108,7 @@ fn what_is_not_there_is_named() {
     let out = text(&output);
     let error = mine_fails(&["show", out, "--question", "99999999"], 1);
     assert!(
-        error.contains("no question \"99999999\" in this run") && error.contains("hint: the id most like it is"),
+        error.contains("no question \"99999999\" in this run") && error.contains("hint: the most similar id is"),
         "{error}"
     );
     let clusters = read(&output.join("clusters.parquet"));
@@ -167,7 +167,8 @@ fn explain_agrees_with_a_run() {
         [&["explain", "--a", a, "--b", c][..], &models[..4], &["--min-cosine", "1", "--threshold", "0.5"]].concat();
     let shown = stdout(&floored);
     assert!(
-        shown.contains("below the minimum 1: a run would not look at the pair") && shown.contains("not duplicates"),
+        shown.contains("below the minimum cosine 1: a run would not look at the pair")
+            && shown.contains("not duplicates"),
         "{shown}"
     );
     let same = json(&[&["explain", "--a", " a  b", "--b", "a b", "--json"][..], &models].concat());

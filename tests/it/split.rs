@@ -122,5 +122,5 @@ fn a_part_far_from_its_share_is_told() {
     std::fs::write(&input, format!("question1,question2,is_duplicate\n{star}{rest}")).unwrap();
     let split = ["split", "--input", text(&input), "--output", text(&output), "--ratios", "40,30,30"];
     let said = mine_ok(&split);
-    assert!(said.contains("train holds 60.0 % of the pairs, 40.0 % were asked for"), "{said}");
+    assert!(said.contains("train holds 60.0 % of the pairs, 40.0 % were requested"), "{said}");
 }

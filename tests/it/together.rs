@@ -115,7 +115,11 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
         let said = mine_ok(&[&base[..], &models, more].concat());
         let pairs = read(&out.join("pairs.parquet"));
         let semantic: Vec<bool> = strings(&pairs, "kind").iter().map(|kind| kind == "semantic").collect();
-        let columns = ["cosine", "score_ab", "probability"].map(|name| f32s(&pairs, name));
+        let [cosine, ab, ba, probability] =
+            ["cosine", "score_ab", "score_ba", "probability"].map(|name| f32s(&pairs, name));
+        // a run scores the order that starts with the smaller key first
+        let logit = ab.into_iter().zip(ba).map(|(ab, ba)| ab.or(ba)).collect();
+        let columns = [cosine, logit, probability];
         let rows = (0..semantic.len()).filter(|&row| semantic[row]);
         let verdicts: Vec<Option<bool>> = pairs.column_by_name("is_duplicate").unwrap().as_boolean().iter().collect();
         let verdicts: Vec<Option<bool>> = rows.clone().map(|row| verdicts[row]).collect();

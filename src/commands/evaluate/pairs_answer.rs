@@ -2,47 +2,48 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::pairs::Scored;
+use crate::commands::evaluate::args::EvaluateArgs;
+use crate::commands::evaluate::pair_scores::PairScores;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::metrics::bootstrap::{Clusters, Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
-use crate::metrics::pairs::{PairFigures, Ranking};
+use crate::metrics::pair_figures::PairFigures;
+use crate::metrics::ranking::Ranking;
 use crate::mining::score_pairs::Scorer;
 use crate::progress::readable;
 
-/// Everything said of one scorer. Scores and thresholds are in the scorer's own direction.
-pub(super) struct Answer {
+/// The figures of one scorer. Scores and thresholds are in the scorer's own direction.
+pub(super) struct PairsAnswer {
     pub scorer: Scorer,
     figures: PairFigures,
     intervals: Vec<(&'static str, Option<Interval>)>,
-    /// Where decisions were counted, and why there.
+    /// The threshold at which decisions were counted, where it comes from, and the counts.
     threshold: Option<(f64, &'static str, Confusion)>,
     grid: Option<(f64, f64)>,
 }
 
-impl Answer {
-    pub(super) fn new(args: &EvaluateArgs, labels: &[bool], clusters: Option<&Clusters>, scored: &Scored) -> Self {
-        let sign = scored.scorer.sign();
-        let scores: Vec<f64> = scored.scores.iter().map(|score| sign * score).collect();
-        let ranking = Ranking::new(labels, &scores);
+impl PairsAnswer {
+    pub(super) fn new(args: &EvaluateArgs, labels: &[bool], clusters: Option<&Clusters>, scores: &PairScores) -> Self {
+        let sign = scores.scorer.sign();
+        let signed: Vec<f64> = scores.scores.iter().map(|score| sign * score).collect();
+        let ranking = Ranking::new(labels, &signed);
         let figures = ranking.figures();
-        let wished = [
+        let choices = [
             (args.threshold.filter(|_| sign > 0.0), "--threshold"),
-            (scored.calibrated, "the model's calibration"),
+            (scores.calibrated, "the model's calibration"),
             (figures.best_f1.map(|best| best.threshold), "the best F1 on these pairs"),
         ];
-        let threshold = wished
+        let threshold = choices
             .into_iter()
             .find_map(|(threshold, why)| Some((threshold?, why)))
-            .map(|(threshold, why)| (threshold, why, Confusion::at(labels, &scores, threshold)));
+            .map(|(threshold, why)| (threshold, why, Confusion::at(labels, &signed, threshold)));
         let draws = args.draws(labels.len());
         let intervals = clusters
             .filter(|clusters| clusters.count > 1)
             .map(|clusters| intervals(&ranking, &figures, clusters, draws, args.seed))
             .unwrap_or_default();
-        let grid = args.grid.filter(|_| sign > 0.0).and_then(|step| grid_best_f1(labels, &scores, step));
-        Self { scorer: scored.scorer.clone(), figures, intervals, threshold, grid }
+        let grid = args.grid.filter(|_| sign > 0.0).and_then(|step| grid_best_f1(labels, &signed, step));
+        Self { scorer: scores.scorer.clone(), figures, intervals, threshold, grid }
     }
 
     pub(super) fn json(&self) -> Value {
@@ -103,13 +104,13 @@ fn intervals(
     const NAMES: [&str; 7] = ["f1", "precision", "recall", "mcc", "accuracy", "average_precision", "roc_auc"];
     let cluster_of: Vec<u32> = ranking.order().iter().map(|&pair| clusters.of_pair[pair as usize]).collect();
     let values = resample(clusters.count, draws, seed, |times| {
-        // gathered once: the figures below look at every weight several times
+        // collected once: the figures below read every weight several times
         let weights: Vec<u32> = cluster_of.iter().map(|&cluster| times[cluster as usize]).collect();
         let weight = |rank: usize| u64::from(weights[rank]);
         let drawn = ranking.weighted_figures(weight, None);
         let best = figures.best_f1.map(|best| ranking.weighted_confusion(best.threshold, weight));
         let accurate = figures.best_accuracy.map(|best| ranking.weighted_confusion(best.threshold, weight));
-        // a draw without duplicates has no F1, and must not count as perfect
+        // a draw without duplicates has no F1; it must not count as perfect
         let best = best.filter(|best| best.true_positives + best.false_negatives > 0);
         let of = |figure: fn(&Confusion) -> f64| best.as_ref().map(figure);
         [
@@ -125,10 +126,10 @@ fn intervals(
     NAMES.into_iter().enumerate().map(|(at, name)| (name, interval(values.iter().map(|draw| draw[at])))).collect()
 }
 
-/// Tables and decisions of all scorers. `clusters` are those that the intervals were drawn from.
-pub(super) fn lines(answers: &[Answer], clusters: Option<&Clusters>) -> Vec<String> {
-    type Said = fn(&Answer) -> Option<f64>;
-    let figures: [(&str, &str, Said); 9] = [
+/// Tables and decisions of all scorers. The intervals were drawn from `clusters`.
+pub(super) fn lines(answers: &[PairsAnswer], clusters: Option<&Clusters>) -> Vec<String> {
+    type Figure = fn(&PairsAnswer) -> Option<f64>;
+    let figures: [(&str, &str, Figure); 9] = [
         ("best F1", "f1", |answer| Some(answer.figures.best_f1?.f1)),
         ("  at", "", |answer| Some(answer.scorer.sign() * answer.figures.best_f1?.threshold)),
         ("  precision", "precision", |answer| Some(answer.figures.best_f1?.precision)),

@@ -1,4 +1,4 @@
-//! Cosines of pairs that a finished run did not keep, by the model and in the precision it ran with.
+//! Cosines of pairs that a finished run did not keep, by its model and in its precision.
 
 use anyhow::{Result, bail};
 
@@ -13,7 +13,7 @@ use crate::run::manifest::ModelRecord;
 use crate::run::reader::FinishedRun;
 use crate::tables::texts::Texts;
 
-/// The cosine of each of `pairs` of `texts`. Fails when the run's bi-encoder is no longer what it was.
+/// The cosine of each of `pairs` of `texts`. Fails if the run's bi-encoder has changed since the run.
 pub fn cosines(
     finished: &FinishedRun,
     texts: &Texts,
@@ -25,8 +25,8 @@ pub fn cosines(
         return Ok(Vec::new());
     }
     let folder = bi_encoder(finished, progress)?;
-    let ran_in = finished.manifest.options.precision;
-    let (precision, devices) = (ran_in, device.open(progress)?);
+    let precision = finished.manifest.options.precision;
+    let devices = device.open(progress)?;
     precision.check(&devices)?;
     let models = bi_encoder::replicas(&folder, &devices, precision)?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
@@ -39,7 +39,7 @@ fn bi_encoder(finished: &FinishedRun, progress: &Progress) -> Result<ModelFolder
     let written = revision.as_ref().map_or(name.clone(), |revision| format!("{name}@{revision}"));
     let folder = if *name == built_in.name() { built_in } else { hub::open(&written, progress)? };
     if folder.fingerprint()? != *hash {
-        bail!("{name}: not the bi-encoder of the run any more, so pairs that it did not keep cannot be scored");
+        bail!("{name}: the bi-encoder has changed since the run, so pairs that the run did not keep cannot be scored");
     }
     Ok(folder)
 }

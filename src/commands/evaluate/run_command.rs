@@ -1,13 +1,13 @@
-//! What a finished run found of the known duplicates, and where it lost the others.
+//! `mine evaluate --run --gold`: which known duplicates a finished run found, and where it lost the others.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::mining_answer::{Answer, Draws};
-use crate::commands::evaluate::rescoring;
+use crate::commands::evaluate::args::EvaluateArgs;
+use crate::commands::evaluate::missing_cosines;
+use crate::commands::evaluate::run_answer::{Draws, MinedPair, RunAnswer};
 use crate::error::hint;
 use crate::labels::gold::{self, GoldFile};
 use crate::metrics::gold::{Fate, Gold};
@@ -18,46 +18,36 @@ use crate::run::schema::PairKind;
 use crate::tables::questions::Questions;
 use crate::tables::texts::Texts;
 
-/// Ranks below every scored pair, by cosine: a pair below the rerank floor, or that the rerank budget did not reach.
+/// Added to the cosine of a pair without a probability, so that it ranks below every scored pair.
 const UNSCORED: f64 = -3.0;
 
-/// A pair of unique texts that the run scored.
-#[derive(Clone, Copy)]
-pub(super) struct Mined {
-    pub a: u32,
-    pub b: u32,
-    pub score: f64,
-    pub is_scored: bool,
-    pub is_duplicate: Option<bool>,
-}
-
-/// Answers `mine evaluate --run --gold`.
+/// Compares the run with the gold; returns the lines for stdout.
 pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Result<Vec<String>> {
     let finished = FinishedRun::open(folder)?;
     let questions = match &finished.questions {
         Ok(questions) => questions,
-        Err(why) => bail!("{}: the questions of the run cannot be had: {why}", folder.display()),
+        Err(why) => bail!("{}: the questions of the run are not available: {why}", folder.display()),
     };
     let unique = collapse(&questions.texts);
-    let labelled = labelled(args, &finished, questions, &unique, progress)?;
+    let labelled = gold_pairs(args, &finished, questions, &unique, progress)?;
     let gold = Gold::new(unique.texts.len(), &labelled, !args.no_closure)
         .map_err(|why| hint(why, "--no-closure takes the labels as they are"))?;
     if gold.duplicates.is_empty() {
-        bail!("no known duplicates among the run's questions: nothing to measure");
+        bail!("the run's questions hold no known duplicates: there is nothing to measure");
     }
     if gold.contradictions > 0 {
         progress.warn(format!(
-            "{} pairs labelled as different are connected through pairs labelled as duplicates: the latter count",
+            "{} pairs labelled as different are connected by pairs labelled as duplicates: they count as duplicates",
             gold.contradictions
         ));
     }
     let text_of_row = text_of_row(questions, &unique);
-    let mined = mined(&finished, &text_of_row, progress)?;
+    let mined = mined_pairs(&finished, &text_of_row, progress)?;
     let predicted = cluster_labels(&finished, &text_of_row, unique.texts.len())?;
     let found: Vec<bool> = mined.iter().map(|pair| gold.has(pair.a, pair.b)).collect();
     let fates = fates(args, &finished, &gold, (&mined, &found), &predicted, &unique.texts, progress)?;
     let draws = args.draws(mined.len());
-    let answer = Answer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
+    let answer = RunAnswer::new(&gold, &mined, &found, &fates, &predicted, &Draws { count: draws, seed: args.seed });
     if args.json { Ok(vec![serde_json::to_string_pretty(&answer.json())?]) } else { Ok(answer.lines()) }
 }
 
@@ -66,8 +56,8 @@ fn text_of_row(questions: &Questions, unique: &UniqueTexts) -> HashMap<u32, u32>
     questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect()
 }
 
-/// Gold pairs as numbers of unique texts. Warns of questions that the run does not have.
-fn labelled(
+/// Gold pairs as numbers of unique texts. Warns about questions that the run does not have.
+fn gold_pairs(
     args: &EvaluateArgs,
     finished: &FinishedRun,
     questions: &Questions,
@@ -96,7 +86,7 @@ fn labelled(
         let kept = labelled.len() - before;
         if kept == 0 {
             return Err(hint(
-                format!("{}: none of its {all} pairs is of the run's questions", file.display()),
+                format!("{}: none of its {all} pairs is among the run's questions", file.display()),
                 "gold pairs are matched by text (question1, question2) or by id (id_a, id_b; id, group)",
             ));
         }
@@ -112,12 +102,13 @@ fn labelled(
     Ok(labelled)
 }
 
-fn mined(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Progress) -> Result<Vec<Mined>> {
+/// The pairs of unique texts that the run kept; copies are left out.
+fn mined_pairs(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Progress) -> Result<Vec<MinedPair>> {
     let mut mined = Vec::new();
     for batch in finished.results.pairs()? {
         progress.check()?;
         mined.extend(batch?.into_iter().filter(|pair| pair.kind == PairKind::Semantic).filter_map(|pair| {
-            Some(Mined {
+            Some(MinedPair {
                 a: *text_of_row.get(&pair.a)?,
                 b: *text_of_row.get(&pair.b)?,
                 score: pair.probability.map_or(f64::from(pair.cosine) + UNSCORED, f64::from),
@@ -129,7 +120,7 @@ fn mined(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress: &Pro
     Ok(mined)
 }
 
-/// The cluster of every unique text, a label of its own where it is in none.
+/// The cluster of every unique text; a text that is in no cluster has a label of its own.
 fn cluster_labels(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, texts: usize) -> Result<Vec<u32>> {
     let mut labels: Vec<u32> = (0..texts as u32).collect();
     for row in finished.results.clusters()? {
@@ -141,37 +132,37 @@ fn cluster_labels(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, texts
     Ok(labels)
 }
 
-/// What became of each known duplicate, and whether only the clustering put it together.
+/// What happened to each known duplicate, and whether only the clustering joined it.
 fn fates(
     args: &EvaluateArgs,
     finished: &FinishedRun,
     gold: &Gold,
-    (mined, found): (&[Mined], &[bool]),
+    (mined, found): (&[MinedPair], &[bool]),
     predicted: &[u32],
     texts: &Texts,
     progress: &Progress,
 ) -> Result<Vec<(Fate, bool)>> {
-    let scored: HashMap<(u32, u32), &Mined> = mined
+    let scored: HashMap<(u32, u32), &MinedPair> = mined
         .iter()
         .zip(found)
         .filter(|(_, found)| **found)
         .map(|(pair, _)| ((pair.a.min(pair.b), pair.a.max(pair.b)), pair))
         .collect();
     let missing: Vec<(u32, u32)> = gold.duplicates.iter().copied().filter(|pair| !scored.contains_key(pair)).collect();
-    let cosines = rescoring::cosines(finished, texts, &missing, args.computing.device, progress)?;
-    let floor = finished.manifest.options.min_cosine.map_or(f64::NEG_INFINITY, f64::from);
+    let cosines = missing_cosines::cosines(finished, texts, &missing, args.devices.device, progress)?;
+    let min_cosine = finished.manifest.options.min_cosine.map_or(f64::NEG_INFINITY, f64::from);
     let cosine_of: HashMap<(u32, u32), f64> = missing.into_iter().zip(cosines).collect();
     let fate = |pair: &(u32, u32)| {
-        let together = predicted[pair.0 as usize] == predicted[pair.1 as usize];
+        let in_one_cluster = predicted[pair.0 as usize] == predicted[pair.1 as usize];
         let decided = scored.get(pair).map(|pair| (pair.is_duplicate, pair.is_scored));
         let fate = match decided {
-            _ if together => Fate::Found,
+            _ if in_one_cluster => Fate::Found,
             Some((Some(true), _)) => Fate::LostByClustering,
             Some((Some(false), true)) => Fate::LostByScore,
             Some((Some(false), false)) => Fate::LostByRerankFloor,
             Some((None, _)) => Fate::LostByBudget,
-            None if cosine_of.get(pair).is_some_and(|&cosine| cosine >= floor) => Fate::LostByIndex,
-            None => Fate::LostByFloor,
+            None if cosine_of.get(pair).is_some_and(|&cosine| cosine >= min_cosine) => Fate::LostByIndex,
+            None => Fate::LostByMinCosine,
         };
         (fate, decided.is_none_or(|(is_duplicate, _)| is_duplicate != Some(true)))
     };

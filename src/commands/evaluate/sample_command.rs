@@ -1,18 +1,18 @@
-//! Precision and recall of a run from a sample of its pairs that a person has labelled.
+//! `mine evaluate --sample`: precision and recall of a run, from a sample of its pairs that a person labelled.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::commands::evaluate::{DRAWS_OF_SAMPLE, EvaluateArgs};
+use crate::commands::evaluate::args::{DRAWS_OF_SAMPLE, EvaluateArgs};
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::hint;
 use crate::metrics::stratified::{Estimate, Stratum, estimate};
 use crate::progress::{Progress, readable};
 use crate::tables::sample_file::{self, LabelledSample};
 
-/// Answers `mine evaluate --sample`.
+/// Estimates the figures; returns the lines for stdout.
 pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Result<Vec<String>> {
     let rows = sample_file::read(file)?;
     let labelled = rows.iter().filter(|row| row.is_duplicate.is_some()).count();
@@ -28,12 +28,12 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
     if args.json {
         return Ok(vec![serde_json::to_string_pretty(&figures)?]);
     }
-    let said = |name: &str, estimate: Option<Estimate>| {
+    let shown = |name: &str, estimate: Option<Estimate>| {
         vec![name.to_string(), with_interval(estimate.map(|e| e.value), estimate.and_then(|e| e.interval))]
     };
     let mut lines = figure_table(
         &["figure", "estimate (95 % interval)"],
-        [said("precision", figures.precision), said("recall among candidates", figures.recall)],
+        [shown("precision", figures.precision), shown("recall among candidates", figures.recall)],
     );
     if let Some(duplicates) = figures.duplicates {
         let count = |n: f64| readable(n.round() as usize);
@@ -46,14 +46,19 @@ pub(super) fn run(args: &EvaluateArgs, file: &Path, progress: &Progress) -> Resu
     Ok(lines)
 }
 
-/// Strata with at least one label. Those without are left out, with a warning: nothing is known of their pairs.
+/// Strata with at least one label. Strata without a label are left out with a warning: nothing is known about their
+/// pairs.
 fn strata(file: &Path, rows: &[LabelledSample], progress: &Progress) -> Result<Vec<Stratum>> {
     let mut strata: BTreeMap<u32, Stratum> = BTreeMap::new();
     for row in rows {
         let new = Stratum { pairs: row.stratum_pairs, predicted: row.predicted, labelled: 0, duplicates: 0 };
         let stratum = strata.entry(row.stratum).or_insert(new);
         if (stratum.pairs, stratum.predicted) != (row.stratum_pairs, row.predicted) {
-            bail!("{}: rows of stratum {} disagree about it: was it edited?", file.display(), row.stratum);
+            bail!(
+                "{}: the rows of stratum {} contradict each other: was the file edited?",
+                file.display(),
+                row.stratum
+            );
         }
         stratum.labelled += u64::from(row.is_duplicate.is_some());
         stratum.duplicates += u64::from(row.is_duplicate == Some(true));
@@ -61,13 +66,11 @@ fn strata(file: &Path, rows: &[LabelledSample], progress: &Progress) -> Result<V
     if let Some((number, over)) = strata.iter().find(|(_, stratum)| stratum.labelled > stratum.pairs) {
         bail!("{}: stratum {number} has {} labels for {} pairs", file.display(), over.labelled, over.pairs);
     }
-    let unknown: Vec<&Stratum> = strata.values().filter(|stratum| stratum.labelled == 0).collect();
-    if !unknown.is_empty() {
-        let pairs: u64 = unknown.iter().map(|stratum| stratum.pairs).sum();
-        progress.warn(format!(
-            "{} strata with {pairs} pairs have no label at all: the figures are of the others",
-            unknown.len()
-        ));
+    let unlabelled: Vec<&Stratum> = strata.values().filter(|stratum| stratum.labelled == 0).collect();
+    if !unlabelled.is_empty() {
+        let pairs: u64 = unlabelled.iter().map(|stratum| stratum.pairs).sum();
+        progress
+            .warn(format!("{} strata with {pairs} pairs have no label: the figures leave them out", unlabelled.len()));
     }
     Ok(strata.into_values().filter(|stratum| stratum.labelled > 0).collect())
 }

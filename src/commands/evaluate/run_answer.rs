@@ -1,26 +1,36 @@
 //! The figures of a finished run against gold, with their intervals, as JSON and as tables.
 //!
-//! Intervals draw gold clusters, a question without known duplicates being one of its own. A pair of questions of two
-//! clusters counts as often as one was drawn times as often as the other was (the vertex bootstrap of Snijders and
-//! Borgatti 1999): mined pairs connect nearly everything, so no part of them could be drawn independently.
+//! The bootstrap draws gold clusters; a question without known duplicates is its own cluster. A pair of questions of
+//! two clusters counts as often as one was drawn times as often as the other was drawn (the vertex bootstrap of
+//! Snijders and Borgatti 1999). Mined pairs connect nearly all questions, so their connected parts cannot be drawn
+//! instead.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::commands::evaluate::mining::Mined;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::metrics::bootstrap::{Interval, centred_interval, resample};
 use crate::metrics::clusters::{ClusterScores, Contingency};
 use crate::metrics::gold::{Coverage, Fate, Funnel, Gold};
-use crate::metrics::pairs::Ranking;
+use crate::metrics::ranking::Ranking;
 use crate::metrics::retrieval::{self, RankedHits};
 use crate::progress::readable;
 
-/// Where retrieval is measured.
+/// The k at which retrieval is measured.
 const RANKS: [usize; 5] = [1, 3, 5, 10, 100];
 
-/// How many draws, from what seed.
+/// A pair of unique texts that the run kept.
+#[derive(Clone, Copy)]
+pub(super) struct MinedPair {
+    pub a: u32,
+    pub b: u32,
+    pub score: f64,
+    pub is_scored: bool,
+    pub is_duplicate: Option<bool>,
+}
+
+/// How many bootstrap draws, and their seed.
 pub(super) struct Draws {
     pub count: u64,
     pub seed: u64,
@@ -33,8 +43,8 @@ struct Figure {
     interval: Option<Interval>,
 }
 
-/// Everything said of the run.
-pub(super) struct Answer {
+/// The figures of the run.
+pub(super) struct RunAnswer {
     duplicates: usize,
     questions: usize,
     contradictions: u64,
@@ -73,10 +83,10 @@ impl Units {
     }
 }
 
-impl Answer {
+impl RunAnswer {
     pub(super) fn new(
         gold: &Gold,
-        mined: &[Mined],
+        mined: &[MinedPair],
         found: &[bool],
         fates: &[(Fate, bool)],
         predicted: &[u32],
@@ -85,7 +95,7 @@ impl Answer {
         let units = Units::new(gold, predicted.len());
         let mut funnel = Funnel::default();
         fates.iter().for_each(|&(fate, mended)| funnel.count(fate, mended, 1));
-        let (threshold, mining) = mining(gold, mined, found, &units, draws);
+        let (threshold, mining) = mining_figures(gold, mined, found, &units, draws);
         let called = mined.iter().filter(|pair| pair.is_duplicate == Some(true)).map(|pair| (pair.a, pair.b));
         Self {
             duplicates: gold.duplicates.len(),
@@ -98,7 +108,7 @@ impl Answer {
             in_one_cluster: Coverage::of_clusters(gold, predicted),
             threshold,
             mining,
-            retrieval: retrieval(gold, mined, found, &units, draws),
+            retrieval: retrieval_figures(gold, mined, found, &units, draws),
             clusters: cluster_figures(gold, predicted, draws),
         }
     }
@@ -146,36 +156,41 @@ impl Answer {
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        let said = |figure: &Figure| with_interval(figure.value, figure.interval);
+        let shown = |figure: &Figure| with_interval(figure.value, figure.interval);
         let mut lines = vec![
             format!("{} known duplicates, {} labelled questions", readable(self.duplicates), readable(self.questions)),
             String::new(),
-            "Where duplicates get lost".into(),
+            "Where known duplicates are lost".into(),
         ];
         let funnel = &self.funnel;
         let counts = [
-            ("below the candidate floor", funnel.lost_by_floor),
-            ("not among the nearest, or overlooked by the index", funnel.lost_by_index),
+            ("below the minimum cosine", funnel.lost_by_min_cosine),
+            ("not among the k nearest, or missed by the index", funnel.lost_by_index),
             ("below the rerank floor", funnel.lost_by_rerank_floor),
             ("not reached by the rerank budget", funnel.lost_by_budget),
             ("scored below the threshold", funnel.lost_by_score),
-            ("called duplicates, but clustered apart", funnel.lost_by_clustering),
+            ("called duplicates, but in different clusters", funnel.lost_by_clustering),
             ("in one cluster", funnel.found),
-            ("… of these mended by the clustering", funnel.mended_by_clustering),
+            ("… of these joined only by the clustering", funnel.mended_by_clustering),
         ];
         let rows = counts.into_iter().zip(&self.funnel_shares);
-        let rows = rows.map(|((name, pairs), share)| vec![name.into(), readable(pairs as usize), said(share)]);
+        let rows = rows.map(|((name, pairs), share)| vec![name.into(), readable(pairs as usize), shown(share)]);
         lines.extend(figure_table(&["known duplicates", "pairs", "share"], rows));
-        lines.extend([String::new(), "What the run put together, and what the labels say of it".into()]);
+        lines.extend([String::new(), "What the run joined, and what the labels say about it".into()]);
         let rows = [("called duplicates", self.called_duplicates), ("in one cluster", self.in_one_cluster)];
         let rows = rows.map(|(name, Coverage { pairs, known_duplicates, not_known, unlabelled })| {
             let counts = [pairs, known_duplicates, not_known, unlabelled].map(|pairs| readable(pairs as usize));
             std::iter::once(name.to_string()).chain(counts).collect()
         });
-        let header =
-            ["pairs", "all", "known duplicates", "others of labelled questions", "of a question without a label"];
+        let header = [
+            "pairs",
+            "all",
+            "known duplicates",
+            "other pairs of labelled questions",
+            "with a question without a label",
+        ];
         lines.extend(figure_table(&header, rows));
-        lines.extend([String::new(), "Mined pairs by score, against all known duplicates".into()]);
+        lines.extend([String::new(), "MinedPair pairs by score, against all known duplicates".into()]);
         let at = self.threshold.map_or(String::new(), |threshold| format!(" at {threshold:.3}"));
         let headings = [
             "pairs".to_string(),
@@ -184,22 +199,22 @@ impl Answer {
             "precision".into(),
             "recall".into(),
         ];
-        let row = std::iter::once(readable(self.pairs)).chain(self.mining.iter().map(said)).collect();
+        let row = std::iter::once(readable(self.pairs)).chain(self.mining.iter().map(shown)).collect();
         lines.extend(figure_table(&headings.each_ref().map(String::as_str), [row]));
-        lines.extend([String::new(), "Candidates of each question, best first".into()]);
+        lines.extend([String::new(), "Candidates of each question, the best first".into()]);
         let rows = self
             .retrieval
             .iter()
-            .map(|(k, figures)| std::iter::once(k.to_string()).chain(figures.iter().map(said)).collect());
+            .map(|(k, figures)| std::iter::once(k.to_string()).chain(figures.iter().map(shown)).collect());
         lines.extend(figure_table(&["k", "nDCG", "MRR", "MAP", "recall", "precision", "any found"], rows));
         lines.extend([String::new(), "Clusters of the labelled questions".into()]);
-        let rows = self.clusters.iter().map(|figure| vec![figure.name.replace('_', " "), said(figure)]);
+        let rows = self.clusters.iter().map(|figure| vec![figure.name.replace('_', " "), shown(figure)]);
         lines.extend(figure_table(&["figure", "value (95 % interval)"], rows));
         lines
     }
 }
 
-/// Figures of `values`, and of the same for every draw.
+/// Figures with these values, and the intervals of `drawn`.
 fn figures<const N: usize>(
     names: [&'static str; N],
     values: [Option<f64>; N],
@@ -233,14 +248,20 @@ fn funnel_shares(gold: &Gold, fates: &[(Fate, bool)], funnel: &Funnel, units: &U
     figures(names, funnel.shares(), &drawn)
 }
 
-/// The threshold of the best F1, and average precision, F1, precision and recall of the mined pairs; the last three
-/// there.
-fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &Draws) -> (Option<f64>, Vec<Figure>) {
+/// The threshold of the best F1; and average precision, F1, precision and recall of the mined pairs, the last three at
+/// that threshold.
+fn mining_figures(
+    gold: &Gold,
+    mined: &[MinedPair],
+    found: &[bool],
+    units: &Units,
+    draws: &Draws,
+) -> (Option<f64>, Vec<Figure>) {
     let scores: Vec<f64> = mined.iter().map(|pair| pair.score).collect();
     let ranking = Ranking::new(found, &scores);
     let known = gold.duplicates.len() as u64;
     let all = ranking.figures_of_known(known);
-    // what no score was given to has no threshold
+    // only scored pairs can have a threshold
     let scored = mined.iter().zip(found).filter(|(pair, _)| pair.is_scored);
     let (scores, labels): (Vec<f64>, Vec<bool>) = scored.map(|(pair, &found)| (pair.score, found)).unzip();
     let best = Ranking::new(&labels, &scores).figures_of_known(known).best_f1;
@@ -252,11 +273,11 @@ fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &D
         };
         let known: u64 = gold.duplicates.iter().map(|&(a, _)| units.times(times, a)).sum();
         let precision = ranking.weighted_figures(weight, Some(known)).average_precision;
-        let mut there = threshold.map(|threshold| ranking.weighted_confusion(threshold, weight));
-        if let Some(there) = &mut there {
-            there.false_negatives = known - there.true_positives;
+        let mut at_threshold = threshold.map(|threshold| ranking.weighted_confusion(threshold, weight));
+        if let Some(at_threshold) = &mut at_threshold {
+            at_threshold.false_negatives = known - at_threshold.true_positives;
         }
-        [precision, there.map(|c| c.f1()), there.map(|c| c.precision()), there.map(|c| c.recall())]
+        [precision, at_threshold.map(|c| c.f1()), at_threshold.map(|c| c.precision()), at_threshold.map(|c| c.recall())]
     });
     let values = [
         all.average_precision,
@@ -267,8 +288,14 @@ fn mining(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &D
     (threshold, figures(["average_precision", "f1", "precision", "recall"], values, &drawn))
 }
 
-/// Candidates of every question with known duplicates, best first.
-fn retrieval(gold: &Gold, mined: &[Mined], found: &[bool], units: &Units, draws: &Draws) -> Vec<(usize, Vec<Figure>)> {
+/// The candidates of every question with known duplicates, the best first.
+fn retrieval_figures(
+    gold: &Gold,
+    mined: &[MinedPair],
+    found: &[bool],
+    units: &Units,
+    draws: &Draws,
+) -> Vec<(usize, Vec<Figure>)> {
     let mut known = vec![0_usize; units.of_text.len()];
     gold.duplicates.iter().flat_map(|&(a, b)| [a, b]).for_each(|text| known[text as usize] += 1);
     let mut hits: HashMap<u32, Vec<(f64, u32, bool)>> = HashMap::new();

@@ -2,50 +2,17 @@
 //!
 //! Inputs everywhere: `labels` (true = duplicate) and `scores`, one each a pair, a higher score meaning more likely a
 //! duplicate. A pair is predicted positive when its score is at or above the threshold. Pairs of equal score are
-//! decided together, so no order of ties can change a figure. Scores are finite; callers with f32 widen, which is exact.
-//!
-//! A reported threshold lies halfway between the lowest score above and the highest below, as in sentence-transformers'
-//! evaluators: on new pairs it is the better guess, on these it decides the same.
+//! decided together, so no order of ties can change a figure. Scores are finite; callers with f32 widen, which is
+//! exact.
+
+use std::ops::AddAssign;
 
 use rayon::slice::ParallelSliceMut;
 
 use crate::metrics::confusion::Confusion;
+use crate::metrics::pair_figures::{BestF1, PairFigures, Sweep};
 
-/// Every figure of one set of scored pairs. `None` where the labels leave a figure undefined.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct PairFigures {
-    pub pairs: u64,
-    pub positives: u64,
-    /// The threshold with the highest F1.
-    pub best_f1: Option<BestF1>,
-    /// The threshold with the highest share of right decisions.
-    pub best_accuracy: Option<BestAccuracy>,
-    /// Σ (Rₖ − Rₖ₋₁) Pₖ over the distinct scores from the highest, scikit-learn's `average_precision_score`.
-    pub average_precision: Option<f64>,
-    /// Area under the ROC curve: the probability that a positive outscores a negative, a tie counting half.
-    pub roc_auc: Option<f64>,
-}
-
-/// The highest F1 = 2 TP / (2 TP + FP + FN) over every threshold, ties to the higher one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BestF1 {
-    pub f1: f64,
-    pub precision: f64,
-    pub recall: f64,
-    pub threshold: f64,
-    /// Matthews correlation at the same threshold.
-    pub mcc: f64,
-}
-
-/// The highest (TP + TN) / n over every threshold, ties to the higher one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BestAccuracy {
-    pub accuracy: f64,
-    /// Just above the highest score where calling no pair a duplicate is best.
-    pub threshold: f64,
-}
-
-/// Pairs from the highest score down: sorted once, summed up as often as a bootstrap needs.
+/// Pairs from the highest score down: sorted once, summed up once for every draw of a bootstrap.
 #[derive(Debug)]
 pub struct Ranking {
     scores: Vec<f64>,
@@ -81,8 +48,8 @@ impl Ranking {
         self.sum_up(|_| 1, None)
     }
 
-    /// Figures when the duplicates known are `positives`, of which only some are among the pairs: those missing count
-    /// as never found. This is how ParaphraseMiningEvaluator of sentence-transformers scores mined pairs.
+    /// Figures if `positives` duplicates are known and only some of them are among the pairs: the others count as
+    /// never found. This is how ParaphraseMiningEvaluator of sentence-transformers scores mined pairs.
     pub fn figures_of_known(&self, positives: u64) -> PairFigures {
         self.sum_up(|_| 1, Some(positives))
     }
@@ -102,103 +69,39 @@ impl Ranking {
     }
 
     fn sum_up(&self, weight: impl Fn(usize) -> u64, known: Option<u64>) -> PairFigures {
-        let (mut pairs, mut found) = (0, 0);
+        let (found, negatives) = self.totals(&weight);
+        let mut sweep = Sweep::new(known.unwrap_or(found) as f64, negatives as f64);
+        self.each_score(weight, |score, next, hits, misses| sweep.pass(score, next, hits as f64, misses as f64));
+        sweep.finish(found + negatives, self.scores.first().copied())
+    }
+
+    /// Weight of the duplicates and of the other pairs.
+    pub(super) fn totals<W: Copy + Default + AddAssign>(&self, weight: impl Fn(usize) -> W) -> (W, W) {
+        let (mut positives, mut negatives) = (W::default(), W::default());
         for (rank, &label) in self.labels.iter().enumerate() {
-            let times = weight(rank);
-            pairs += times;
-            found += if label { times } else { 0 };
+            *(if label { &mut positives } else { &mut negatives }) += weight(rank);
         }
-        let positives = known.unwrap_or(found);
-        let negatives = pairs - found;
-        let mut sweep = Sweep::new(positives, negatives);
+        (positives, negatives)
+    }
+
+    /// Calls `pass` for every distinct score from the highest down, with the next lower score and the weights of the
+    /// duplicates and of the other pairs that have it.
+    pub(super) fn each_score<W: Copy + Default + AddAssign>(
+        &self,
+        weight: impl Fn(usize) -> W,
+        mut pass: impl FnMut(f64, Option<f64>, W, W),
+    ) {
         let mut rank = 0;
         while rank < self.scores.len() {
             let score = self.scores[rank];
-            let (mut hits, mut misses) = (0, 0);
+            let (mut hits, mut misses) = (W::default(), W::default());
             while rank < self.scores.len() && self.scores[rank] == score {
-                let times = weight(rank);
-                if self.labels[rank] {
-                    hits += times
-                } else {
-                    misses += times
-                }
+                *(if self.labels[rank] { &mut hits } else { &mut misses }) += weight(rank);
                 rank += 1;
             }
-            sweep.pass(score, self.scores.get(rank).copied(), hits, misses);
-        }
-        sweep.finish(pairs, self.scores.first().copied())
-    }
-}
-
-/// Sums over thresholds from the highest down.
-struct Sweep {
-    positives: u64,
-    negatives: u64,
-    hits: u64,
-    misses: u64,
-    precision_sum: f64,
-    area: f64,
-    best_f1: Option<(f64, u64, u64, f64)>,
-    best_right: (u64, Option<f64>),
-}
-
-impl Sweep {
-    fn new(positives: u64, negatives: u64) -> Self {
-        let best_right = (negatives, None);
-        Self { positives, negatives, hits: 0, misses: 0, precision_sum: 0.0, area: 0.0, best_f1: None, best_right }
-    }
-
-    /// Lowers the threshold past pairs of one score: `hits` duplicates, `misses` others; `next` is the score below.
-    fn pass(&mut self, score: f64, next: Option<f64>, hits: u64, misses: u64) {
-        if hits + misses == 0 {
-            return;
-        }
-        self.area += misses as f64 * (self.hits + self.hits + hits) as f64 / 2.0;
-        self.hits += hits;
-        self.misses += misses;
-        let predicted = (self.hits + self.misses) as f64;
-        self.precision_sum += hits as f64 * (self.hits as f64 / predicted);
-        let f1 = 2.0 * self.hits as f64 / (predicted + self.positives as f64);
-        if self.best_f1.is_none_or(|(best, ..)| f1 > best) {
-            self.best_f1 = Some((f1, self.hits, self.misses, between(score, next)));
-        }
-        let right = self.hits + (self.negatives - self.misses);
-        if right > self.best_right.0 {
-            self.best_right = (right, Some(between(score, next)));
+            pass(score, self.scores.get(rank).copied(), hits, misses);
         }
     }
-
-    fn finish(self, pairs: u64, highest: Option<f64>) -> PairFigures {
-        let defined = self.positives > 0 && pairs > 0;
-        let best_f1 = self.best_f1.filter(|_| defined).map(|(f1, hits, misses, threshold)| {
-            let confusion = Confusion {
-                true_positives: hits,
-                false_positives: misses,
-                false_negatives: self.positives - hits,
-                true_negatives: self.negatives - misses,
-            };
-            BestF1 { f1, precision: confusion.precision(), recall: confusion.recall(), threshold, mcc: confusion.mcc() }
-        });
-        let best_accuracy = highest.filter(|_| pairs > 0).map(|highest| BestAccuracy {
-            accuracy: self.best_right.0 as f64 / pairs as f64,
-            threshold: self.best_right.1.unwrap_or(highest.next_up()),
-        });
-        let class_pairs = self.hits as f64 * self.negatives as f64;
-        PairFigures {
-            pairs,
-            positives: self.positives,
-            best_f1,
-            best_accuracy,
-            average_precision: defined.then(|| self.precision_sum / self.positives as f64),
-            roc_auc: (class_pairs > 0.0).then(|| self.area / class_pairs),
-        }
-    }
-}
-
-/// Halfway to the next lower score, unless rounding makes that the next score itself.
-fn between(score: f64, next: Option<f64>) -> f64 {
-    let middle = next.map_or(score, |next| (score + next) / 2.0);
-    if next == Some(middle) { score } else { middle }
 }
 
 /// The highest F1 over every threshold; `None` without a positive.
@@ -214,6 +117,7 @@ pub fn average_precision(labels: &[bool], scores: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::pair_figures::BestAccuracy;
     use proptest::prelude::*;
     use serde_json::Value;
 

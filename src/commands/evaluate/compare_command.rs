@@ -1,15 +1,16 @@
-//! Several models on the same pairs: thresholds chosen on one file, scored on another.
+//! `mine evaluate --compare`: several models on the same pairs, with thresholds chosen on other pairs.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::commands::evaluate::EvaluateArgs;
-use crate::commands::evaluate::pairs::{self, Labelled};
+use crate::commands::evaluate::args::EvaluateArgs;
+use crate::commands::evaluate::labelled_questions::{self, LabelledQuestions};
+use crate::commands::evaluate::pair_scores;
 use crate::commands::terminal::{figure_table, with_interval};
 use crate::error::usage;
 use crate::metrics::bootstrap::{Interval, interval, resample};
 use crate::metrics::confusion::{Confusion, grid_best_f1};
-use crate::metrics::pairs::Ranking;
+use crate::metrics::ranking::Ranking;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind;
@@ -17,7 +18,7 @@ use crate::models::hub;
 use crate::progress::Progress;
 use crate::tables::comparison::{ComparisonRow, prepare, write};
 
-/// Answers `mine evaluate --compare`.
+/// Compares the models; returns the lines for stdout.
 pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
     let (Some(valid_file), Some(test_file)) = (&args.valid, &args.test) else {
         return Err(usage("--compare needs --valid and --test"));
@@ -25,8 +26,8 @@ pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String
     if let Some(output) = &args.output {
         prepare(output)?;
     }
-    let valid = pairs::read(valid_file, args, progress)?;
-    let test = pairs::read(test_file, args, progress)?;
+    let valid = labelled_questions::read(valid_file, args, progress)?;
+    let test = labelled_questions::read(test_file, args, progress)?;
     let mut compared = Vec::new();
     for name in &args.compare {
         progress.say(&format!("scoring with {name}"));
@@ -61,21 +62,21 @@ struct Compared {
 fn compare(
     args: &EvaluateArgs,
     name: &str,
-    valid: &Labelled,
-    test: &Labelled,
+    valid: &LabelledQuestions,
+    test: &LabelledQuestions,
     progress: &Progress,
 ) -> Result<Compared> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
     let kind = Kind::of(&folder)?;
     if kind == Kind::Siamese {
-        bail!("{}: a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
+        bail!("{} is a siamese classifier; --compare takes bi-encoders and cross-encoders", folder.name());
     }
-    let scores = |labelled: &Labelled| -> Result<Vec<f64>> {
+    let scores = |labelled: &LabelledQuestions| -> Result<Vec<f64>> {
         let scored = if kind == Kind::Cross {
-            pairs::score_cross_encoder(args, name, &labelled.questions, progress)?
+            pair_scores::score_cross_encoder(args, name, &labelled.questions, progress)?
         } else {
-            let cosine = pairs::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
-            cosine.context("a bi-encoder gives a cosine")?
+            let cosine = pair_scores::score_bi_encoder(args, name, &labelled.questions, progress)?.into_iter().next();
+            cosine.context("the bi-encoder returned no cosines")?
         };
         Ok(scored.scores)
     };
@@ -110,13 +111,14 @@ fn compare(
     Ok(Compared { row, scores: test_scores })
 }
 
-/// The loss that `mine train` noted in the folder.
+/// The loss that `mine train` recorded in the folder.
 fn loss(folder: &ModelFolder) -> Result<Option<String>> {
     let training: Option<Value> = folder.json("training.json")?;
     Ok(training.and_then(|training| training.get("loss")?.as_str().map(String::from)))
 }
 
-/// What a model has over the first one on the test pairs, each at its own threshold, on the same bootstrap draws.
+/// How much better a model is than the first one on the test pairs, each at its own threshold, on the same bootstrap
+/// draws.
 struct Difference {
     f1: (f64, Option<Interval>),
     average_precision: (f64, Option<Interval>),
@@ -129,8 +131,8 @@ impl Difference {
     }
 }
 
-/// Differences of every model but the first, which has none.
-fn differences(args: &EvaluateArgs, compared: &[Compared], test: &Labelled) -> Vec<Option<Difference>> {
+/// The differences of all models; the first has none.
+fn differences(args: &EvaluateArgs, compared: &[Compared], test: &LabelledQuestions) -> Vec<Option<Difference>> {
     let rankings: Vec<Ranking> = compared.iter().map(|model| Ranking::new(&test.labels, &model.scores)).collect();
     let figures = |model: usize, times: &dyn Fn(u32) -> u64| {
         let ranking = &rankings[model];

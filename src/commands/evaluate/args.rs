@@ -1,0 +1,104 @@
+//! The flags of `mine evaluate`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+use crate::commands::device_args::DeviceArgs;
+use crate::tables::labelled_pairs::PairColumns;
+
+/// Bootstrap draws without `--bootstrap`.
+const DRAWS: u64 = 1000;
+/// The same for more pairs than [`MANY_PAIRS`]: a draw is expensive.
+const DRAWS_OF_MANY: u64 = 100;
+const MANY_PAIRS: usize = 200_000;
+/// The same for a sample: a draw costs almost nothing.
+pub(super) const DRAWS_OF_SAMPLE: u64 = 10_000;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("question").required(true).args(["pairs", "run", "sample", "compare"]))]
+#[command(after_help = "Examples:
+  mine evaluate --pairs dev.parquet --bi-encoder built-in --cross-encoder my-cross-encoder/ --json
+  mine evaluate --pairs scored.parquet --score-column my_score
+  mine evaluate --run mined/ --gold labels.parquet
+  mine evaluate --sample labelled.csv
+  mine evaluate --compare model-a/ model-b/ --valid valid.parquet --test test.parquet --output table.csv")]
+pub struct EvaluateArgs {
+    /// Labelled pairs: question1, question2, is_duplicate
+    #[arg(long, value_name = "FILE")]
+    pub(super) pairs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) columns: PairColumns,
+    /// Score with this bi-encoder: a folder, a hub name or `built-in` (the default if no other scorer is named)
+    #[arg(long, value_name = "MODEL", requires = "pairs")]
+    pub(super) bi_encoder: Option<String>,
+    /// Score with this cross-encoder, and with both models if they were calibrated together
+    #[arg(long, value_name = "MODEL", requires = "pairs")]
+    pub(super) cross_encoder: Option<String>,
+    /// Score with a column of the pairs file; may be repeated
+    #[arg(long = "score-column", value_name = "COLUMN", requires = "pairs")]
+    pub(super) score_columns: Vec<String>,
+    /// Score only (question1, question2) with the cross-encoder, as Python does, instead of both orders
+    #[arg(long, requires = "cross_encoder")]
+    pub(super) one_order: bool,
+    /// Keep added pairs (column `natural` is false); they change the share of duplicates
+    #[arg(long, conflicts_with_all = ["run", "sample"])]
+    pub(super) include_added: bool,
+    /// Count decisions at this threshold [default: the model's calibrated threshold, or that of the best F1]
+    #[arg(long, value_name = "SCORE", requires = "pairs", allow_negative_numbers = true)]
+    pub(super) threshold: Option<f64>,
+    /// Also try thresholds from 0 to 1 in steps of this size; the reference notebooks use 0.01
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["run", "sample"])]
+    pub(super) grid: Option<f64>,
+
+    /// Folder of a finished run
+    #[arg(long, value_name = "DIR", requires = "gold")]
+    pub(super) run: Option<PathBuf>,
+    /// Known duplicates of the run's questions: pairs by text (question1, question2, is_duplicate) or by id (id_a,
+    /// id_b), or groups (id, group)
+    #[arg(long, value_name = "FILE", requires = "run")]
+    pub(super) gold: Vec<PathBuf>,
+    /// Take the labels as they are: do not conclude that a and c are duplicates because a, b and b, c are
+    #[arg(long, conflicts_with_all = ["pairs", "sample", "compare"])]
+    pub(super) no_closure: bool,
+
+    /// A file from `mine sample` whose column is_duplicate is filled in
+    #[arg(long, value_name = "FILE")]
+    pub(super) sample: Option<PathBuf>,
+
+    /// Models to compare, bi- or cross-encoders: folders, hub names, `built-in` or `built-in-cross-encoder`
+    #[arg(long, value_name = "MODEL", num_args = 1.., requires_all = ["valid", "test"])]
+    pub(super) compare: Vec<String>,
+    /// Labelled pairs on which thresholds are chosen
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    pub(super) valid: Option<PathBuf>,
+    /// Labelled pairs on which the models are scored
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    pub(super) test: Option<PathBuf>,
+    /// Also write the table to this file: .csv or .parquet
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Bootstrap draws for the 95 % intervals; 0 for none [default: 1000, 100 for more than 200,000 pairs, 10000 of a
+    /// sample]
+    #[arg(long, value_name = "DRAWS", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(super) bootstrap: Option<u64>,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 42)]
+    pub(super) seed: u64,
+    #[command(flatten)]
+    pub(super) devices: DeviceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Show no progress; still show warnings and errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl EvaluateArgs {
+    /// Bootstrap draws for this many pairs.
+    pub(super) fn draws(&self, pairs: usize) -> u64 {
+        self.bootstrap.unwrap_or(if pairs > MANY_PAIRS { DRAWS_OF_MANY } else { DRAWS })
+    }
+}
