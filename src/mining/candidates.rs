@@ -20,7 +20,7 @@ use crate::search::tiles::Tiles;
 use crate::search::{Neighbour, Query, Vectors, exact};
 use crate::store::identity::Identity;
 use crate::store::segments::Segments;
-use crate::store::store::Store;
+use crate::store::root::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 

@@ -14,7 +14,7 @@ use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task};
 use crate::search::Vectors;
 use crate::store::segments::Segments;
-use crate::store::store::Store;
+use crate::store::root::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 

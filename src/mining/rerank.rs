@@ -24,7 +24,7 @@ use crate::run::decision::{Rule, Scores};
 use crate::run::flags::Budget;
 use crate::store::identity::Identity;
 use crate::store::segments::Segments;
-use crate::store::store::Store;
+use crate::store::root::Store;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 

@@ -16,7 +16,7 @@ use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary,
 use crate::progress::Progress;
 use crate::run::input::InputFile;
 use crate::run::manifest::{FORMAT, Manifest};
-use crate::store::store::Store;
+use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
 use crate::tables::question_rows::{Columns, SkipReason};
 use crate::tables::questions::{self, Questions};

@@ -11,7 +11,7 @@ use crate::mining::{candidates, embed, rerank, run, write};
 use crate::progress::{Progress, readable};
 use crate::run::manifest::Manifest;
 use crate::store::identity::{Identity, Kind};
-use crate::store::store::Store;
+use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
 
 /// One line a stage, and one if the run would be refused. Reads the input and looks into the store; changes nothing.

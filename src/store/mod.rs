@@ -19,6 +19,6 @@
 
 pub mod identity;
 pub mod lock;
+pub mod root;
 pub mod segments;
-pub mod store;
 pub mod versions;

@@ -11,6 +11,7 @@ pub fn is_plain(x: &Tensor<2>) -> bool {
 }
 
 /// Lets `work` change the values of a tensor in place.
+#[expect(clippy::expect_used, reason = "only f32 tensors take the plain CPU path")]
 pub fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
     let device = x.device();
     let mut data = x.into_data();
@@ -19,11 +20,13 @@ pub fn on_buffer(x: Tensor<2>, work: impl FnOnce(&mut [f32])) -> Tensor<2> {
 }
 
 /// The values of data that was read from a tensor.
+#[expect(clippy::expect_used, reason = "only f32 tensors take the plain CPU path")]
 pub fn slice(data: &TensorData) -> &[f32] {
     data.as_slice().expect("the plain CPU path is f32")
 }
 
 /// The values of a tensor, row-major.
+#[expect(clippy::expect_used, reason = "only f32 tensors take the plain CPU path")]
 pub fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_into_vec().expect("the plain CPU path is f32")
 }
