@@ -10,10 +10,10 @@ use crate::progress::Progress;
 /// Device and number format of a command's models.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DeviceArgs {
-    /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda
+    /// Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// Number format of the encoders; use the one of the runs that the answer is for
+    /// Number format of the encoders; use the same one as in your runs
     #[arg(long, default_value = "f32")]
     pub precision: Precision,
 }

@@ -32,8 +32,7 @@ pub struct SplitArgs {
     /// Split only this many pairs; both labels keep their share
     #[arg(long, value_name = "PAIRS")]
     subset: Option<usize>,
-    /// Add the pairs that the labels of train imply: if a, b and b, c are duplicates, so are a, c; if b, c are not,
-    /// neither are a, c
+    /// Add to train the pairs that its labels imply: if (a, b) are duplicates, (a, c) has the label of (b, c)
     #[arg(long)]
     augment: bool,
     /// Seed of every random choice

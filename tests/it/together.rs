@@ -115,15 +115,11 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
         let said = mine_ok(&[&base[..], &models, more].concat());
         let pairs = read(&out.join("pairs.parquet"));
         let semantic: Vec<bool> = strings(&pairs, "kind").iter().map(|kind| kind == "semantic").collect();
-        let [cosine, ab, ba, probability] =
-            ["cosine", "score_ab", "score_ba", "probability"].map(|name| f32s(&pairs, name));
-        // a run scores the order that starts with the smaller key first
-        let logit = ab.into_iter().zip(ba).map(|(ab, ba)| ab.or(ba)).collect();
-        let columns = [cosine, logit, probability];
+        let columns = ["cosine", "score_ab", "score_ba", "probability"].map(|name| f32s(&pairs, name));
         let rows = (0..semantic.len()).filter(|&row| semantic[row]);
         let verdicts: Vec<Option<bool>> = pairs.column_by_name("is_duplicate").unwrap().as_boolean().iter().collect();
         let verdicts: Vec<Option<bool>> = rows.clone().map(|row| verdicts[row]).collect();
-        let rows: Vec<[Option<f32>; 3]> = rows.map(|row| columns.each_ref().map(|column| column[row])).collect();
+        let rows: Vec<[Option<f32>; 4]> = rows.map(|row| columns.each_ref().map(|column| column[row])).collect();
         (rows, verdicts, said)
     };
     let (rows, verdicts, said) = run("floor", &[]);
@@ -131,9 +127,12 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     assert!(below > 0 && below < rows.len(), "{below} of {}", rows.len());
     let said = said.replace(',', "");
     assert!(said.contains(&format!("{below} below cosine 0.96 not reranked")), "{said}");
-    for ([cosine, logit, probability], is_duplicate) in rows.iter().zip(&verdicts) {
+    // the order whose first text has the smaller key is scored first
+    let is_scored = |[_, ab, ba, _]: &[Option<f32>; 4]| ab.or(*ba).is_some();
+    for (row, is_duplicate) in rows.iter().zip(&verdicts) {
+        let [cosine, .., probability] = row;
         let is_below = cosine.unwrap() < 0.96;
-        assert_eq!((logit.is_none(), probability.is_none()), (is_below, is_below));
+        assert_eq!((is_scored(row), probability.is_some()), (!is_below, !is_below));
         assert!(is_duplicate.is_some() && !(is_below && *is_duplicate == Some(true)));
     }
     let (again, _, _) = run("floor", &[]);
@@ -142,9 +141,11 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     for more in [["--rerank-floor", "-1"], ["--threshold", "0.3"]] {
         let (all, _, said) = run(more[0], &more);
         assert_eq!(said.contains("every pair is reranked"), more[0] == "--threshold", "{said}");
-        assert!(all.iter().all(|[_, logit, _]| logit.is_some()));
-        let kept = rows.iter().zip(&all).filter(|([_, logit, _], _)| logit.is_some());
-        assert!(kept.clone().count() > 0 && kept.into_iter().all(|(one, other)| one[1] == other[1]));
+        assert!(all.iter().all(is_scored));
+        let kept: Vec<_> = rows.iter().zip(&all).filter(|(row, _)| is_scored(row)).collect();
+        let same = |one: Option<f32>, other: Option<f32>| one.is_none() || other.is_none() || one == other;
+        assert!(!kept.is_empty());
+        assert!(kept.into_iter().all(|(one, other)| same(one[1], other[1]) && same(one[2], other[2])));
     }
     // a budget is of the pairs that are asked about
     let (.., said) = run("budget", &["--rerank-budget", "3"]);

@@ -35,7 +35,7 @@ pub struct EvaluateArgs {
     /// Score with this cross-encoder, and with both models if they were calibrated together
     #[arg(long, value_name = "MODEL", requires = "pairs")]
     pub(super) cross_encoder: Option<String>,
-    /// Score with a column of the pairs file; may be repeated
+    /// Score with a column of the pairs file; can be repeated
     #[arg(long = "score-column", value_name = "COLUMN", requires = "pairs")]
     pub(super) score_columns: Vec<String>,
     /// Score only (question1, question2) with the cross-encoder, as Python does, instead of both orders
@@ -58,7 +58,7 @@ pub struct EvaluateArgs {
     /// id_b), or groups (id, group)
     #[arg(long, value_name = "FILE", requires = "run")]
     pub(super) gold: Vec<PathBuf>,
-    /// Take the labels as they are: do not conclude that a and c are duplicates because a, b and b, c are
+    /// Use only the labelled pairs; do not add (a, c) if (a, b) and (b, c) are duplicates
     #[arg(long, conflicts_with_all = ["pairs", "sample", "compare"])]
     pub(super) no_closure: bool,
 

@@ -190,7 +190,7 @@ impl RunAnswer {
             "with a question without a label",
         ];
         lines.extend(figure_table(&header, rows));
-        lines.extend([String::new(), "MinedPair pairs by score, against all known duplicates".into()]);
+        lines.extend([String::new(), "Mined pairs by score, against all known duplicates".into()]);
         let at = self.threshold.map_or(String::new(), |threshold| format!(" at {threshold:.3}"));
         let headings = [
             "pairs".to_string(),
