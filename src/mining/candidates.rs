@@ -19,8 +19,8 @@ use crate::search::hnsw::HnswConfig;
 use crate::search::tiles::Tiles;
 use crate::search::{Neighbour, Query, Vectors, exact};
 use crate::store::identity::Identity;
-use crate::store::segments::Segments;
 use crate::store::root::Store;
+use crate::store::segments::Segments;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 

@@ -13,8 +13,8 @@ use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task};
 use crate::search::Vectors;
-use crate::store::segments::Segments;
 use crate::store::root::Store;
+use crate::store::segments::Segments;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 

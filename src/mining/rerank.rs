@@ -23,8 +23,8 @@ use crate::progress::{Progress, Task, readable};
 use crate::run::decision::{Rule, Scores};
 use crate::run::flags::Budget;
 use crate::store::identity::Identity;
-use crate::store::segments::Segments;
 use crate::store::root::Store;
+use crate::store::segments::Segments;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 

@@ -1,6 +1,7 @@
 //! The files that a run writes: their rows, and the columns of each with meaning and unit.
 //!
-//! Each file is declared once, for writing and for reading. To add a column: a field of the row, and a line in its schema.
+//! Each file is declared once, for writing and for reading. To add a column: a field of the row, a line in its schema,
+//! and a higher format.
 
 use crate::tables::records::{Cell, Field, Schema};
 
