@@ -1,8 +1,8 @@
 //! Exact search by blocked matrix products.
 //!
-//! The matrix of all cosines is computed in tiles, half of it by symmetry, and never stored: a tile is scanned for
-//! values at or above what its rows still accept, and only those are scored again by [`dot`] and kept. On a CPU this
-//! beats an HNSW index of equal recall up to some 10⁶ rows (see BENCHMARKS.md).
+//! The matrix of all cosines is computed in tiles, half of it by symmetry, and never stored: [`tile`] scans a tile for values
+//! at or above what its rows still accept, and scores only those again by [`dot`]. [`search`] goes over all tiles and keeps
+//! the lists. On a CPU this beats an HNSW index of equal recall up to some 10⁶ rows (see BENCHMARKS.md).
 
 use std::ops::Range;
 
@@ -38,32 +38,55 @@ pub fn search(
     let tensors: Vec<Tensor<2>> =
         (0..blocks).map(|block| block_tensor(vectors, block_rows(rows, block, tiles.rows), &tiles.device)).collect();
     let lists = Lists::new(usable, tiles.rows, query);
+    let side = |block: usize| {
+        let rows = lists.rows(block);
+        let values = &vectors.values[rows.start * vectors.width..rows.end * vectors.width];
+        let min_scores = rows.map(|row| lists.min_score(row)).collect();
+        Side { vectors: Vectors { values, width: vectors.width }, product: &tensors[block], min_scores }
+    };
     for left in 0..blocks {
         (left..blocks).into_par_iter().with_max_len(1).try_for_each(|right| -> Result<()> {
             task.check()?;
-            let product = tensors[left].clone().matmul(tensors[right].clone().transpose()).into_data();
-            let tile: &[f32] = product.as_slice().ok().context("tiles are f32")?;
-            let right_rows = lists.rows(right);
-            let lowest = lists.lowest(right_rows.clone());
-            let mut hits: Vec<(usize, usize, f32)> = Vec::new();
-            for (a, scores) in lists.rows(left).zip(tile.chunks_exact(right_rows.len())) {
-                let a_min = lists.min_score(a);
-                // an unusable row has an infinite minimum, but the other row's may be lower
-                if !usable[a] {
-                    continue;
-                }
-                scan(scores, a_min.min(lowest) - ROUNDING, |at, score| {
-                    let b = right_rows.start + at;
-                    if b > a && usable[b] && score >= a_min.min(lists.min_score(b)) - ROUNDING {
-                        hits.push((a, b, dot(vectors.row(a), vectors.row(b))));
-                    }
-                });
-            }
+            let mut hits = tile(&side(left), &side(right), left == right)?;
+            let (first_a, first_b) = (lists.rows(left).start, lists.rows(right).start);
+            hits.iter_mut().for_each(|(a, b, _)| (*a, *b) = (first_a + *a, first_b + *b));
             lists.offer(left, right, &hits)
         })?;
         task.advance(lists.rows(left).len())?;
     }
     lists.finish()
+}
+
+/// The rows on one side of a tile.
+pub struct Side<'a> {
+    pub vectors: Vectors<'a>,
+    /// The same vectors on the device that multiplies.
+    pub product: &'a Tensor<2>,
+    /// The lowest cosine that each row still accepts; infinite for a row that is in no list.
+    pub min_scores: Vec<f32>,
+}
+
+/// One tile of the matrix of all cosines: every pair that one of its rows accepts, as (row of `left`, row of `right`,
+/// cosine). On the diagonal both sides are the same rows, and each pair comes once.
+pub fn tile(left: &Side, right: &Side, is_diagonal: bool) -> Result<Vec<(usize, usize, f32)>> {
+    let scores = left.product.clone().matmul(right.product.clone().transpose()).into_data();
+    let scores: &[f32] = scores.as_slice().ok().context("tiles are f32")?;
+    let lowest = right.min_scores.iter().copied().fold(f32::INFINITY, f32::min);
+    let is_usable = |min_score: f32| min_score < f32::INFINITY;
+    let mut hits = Vec::new();
+    for ((a, &a_min), scores) in left.min_scores.iter().enumerate().zip(scores.chunks_exact(right.min_scores.len())) {
+        // an unusable row accepts nothing, but the other row's minimum may be lower
+        if !is_usable(a_min) {
+            continue;
+        }
+        scan(scores, a_min.min(lowest) - ROUNDING, |b, score| {
+            let b_min = right.min_scores[b];
+            if (!is_diagonal || b > a) && is_usable(b_min) && score >= a_min.min(b_min) - ROUNDING {
+                hits.push((a, b, dot(left.vectors.row(a), right.vectors.row(b))));
+            }
+        });
+    }
+    Ok(hits)
 }
 
 /// Neighbours of some rows among all, each pair scored by [`dot`] directly: the referee of the other engines.

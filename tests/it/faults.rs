@@ -86,6 +86,29 @@ fn a_run_killed_in_any_stage_resumes_to_the_same_bytes() {
     }
 }
 
+/// Nine kills at moments that nobody chose, each of the run that resumes the one before.
+#[test]
+fn nine_kills_at_random_moments_end_in_the_same_bytes() {
+    let work = folder();
+    let (input, output, undisturbed) = (work.path().join("q.parquet"), work.path().join("out"), work.path().join("u"));
+    corpus(&input);
+    let started = Instant::now();
+    mine_ok(&arguments(text(&input), text(&undisturbed)));
+    let whole = started.elapsed();
+    let (mut state, mut kills) = (7u64, 0);
+    for _ in 0..9 {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let mut child = start(&input, &output);
+        std::thread::sleep(whole.mul_f64((state >> 40) as f64 / (1u64 << 24) as f64 / 2.0));
+        child.kill().unwrap();
+        kills += usize::from(!child.wait().unwrap().success());
+    }
+    mine_ok(&arguments(text(&input), text(&output)));
+    println!("{kills} of 9 runs were killed before their end, a whole one takes {whole:?}");
+    assert!(kills > 0);
+    assert_same_results(&undisturbed, &output);
+}
+
 /// Starts a run and kills it as soon as `stage` has left something; again from nothing when the run was faster.
 fn kill_in(stage: &str, input: &Path, output: &Path) {
     for _ in 0..20 {
