@@ -46,7 +46,7 @@ pub fn run_file(text: &str, origin: &Path, sets: &[String], force: bool, progres
         if !is_finished && waiting > 0 {
             return Err(hint(
                 format!(
-                    "{}: the time limit ended {} (table {}) early, and {waiting} more trainings wait for it",
+                    "{}: the time limit ended {} (table {}) early, with {waiting} more to run",
                     origin.display(),
                     options.output.display(),
                     done + 1

@@ -183,7 +183,7 @@ fn what_the_clock_ended_holds_up_what_comes_after_it() {
     let file = work.path().join("train.toml");
     std::fs::write(&file, format!("{}{}", table(&first), table(&second))).unwrap();
     let said = mine_fails(&["run", text(&file), "--set", "max-minutes=0"], 1);
-    assert!(said.contains("(table 1), and 1 more wait for it") && first.exists() && !second.exists(), "{said}");
+    assert!(said.contains("(table 1) early, with 1 more to run") && first.exists() && !second.exists(), "{said}");
     mine_ok(&["run", text(&file)]);
     assert!(second.exists());
 }
