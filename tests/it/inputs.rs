@@ -65,13 +65,19 @@ fn ids_keep_type_and_value() {
         let batch = pairs_of(vec![("text", texts.clone()), ("key", array.clone())], &["--id-column", "key"]);
         let (a, b) = (batch.column_by_name("id_a").unwrap(), batch.column_by_name("id_b").unwrap());
         assert_eq!((a.data_type(), b.data_type()), (array.data_type(), array.data_type()));
-        let (row, _) = copies(&batch)[0].clone();
-        assert_eq!(a.slice(row, 1).as_ref(), array.slice(0, 1).as_ref());
-        assert_eq!(b.slice(row, 1).as_ref(), array.slice(2, 1).as_ref());
+        // the smaller id first: numbers by value, strings by their bytes
+        let is_number = array.data_type() == &DataType::Int32;
+        let (smaller, larger) = if is_number { (0, 2) } else { (2, 0) };
+        let is_pair = |row: usize| {
+            a.slice(row, 1).as_ref() == array.slice(smaller, 1).as_ref()
+                && b.slice(row, 1).as_ref() == array.slice(larger, 1).as_ref()
+        };
+        assert!(copies(&batch).iter().any(|(row, kind)| kind == "exact" && is_pair(*row)), "{}", array.data_type());
     }
     let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX, 1, 2, 3, 4]));
     let batch = pairs_of(vec![("id", large), ("text", texts)], &[]);
-    assert_eq!(batch.column_by_name("id_a").unwrap().as_primitive::<UInt64Type>().value(0), u64::MAX);
+    let largest = batch.column_by_name("id_b").unwrap().as_primitive::<UInt64Type>();
+    assert!(largest.values().contains(&u64::MAX));
 }
 
 #[test]
