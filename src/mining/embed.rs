@@ -23,12 +23,12 @@ const FULL_SEGMENT: usize = 16_384;
 
 /// The vectors of a partition, and what the model could not read.
 pub struct TextVectors {
-    /// Unit vectors, row-major `[texts, D]`; zero for texts of which the vocabulary knows no word, or all of them would be
-    /// duplicates of each other.
+    /// Unit vectors, row-major `[texts, D]`; zero for texts without a word that the vocabulary knows: otherwise all
+    /// of them would be duplicates of each other.
     pub values: Vec<f32>,
     /// Texts that were cut at the model's limit.
     pub truncated: Vec<bool>,
-    /// Texts of which the vocabulary knows no word.
+    /// Texts without a word that the vocabulary knows.
     pub unknown: Vec<bool>,
 }
 
@@ -86,7 +86,7 @@ impl Embedded {
         self.vectors.truncated.iter().filter(|cut| **cut).count()
     }
 
-    /// Texts of which the vocabulary knows no word.
+    /// Texts without a word that the vocabulary knows.
     pub fn unknown(&self) -> usize {
         self.vectors.unknown.iter().filter(|unknown| **unknown).count()
     }

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use crate::error::in_use;
 use crate::progress::Progress;
 
-const FILE: &str = "lock";
+/// Name of the locked file.
+pub const FILE: &str = "lock";
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Held while it lives.

@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::{TEMPORARY_PREFIX, remove_unfinished, write_bytes, write_json};
 use crate::error::hint;
 use crate::progress::Progress;
 use crate::store::identity::{Identity, Kind};
-use crate::store::lock::Lock;
+use crate::store::lock::{self, Lock};
 use crate::store::segments::Segments;
 use crate::store::versions::{KEPT, Version, Versions};
 use crate::tables::segment_file::{Column, Columns};
-use crate::tables::write::{remove_unfinished, write_bytes, write_json};
 use crate::text::key::TextKey;
 
 /// Raised when a newer program could not read an older folder, or the other way round.
@@ -64,7 +64,7 @@ impl Store {
         remove_unfinished(output)?;
         sweep(&own)?;
         let Some(shared) = shared else { return Self::begin(own, vec![output.to_path_buf()], vec![lock], progress) };
-        if !shared.join(FILE).exists() && fs::read_dir(shared).is_ok_and(|mut entries| entries.next().is_some()) {
+        if !shared.join(FILE).exists() && holds_something_else(shared) {
             return Err(hint(
                 format!("--store {} holds something else: it has no {FILE}", shared.display()),
                 "name an empty or a new folder, or one that an earlier run used with --store",
@@ -111,9 +111,9 @@ impl Store {
         Ok(Self { root, about, outputs: vec![output.to_path_buf()], _locks: Vec::new() })
     }
 
-    /// The segments of an identity, to be read.
+    /// The segments of an identity, to be looked at.
     pub fn segments(&self, identity: &Identity) -> Segments {
-        Segments::open(self.folder(identity))
+        Segments::peek(self.folder(identity))
     }
 
     /// The segments of an identity, to be read and added to.
@@ -213,6 +213,15 @@ fn read_about(root: &Path) -> Result<Option<About>> {
         ));
     }
     Ok(Some(about))
+}
+
+/// Whether a folder holds what no run left there before it wrote [`FILE`].
+fn holds_something_else(folder: &Path) -> bool {
+    let is_ours = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name == OUTPUTS || name == lock::FILE || name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
+    };
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| !entry.is_ok_and(is_ours)))
 }
 
 /// Outputs that said they use the store; one that is gone is forgotten.

@@ -18,6 +18,8 @@ const MOST_SMALL: usize = 16;
 pub struct Segments {
     folder: PathBuf,
     files: Vec<Segment>,
+    /// Whether damaged files are left where they are.
+    is_peek: bool,
 }
 
 struct Segment {
@@ -33,14 +35,19 @@ impl Segments {
         let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
         paths.sort();
         let files = paths.into_iter().map(|path| Segment { path, live_rows: None }).collect();
-        Self { folder, files }
+        Self { folder, files, is_peek: false }
+    }
+
+    /// The same, but nothing is removed.
+    pub fn peek(folder: PathBuf) -> Self {
+        Self { is_peek: true, ..Self::open(folder) }
     }
 
     /// One segment by its name.
     pub fn of_file(folder: &Path, name: &str) -> Self {
         let path = folder.join(format!("{name}.{EXTENSION}"));
         let files = if path.is_file() { vec![Segment { path, live_rows: None }] } else { Vec::new() };
-        Self { folder: folder.to_path_buf(), files }
+        Self { folder: folder.to_path_buf(), files, is_peek: false }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -56,7 +63,9 @@ impl Segments {
             let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             if path.file_stem().is_none_or(|name| name != content_hash(&bytes).as_str()) {
                 warn(format!("{} is damaged: what it held is computed again", path.display()));
-                remove(&path)?;
+                if !self.is_peek {
+                    remove(&path)?;
+                }
                 continue;
             }
             let columns = decode(bytes).with_context(|| path.display().to_string())?;

@@ -45,7 +45,8 @@ pub struct TokenizedTexts {
     ends: Vec<usize>,
     /// Sequences, in order, that were longer than the model's limit and lost their end.
     pub truncated: Vec<u32>,
-    /// Sequences, in order, of which the vocabulary has nothing: other scripts, emoji alone. All of them look the same to a model.
+    /// Sequences, in order, without a word that the vocabulary knows: other scripts, emoji alone. All of them look the same
+    /// to a model.
     pub unknown: Vec<u32>,
 }
 

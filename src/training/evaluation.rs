@@ -94,7 +94,7 @@ pub struct DevSet {
     items: Vec<Item>,
     /// Of a bi-encoder: the items of each pair. Of models that read pairs: the pair in both orders.
     pairs: Vec<(u32, u32)>,
-    /// Pairs with a text of which the bi-encoder's vocabulary has nothing: their cosine is 0, as in runs.
+    /// Pairs with a text without a word that the bi-encoder's vocabulary knows: their cosine is 0, as in runs.
     unknown: Vec<bool>,
     /// Clusters of pairs that share questions.
     clusters: Clusters,

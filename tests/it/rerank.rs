@@ -147,7 +147,7 @@ fn a_pair_has_the_same_score_alone_and_in_company() {
     assert_eq!(logits(&pairs), alone);
 }
 
-/// Scores are the dearest work of a run.
+/// Scores are the most expensive work of a run.
 #[test]
 fn another_threshold_scores_nothing_again() {
     let work = folder();
