@@ -1,6 +1,6 @@
 //! `mine report`: a finished run as one HTML page.
 
-use crate::tables::write::write_bytes;
+use crate::atomic_file::write_bytes;
 use std::path::PathBuf;
 
 use anyhow::Result;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::atomic_file::{folder_of, write_bytes, write_json};
 use crate::error::{hint, usage};
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::embed::Embedded;
@@ -16,7 +17,6 @@ use crate::run::schema::{CLUSTER_STATS, CLUSTERS, EMBEDDINGS, METRICS, MetricRow
 use crate::store::versions::Versions;
 use crate::tables::embeddings;
 use crate::tables::questions::Questions;
-use crate::tables::write::{folder_of, write_bytes, write_json};
 
 /// Every file a run may write, in the order in which they get their names; the manifest comes after them.
 const FILES: [&str; 7] =

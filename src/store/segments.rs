@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::atomic_file::write_bytes;
 use crate::tables::segment_file::{Columns, decode, encode, row_order, rows, take};
-use crate::tables::write::write_bytes;
 use crate::text::key::TextKey;
 
 const EXTENSION: &str = "arrow";

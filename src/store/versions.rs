@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::{write_bytes, write_json};
 use crate::store::identity::{Identity, Kind};
-use crate::tables::write::{write_bytes, write_json};
 
 /// Versions that are kept, the current one included.
 pub const KEPT: usize = 7;

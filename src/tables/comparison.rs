@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 
+use crate::atomic_file::{folder_of, make_folder_of, publish, temporary_in};
 use crate::error::usage;
-use crate::tables::write::{Column, publish, temporary_in};
+use crate::tables::write::Column;
 use crate::tables::{format::Format, write};
 
 /// A model on a validation file and a test file.
@@ -32,7 +33,7 @@ pub fn prepare(path: &Path) -> Result<()> {
     if !matches!(Format::of(path), Some(Format::Csv | Format::Parquet)) {
         return Err(usage(format!("--output {}: expected a name that ends in .csv or .parquet", path.display())));
     }
-    write::make_folder_of(path)
+    make_folder_of(path)
 }
 
 /// Writes the table, complete or not at all; the extension says the format.
@@ -42,7 +43,7 @@ pub fn write(path: &Path, rows: &[ComparisonRow]) -> Result<()> {
 
 fn write_csv(path: &Path, rows: &[ComparisonRow]) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
-    let file = temporary_in(write::folder_of(path)).with_context(failed)?;
+    let file = temporary_in(folder_of(path)).with_context(failed)?;
     let mut writer = csv::Writer::from_writer(file.as_file());
     for row in rows {
         writer.serialize(row).with_context(failed)?;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array};
 
+use crate::atomic_file::{folder_of, make_folder_of, publish, temporary_in};
 use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::ids::Ids;
 use crate::tables::labelled_pairs::parse_label;
-use crate::tables::write::{self, Column, publish, temporary_in};
+use crate::tables::write::{self, Column};
 
 /// A drawn pair. Questions are input rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +42,7 @@ pub struct LabelledSample {
 /// Writes the sample twice, as CSV for a person and as Parquet, with an empty column `is_duplicate`. Its columns
 /// question1, question2 and is_duplicate are those of a pairs file: labelled, it is training data as it stands.
 pub fn write(csv: &Path, parquet: &Path, ids: &Ids, rows: &[SampledPair]) -> Result<()> {
-    write::make_folder_of(csv)?;
+    make_folder_of(csv)?;
     write_csv(csv, ids, rows)?;
     write_parquet(parquet, ids, rows)
 }
@@ -52,7 +53,7 @@ fn weight(row: &SampledPair) -> f64 {
 
 fn write_csv(path: &Path, ids: &Ids, rows: &[SampledPair]) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
-    let file = temporary_in(write::folder_of(path)).with_context(failed)?;
+    let file = temporary_in(folder_of(path)).with_context(failed)?;
     let mut writer = csv::Writer::from_writer(file.as_file());
     let header = [
         "id_a",

@@ -11,10 +11,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-pub use crate::atomic_file::{
-    TEMPORARY_PREFIX, folder_of, make_folder_of, publish, remove_unfinished, sync_folder, temporary_in, write_bytes,
-    write_json,
-};
+use crate::atomic_file::{folder_of, publish, temporary_in};
 
 /// A column of an output file: its values, what they mean, and their unit (`""` when they have none).
 pub struct Column {

@@ -12,9 +12,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use crate::atomic_file::write_bytes;
 use crate::error::hint;
 use crate::progress::Progress;
-use crate::tables::write::write_bytes;
 use crate::training::gradients::names;
 use crate::training::history::History;
 use crate::training::optimizer::Moments;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::tables::write::write_bytes;
+use crate::atomic_file::write_bytes;
 use crate::training::history::History;
 
 const SIZE: (u32, u32) = (900, 700);

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::{TEMPORARY_PREFIX, folder_of, remove_unfinished, sync_folder, write_json};
 use crate::error::hint;
 use crate::models::checkpoint::folder_writer::FolderWriter;
-use crate::tables::write::{TEMPORARY_PREFIX, folder_of, remove_unfinished, sync_folder, write_json};
 use crate::training::checkpoint;
 
 const IDENTITY: &str = "run.json";
