@@ -79,13 +79,30 @@ figures = [("read", "rows_in", n), ("read", "rows_out", n), ("collapse", "rows_i
 write("metrics.parquet", run_id=["made-up"] * len(figures), stage=[f[0] for f in figures], metric=[f[1] for f in figures],
       value=[float(f[2]) for f in figures], unit=["rows"] * len(figures))
 
+
+
+def content(ids, texts):
+    """Hash of what was read, as `Questions::hash` in src/tables/questions.rs makes it."""
+    hasher = blake3()
+    add = lambda text: hasher.update(len(text).to_bytes(8, "little") + text)
+    add(b"Utf8" if arguments.text_ids else b"Int64")
+    for question, text in sorted(zip(ids, texts)):
+        add(str(question).encode())
+        add(text.encode())
+    return hasher.hexdigest()[:32]
+
+
 questions = folder / "questions.parquet"
 stages = [{"stage": s, "seconds": t, "cached": False, "rows_in": i, "rows_out": o, "dropped": {}}
           for s, t, i, o in [("read", 1.1, n, n), ("collapse", 1.4, n, n), ("embed", 1520.5, n, n), ("candidates", 930.2, n, m),
                              ("rerank", 7200.9, m, m), ("cluster", 8.8, m, len(sizes)), ("write", 6.0, m, m)]]
-manifest = {"run_id": "made-up", "version": "0.1.0", "started": "2026-11-22T03:00:00Z", "seconds": 9670.0,
-            "inputs": [{"path": str(questions), "bytes": questions.stat().st_size, "blake3": blake3(questions.read_bytes()).hexdigest()}],
-            "options": {"input": str(questions), "min-cosine": 0.6, "threshold": 0.5, "top-k": 100},
+options = {"input": str(questions), "text-column": None, "id-column": None, "store": None, "top-k": 100, "index": "auto",
+           "min-cosine": 0.6, "threshold": 0.5, "deterministic": False, "hnsw-links": 16, "hnsw-ef-construction": 100,
+           "hnsw-ef-search": 128, "rerank-budget": None, "rerank-floor": None, "swap-margin": 2.0, "clustering": "cohesive",
+           "write-embeddings": False, "batch-tokens": None, "precision": "f32", "seed": 42}
+manifest = {"format": 2, "run_id": "made-up", "version": "0.1.0", "started": "2026-11-22T03:00:00Z", "seconds": 9670.0,
+            "inputs": [{"path": str(questions.absolute()), "bytes": questions.stat().st_size}],
+            "content": content(ids(rows).to_pylist(), texts), "options": options,
             "models": {"bi-encoder": {"name": "made up", "hash": "0"}, "cross-encoder": {"name": "made up", "hash": "0"}},
             "device": "cpu", "threads": 2, "stages": stages, "warnings": []}
 (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))

@@ -25,6 +25,17 @@ impl Algorithm {
             Self::Components => "components",
         }
     }
+
+    /// Why a question with a duplicate can be in no cluster.
+    pub fn why_kept_out(self) -> &'static str {
+        match self {
+            Self::Cohesive => {
+                "each cluster that it could join has a pair that rules it out, or stronger ties elsewhere"
+            }
+            Self::Star => "the questions that it matches belong to other representatives",
+            Self::Components => "this algorithm keeps nothing out: please report it",
+        }
+    }
 }
 
 /// Clusters the graph.

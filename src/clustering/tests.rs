@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum;
 use proptest::prelude::*;
 
 use super::*;
 
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::Cohesive, Algorithm::Star, Algorithm::Components];
 const THRESHOLD: f32 = 0.5;
 
 /// Share of the threshold below which a pair is ruled out.
@@ -100,14 +100,14 @@ fn samples() -> impl Strategy<Value = (Sample, Vec<u32>)> {
 proptest! {
     #[test]
     fn row_order_and_edge_order_do_not_matter((sample, number) in samples()) {
-        for algorithm in ALGORITHMS {
+        for &algorithm in Algorithm::value_variants() {
             prop_assert_eq!(sample.by_key(algorithm), sample.renumbered(&number).by_key(algorithm), "{:?}", algorithm);
         }
     }
 
     #[test]
     fn clusters_are_numbered_by_their_smallest_node((sample, _) in samples()) {
-        for algorithm in ALGORITHMS {
+        for &algorithm in Algorithm::value_variants() {
             let clustering = cluster(&sample.graph(), algorithm);
             prop_assert_eq!(clustering.cluster_of.len(), sample.keys.len());
             let mut next = 0;
@@ -177,7 +177,7 @@ proptest! {
 
 #[test]
 fn without_duplicates_every_node_is_alone() {
-    for algorithm in ALGORITHMS {
+    for &algorithm in Algorithm::value_variants() {
         for nodes in 0..3 {
             assert_eq!(sizes(&Sample::new(nodes, &[]), algorithm), vec![1; nodes]);
         }
@@ -187,7 +187,7 @@ fn without_duplicates_every_node_is_alone() {
 
 #[test]
 fn the_threshold_is_inclusive() {
-    for algorithm in ALGORITHMS {
+    for &algorithm in Algorithm::value_variants() {
         assert_eq!(sizes(&Sample::new(3, &[(0, 2, THRESHOLD)]), algorithm), [2, 1]);
     }
 }
@@ -197,7 +197,7 @@ fn a_complete_graph_is_one_cluster() {
     let pairs: Vec<(u32, u32)> = (0..200).flat_map(|b| (0..b).map(move |a| (a, b))).collect();
     for probability in [THRESHOLD, 0.8, 1.0] {
         let edges: Vec<_> = pairs.iter().map(|&(a, b)| (a, b, probability)).collect();
-        for algorithm in ALGORITHMS {
+        for &algorithm in Algorithm::value_variants() {
             assert_eq!(sizes(&Sample::new(200, &edges), algorithm), [200], "{algorithm:?} at {probability}");
         }
     }
@@ -252,7 +252,7 @@ fn the_only_representative_may_not_leave() {
 fn the_representative_is_the_middle() {
     // Node 2 has the strongest pairs.
     let sample = Sample::new(3, &[(0, 1, 0.7), (0, 2, 0.9), (1, 2, 0.8)]);
-    for algorithm in ALGORITHMS {
+    for &algorithm in Algorithm::value_variants() {
         assert_eq!(cluster(&sample.graph(), algorithm).representative, [2], "{algorithm:?}");
     }
 }

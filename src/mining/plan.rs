@@ -25,7 +25,8 @@ use crate::store::identity::{Identity, Kind, fingerprint};
 const VECTORS: u32 = 5;
 const NEIGHBOURS: u32 = 2;
 const SCORES: u32 = 3;
-const CLUSTERS: u32 = 3;
+/// Of everything that is decided and written from stored values: decisions, clusters, and the columns of the files.
+const RESULTS: u32 = 3;
 
 /// Decides at this cosine when neither the user nor the model says otherwise.
 const FALLBACK_COSINE: f32 = 0.75;
@@ -112,7 +113,7 @@ impl Plan {
             ("content".to_string(), content.to_string()),
             ("vectors".to_string(), self.vectors.fingerprint()),
             ("neighbours".to_string(), self.neighbours("")?.fingerprint()),
-            ("cluster".to_string(), CLUSTERS.to_string()),
+            ("results".to_string(), RESULTS.to_string()),
             ("decision".to_string(), serde_json::to_string(&self.models.decision)?),
         ]);
         parts.extend(self.scores.as_ref().map(|scores| ("scores".to_string(), scores.fingerprint())));

@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use crate::run::manifest::Manifest;
     use crate::run::options::Options;
-    use crate::run::schema::{ClusterRow, PairKind};
+    use crate::run::schema::ClusterRow;
     use crate::tables::ids::Ids;
     use crate::tables::questions::Questions;
     use crate::tables::texts::Texts;
@@ -301,11 +301,9 @@ mod tests {
             a,
             b: a + 1,
             cosine: 0.7,
-            logit_ab: None,
-            logit_ba: None,
             probability: Some(0.7 + a as f32 / 5000.0),
             is_duplicate: Some(a >= 500),
-            kind: PairKind::Semantic,
+            ..PairRow::default()
         };
         let page = render(&source, std::iter::once(Ok((0..999).map(pair).collect()))).unwrap();
         assert!(page.len() < 10_000_000, "{}", page.len());

@@ -45,20 +45,10 @@ impl Smallest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::schema::PairKind;
 
     #[test]
     fn it_keeps_the_pairs_that_sorting_would_keep() {
-        let pair = |a| PairRow {
-            a,
-            b: a + 1,
-            cosine: 0.0,
-            logit_ab: None,
-            logit_ba: None,
-            probability: None,
-            is_duplicate: None,
-            kind: PairKind::Semantic,
-        };
+        let pair = |a| PairRow { a, b: a + 1, ..PairRow::default() };
         let key = |a: u32| (a * 7919 % 1000) as f32;
         let mut smallest = Smallest::new(5);
         (0..3000).for_each(|a| smallest.push(key(a), pair(a)));

@@ -198,7 +198,10 @@ impl Batches {
         for field in columns {
             let Some((at, found)) = schema.column_with_name(field.name) else {
                 let present: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                bail!("{}: no column {:?}; the columns are: {}", path.display(), field.name, present.join(", "));
+                return Err(hint(
+                    format!("{}: no column {:?}; the columns are: {}", path.display(), field.name, present.join(", ")),
+                    "an older version of mine wrote the file: the same run again, with this one, adds the column",
+                ));
             };
             let checked = field.cell.check(found.data_type());
             checked.map_err(|e| anyhow!("{}: column {:?} {e}", path.display(), field.name))?;

@@ -109,9 +109,9 @@ impl QuestionRows {
                 format!("its best pair, with {other}, has {p:.4}, below the threshold {threshold}")
             }
             (Some(p), _) => format!(
-                "it matches {other} with {p:.4}, but the clustering ({}) kept it out: every cluster that it could join \
-                 has a pair that rules it out",
-                options.clustering.name()
+                "it matches {other} with {p:.4}, but the clustering ({}) kept it out: {}",
+                options.clustering.name(),
+                options.clustering.why_kept_out()
             ),
         }
     }

@@ -1,5 +1,8 @@
 //! Corpora at the edges: none, one, two, all alike, k larger than the corpus.
 
+use clap::ValueEnum;
+use dupmine::clustering::Algorithm;
+
 use crate::support::*;
 
 fn run(texts: &[&str], more: &[&str]) -> (tempfile::TempDir, std::collections::BTreeMap<String, f64>) {
@@ -14,7 +17,8 @@ fn run(texts: &[&str], more: &[&str]) -> (tempfile::TempDir, std::collections::B
 #[test]
 fn tiny_corpora_behave_with_every_engine_and_algorithm() {
     for engine in ["exact", "hnsw", "auto"] {
-        for clustering in ["cohesive", "star", "components"] {
+        for clustering in Algorithm::value_variants() {
+            let clustering = clustering.name();
             let more = ["--index", engine, "--clustering", clustering, "--top-k", "100"];
             let (_work, none) = run(&[], &more);
             assert_eq!((none["read.rows_out"], none["candidates.rows_out"]), (0.0, 0.0));

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dupmine::run::schema::{CLUSTER_STATS, CLUSTERS, METRICS, PAIRS, SKIPPED};
+
 use crate::support::*;
 
 /// Commands of the README that run here in their order, by their first words. Of all others the flags are checked.
@@ -261,4 +263,22 @@ fn every_test_that_the_architecture_names_exists() {
         named += 1;
     }
     assert!(named > 20, "only {named} tests are named");
+}
+
+/// A new column must be described.
+#[test]
+fn docs_describe_every_column() {
+    let text = page("docs/output.md");
+    let described = |file: &str, columns: Vec<&str>| {
+        for column in columns {
+            let cell = format!("`{column}`");
+            let is_listed = text.lines().any(|line| line.contains(file) && line.contains(column));
+            assert!(is_listed || text.contains(&cell), "docs/output.md does not describe {column} of {file}");
+        }
+    };
+    described(PAIRS.file, PAIRS.columns.iter().map(|column| column.name).collect());
+    described(CLUSTERS.file, CLUSTERS.columns.iter().map(|column| column.name).collect());
+    described(CLUSTER_STATS.file, CLUSTER_STATS.columns.iter().map(|column| column.name).collect());
+    described(SKIPPED.file, SKIPPED.columns.iter().map(|column| column.name).collect());
+    described(METRICS.file, METRICS.columns.iter().map(|column| column.name).collect());
 }

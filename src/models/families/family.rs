@@ -1,7 +1,7 @@
 //! What sets the encoder families apart: names in `config.json`, names of tensors, and how tokens get their positions.
 //!
-//! All families are the post-norm transformer of `network/layer.rs`. The tables of this folder are the only place that
-//! knows a Hugging Face name; reading and writing use the same table.
+//! All families are the post-norm transformer of `network/layer.rs`. Names that differ between families stand in
+//! the tables of this folder alone; reading and writing use the same table.
 
 /// A family of checkpoints. Each file of this folder has one constant of this type.
 #[derive(Debug)]

@@ -188,3 +188,16 @@ fn byte_pairs(special: &SpecialTokens, vocabulary: Map<String, Value>, merges: &
         },
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::families::known::FAMILIES;
+
+    #[test]
+    fn every_family_has_a_tokenizer() {
+        for model_type in FAMILIES.iter().flat_map(|family| family.model_types) {
+            assert!(CLASSES.iter().any(|(.., types)| types.contains(model_type)), "{model_type} is not in CLASSES");
+        }
+    }
+}
