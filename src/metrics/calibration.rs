@@ -39,7 +39,7 @@ pub fn weighted_reliability(
 /// Bins of the expected calibration error.
 const ERROR_BINS: usize = 15;
 
-/// Expected calibration error: the mean distance between probability and observed share over [`ERROR_BINS`] bins of
+/// Expected calibration error: the mean distance between probability and observed share over `ERROR_BINS` bins of
 /// equal width, weighted by their pairs (Guo et al. 2017, arXiv:1706.04599). `None` without pairs.
 pub fn expected_calibration_error(labels: &[bool], probabilities: &[f64]) -> Option<f64> {
     weighted_expected_calibration_error(labels, probabilities, &vec![1.0; labels.len()])

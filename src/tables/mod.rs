@@ -1,7 +1,7 @@
 //! The tables between files and stages. Nothing outside this folder uses `arrow` or `parquet`.
 //!
-//! Questions come in through `read_parquet` and `read_lines`, results go out through [`results`] and back in
-//! through [`read_results`], and finished pieces of long stages are kept by [`segment_file`].
+//! Questions come in through [`questions`]. Result files go out and come back in through [`records`], and stored values
+//! through [`segment_file`].
 
 pub mod columns;
 pub mod comparison;
@@ -20,5 +20,4 @@ pub mod segment_file;
 pub mod split_files;
 pub mod texts;
 pub mod training_metrics;
-
 pub mod write;
