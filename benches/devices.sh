@@ -40,7 +40,7 @@ parity() {
         kind=$(mine models show "$folder" | awk '$1 == "kind" { print $2 }')
         case $kind in
             bi-encoder) arguments=(--bi-encoder "$folder" --cross-encoder none --write-embeddings) ;;
-            cross-encoder) arguments=(--bi-encoder built-in --cross-encoder "$folder" --second-order-margin 1000) ;;
+            cross-encoder) arguments=(--bi-encoder built-in --cross-encoder "$folder" --swap-margin 1000) ;;
             *) continue ;;
         esac
         run "$name-reference" --min-cosine 0.75 --input fixtures/questions.parquet --device cpu "${arguments[@]}"
@@ -84,7 +84,7 @@ case $what in
         precision=${1:-f32}; shift || true
         budgets=("${@:-}")
         : "${CROSS:?a cross-encoder folder}"
-        speed rerank "$precision" --min-cosine 0.6 --cross-encoder "$CROSS" --second-order-margin 0 --rerank-budget "$limit"
+        speed rerank "$precision" --min-cosine 0.6 --cross-encoder "$CROSS" --swap-margin 0 --rerank-budget "$limit"
         [ -z "${PEER:-}" ] || "$python" benches/peer_devices.py rerank "$CROSS" "$work/speed/pairs.parquet" "$precision" "$work/questions.parquet" ;;
     *) echo "usage: $0 parity|embed|rerank DEVICE [PRECISION [TOKENS...]]" >&2; exit 2 ;;
 esac

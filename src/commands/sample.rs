@@ -72,7 +72,10 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     }
     let text = |row: u32| {
         let text = finished.text(row).map(String::from);
-        text.ok_or_else(|| anyhow!("{}: row {row} of pairs.parquet holds no question", args.run.display()))
+        text.ok_or_else(|| {
+            let id = finished.results.index().ids().display(row as usize);
+            anyhow!("{}: pairs.parquet has the id {id}, which has no question in the input", args.run.display())
+        })
     };
     let mut rows = Vec::new();
     for (stratum, drawn) in strata.iter().enumerate() {
@@ -92,7 +95,7 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
             });
         }
     }
-    // sorted by score, the first labels would bias the later ones: the order is that of the input
+    // sorted by score, the first labels would bias the later ones: the order is that of the ids
     rows.sort_by_key(|row| (row.a, row.b));
     write(&csv, &parquet, finished.results.index().ids(), &rows)?;
     progress.say(&format!(

@@ -83,7 +83,7 @@ fn embedding(
     Ok((missing > 0).then(|| format!("{} of {} texts have no vector{changed}", readable(missing), readable(all))))
 }
 
-/// What of an identity is not as in the current version; `None` if nothing is, or if there is no version.
+/// What of an identity differs from the current version; `None` if nothing does.
 fn changed(kind: Kind, identity: &Identity, before: Option<&Version>) -> Option<String> {
     let Some(before) = before else { return Some("never ran here".into()) };
     let parts = identity.changed_since(before.identity(kind)?);

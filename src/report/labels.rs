@@ -14,7 +14,7 @@ use crate::tables::columns::{self, CellKind, Wanted};
 use crate::tables::id_index::IdIndex;
 use crate::tables::labelled_pairs::parse_label;
 
-/// Labelled pairs by input rows.
+/// Labelled pairs by the rows of their ids.
 pub struct Labels {
     positions: HashMap<(u32, u32), usize>,
     labelled: Vec<LabelledProbability>,

@@ -211,7 +211,7 @@ fn mine(
         let near = hard_negatives::neighbours(searcher, vectors, config.depth, progress)?;
         let mined = hard_negatives::mine(dataset, (vectors, &near), cross_teacher, config, progress)?;
         progress.say(&format!(
-            "{} hard negatives mined, {} dropped as duplicates by the teacher, {} drawn by chance for want of near ones",
+            "{} hard negatives mined, {} dropped as duplicates by the teacher, {} drawn by chance because too few were near",
             readable(mined.negatives),
             readable(mined.dropped),
             readable(mined.random)

@@ -1,4 +1,4 @@
-//! What `mine show`, `mine explain` and the review say of a run.
+//! What `mine show` and `mine explain` say of a run.
 //!
 //! Pure functions: rows of a finished run in, typed views for JSON and blocks of text for a terminal out. Nothing here
 //! reads a file, prints, or knows how wide the terminal is.

@@ -94,8 +94,8 @@ impl QuestionRows {
         }
         let Some(best) = self.pairs.first() else {
             return format!(
-                "it has no candidate pair: none of its {} nearest questions reached the minimum cosine {}",
-                options.top_k,
+                "it has no candidate pair: no question that the search found reaches the minimum cosine {}, or the model \
+                 knows no word of its text",
                 options.min_cosine.unwrap_or_default()
             );
         };
@@ -104,7 +104,7 @@ impl QuestionRows {
             (None, _) if best.is_duplicate.is_some() => {
                 format!("its best pair, with {other}, is below the rerank floor: its cosine is {:.4}", best.cosine)
             }
-            (None, _) => "the rerank budget ended before any of its pairs: none is decided".into(),
+            (None, _) => format!("the rerank budget ended before its best pair, with {other}"),
             (Some(p), PairKind::Semantic) if best.is_duplicate != Some(true) => {
                 format!("its best pair, with {other}, has {p:.4}, below the threshold {threshold}")
             }

@@ -121,7 +121,7 @@ def compare(work, name, source_bi, source_cross=None):
                "--write-embeddings", "--quiet"]
     if source_cross:
         cross = exported(work, source_cross, "cross")
-        options += ["--cross-encoder", cross, "--second-order-margin", 1000]
+        options += ["--cross-encoder", cross, "--swap-margin", 1000]
     mine(*options)
     ours = np.stack(pd.read_parquet(output / "embeddings.parquet").sort_values("id").embedding.to_list())
     check(f"{name}: vectors of mine and Python", np.abs(ours - unit(vectors)).max())

@@ -51,7 +51,7 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
     if args.json { Ok(vec![serde_json::to_string_pretty(&answer.json())?]) } else { Ok(answer.lines()) }
 }
 
-/// Input row → unique text; rows without a question have none.
+/// Row of an id → unique text; rows without a question have none.
 fn text_of_row(questions: &Questions, unique: &UniqueTexts) -> HashMap<u32, u32> {
     questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect()
 }
