@@ -166,6 +166,8 @@ pub fn run(
     };
     let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows);
     let found = search(embedded.vectors(), &config, &tiles, progress)?;
+    // an earlier search that did not end may have left lists of another HNSW graph
+    segments.clear()?;
     for texts in (0..unique.keys.len()).collect::<Vec<_>>().chunks(SEGMENT_TEXTS) {
         segments.append(found.columns(texts, &unique.keys))?;
     }

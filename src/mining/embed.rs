@@ -23,8 +23,8 @@ const FULL_SEGMENT: usize = 16_384;
 
 /// The vectors of a partition, and what the model could not read.
 pub struct TextVectors {
-    /// Unit vectors, row-major `[texts, D]`; zero for texts without a word that the vocabulary knows: otherwise all
-    /// of them would be duplicates of each other.
+    /// Unit vectors, row-major `[texts, D]`; zero for texts without a word that the vocabulary knows. Otherwise these
+    /// texts would all be duplicates of each other.
     pub values: Vec<f32>,
     /// Texts that were cut at the model's limit.
     pub truncated: Vec<bool>,

@@ -82,6 +82,18 @@ pub fn to_rerank(candidates: &[Candidate], rule: &Rule) -> usize {
     candidates.iter().filter(|pair| rule.should_rerank(pair.cosine)).count()
 }
 
+/// Candidates that the budget reaches, the most promising first; the rest of a time budget is only known at its end.
+/// `earlier` is how many the same run reached before, if it has ended before.
+pub fn reached(candidates: &[Candidate], plan: &Plan, earlier: Option<usize>) -> usize {
+    let most = match (earlier, plan.options.rerank_budget) {
+        // a time budget ended where it ended: the same run again has the same pairs
+        (Some(pairs), Some(Budget::Time(_))) => pairs,
+        (_, Some(Budget::Pairs(pairs))) => pairs,
+        (_, Some(Budget::Time(_)) | None) => usize::MAX,
+    };
+    most.min(to_rerank(candidates, &plan.rule))
+}
+
 /// Scores in the order of the candidates, and what they cost.
 #[derive(Default)]
 pub struct Reranked {
@@ -122,13 +134,7 @@ pub fn run(
     let mut reranked = Reranked { scores: vec![Scores::default(); candidates.len()], ..Reranked::default() };
     let (Some(folder), Some(identity)) = (&plan.cross_encoder, &plan.scores) else { return Ok(reranked) };
     let budget = plan.options.rerank_budget;
-    let most = match (earlier, budget) {
-        // a time budget ended where it ended: the same run again has the same pairs
-        (Some(pairs), Some(Budget::Time(_))) => pairs,
-        (_, Some(Budget::Pairs(pairs))) => pairs,
-        (_, Some(Budget::Time(_)) | None) => usize::MAX,
-    };
-    let pairs = most.min(to_rerank(candidates, &plan.rule));
+    let pairs = reached(candidates, plan, earlier);
     let mut stored = Stored::read(store.use_segments(identity)?, &unique.keys, live, progress)?;
     if budget.is_none() && stored.scores.is_empty() && pairs >= MANY_PAIRS {
         progress.say(&format!(
@@ -216,10 +222,10 @@ impl Stored {
         self.scores.binary_search_by_key(&pair, |score| score.pair).ok().map(|at| self.scores[at])
     }
 
-    /// How many of the candidates have no score in their first order.
-    pub fn missing(&self, candidates: &[Candidate], rule: &Rule) -> usize {
-        let asked = candidates.iter().filter(|pair| rule.should_rerank(pair.cosine));
-        asked.filter(|pair| self.find((pair.a, pair.b)).is_none()).count()
+    /// How many of the candidates of these numbers have no score in their first order.
+    fn missing(&self, candidates: &[Candidate], numbers: &[u32]) -> usize {
+        let pairs = numbers.iter().map(|&at| (candidates[at as usize].a, candidates[at as usize].b));
+        pairs.filter(|&pair| self.find(pair).is_none()).count()
     }
 }
 
@@ -269,15 +275,16 @@ impl Scorer<'_> {
     }
 }
 
-/// Reads stored scores to say how many are missing, for `--plan`.
+/// How many of the first `pairs` candidates have no stored score, for `--plan`.
 pub fn missing(
     store: &Store,
     identity: &Identity,
     keys: &[TextKey],
-    (candidates, rule): (&[Candidate], &Rule),
+    (candidates, pairs): (&[Candidate], usize),
     progress: &Progress,
 ) -> Result<usize> {
-    Ok(Stored::read(store.segments(identity), keys, keys, progress)?.missing(candidates, rule))
+    let stored = Stored::read(store.segments(identity), keys, keys, progress)?;
+    Ok(stored.missing(candidates, &promising_first(candidates)[..pairs]))
 }
 
 #[cfg(test)]

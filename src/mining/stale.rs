@@ -21,6 +21,7 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     let questions = run::read(plan, &Progress::new(true, Arc::default()), &mut Log::default())?;
     let unique = collapse::collapse(&questions.texts);
     let before = Versions::of(output).current();
+    let run_id = plan.run_id(&questions.content)?;
     let mut stale = vec![
         ("embed", embedding(&store, plan, &unique, before.as_ref(), progress)?),
         ("candidates", None),
@@ -40,8 +41,10 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
         (None, _) => None,
         (Some(_), None) => upstream("candidates"),
         (Some(identity), Some(found)) => {
-            let pairs = (candidates::unordered(&found.lists), &plan.rule);
-            let missing = rerank::missing(&store, identity, &unique.keys, (&pairs.0, pairs.1), progress)?;
+            let candidates = candidates::unordered(&found.lists);
+            let earlier = before.as_ref().filter(|version| version.run_id == run_id).map(|version| version.reranked);
+            let pairs = rerank::reached(&candidates, plan, earlier);
+            let missing = rerank::missing(&store, identity, &unique.keys, (&candidates, pairs), progress)?;
             let changed =
                 changed(Kind::Scores, identity, before.as_ref()).map_or(String::new(), |parts| format!(": {parts}"));
             (missing > 0).then(|| format!("{} pairs have no score{changed}", readable(missing)))
@@ -50,7 +53,6 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     if plan.scores.is_none() {
         stale.truncate(2);
     }
-    let run_id = plan.run_id(&questions.content)?;
     let is_written = Manifest::read(output).ok().flatten().is_some_and(|manifest| manifest.run_id == run_id);
     let first = stale.iter().find(|(_, why)| why.is_some()).map(|(stage, _)| *stage);
     let why = match first {

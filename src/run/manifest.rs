@@ -153,7 +153,7 @@ impl Manifest {
         let changed = both.into_iter().filter(|(_, before, now)| hash(*before) != hash(*now));
         found.extend(changed.map(|(flag, before, now)| Difference::new(flag, name(before), name(now))));
         if found.is_empty() && self.models.decision != models.decision {
-            found.push(Difference::new("the calibration", "another".into(), "another".into()));
+            found.push(Difference::new("the calibration", "that of an earlier dupmine.json".into(), "another".into()));
         }
         Ok(found)
     }

@@ -35,7 +35,7 @@ pub struct Declared {
     pub flag: &'static str,
     pub default: &'static str,
     pub range: Option<(f64, f64)>,
-    /// Empty for an option that changes no result; `why` says why.
+    /// Empty for an option that changes no result; `why_harmless` says why.
     pub parts: &'static [Part],
     pub why_harmless: &'static str,
 }
@@ -74,7 +74,7 @@ pub const OPTIONS: [Declared; 27] = [
     number("threshold", "", 0.0, 1.0, &[Part::Decision]),
     option("rerank-budget", "", &[Part::Decision]),
     number("rerank-floor", "", -1.0, 1.0, &[Part::Decision]),
-    number("swap-margin", "2.0", 0.0, f64::INFINITY, &[Part::Decision]),
+    number("swap-margin", "2.0", 0.0, 1000.0, &[Part::Decision]),
     option("clustering", "\"cohesive\"", &[Part::Decision]),
     option("write-embeddings", "false", &[Part::Files]),
     option("seed", "42", &[Part::Neighbours]),
@@ -203,10 +203,7 @@ fn within(flag: &str, value: f64, least: f64, most: f64) -> Result<()> {
     }
     // most options are f32: as f64 their decimals would not be those that were typed
     let value = value as f32;
-    Err(usage(match most.is_finite() {
-        true => format!("--{flag} is {value}, expected {least} to {most}"),
-        false => format!("--{flag} is {value}, expected {least} or more"),
-    }))
+    Err(usage(format!("--{flag} is {value}, expected {least} to {most}")))
 }
 
 #[cfg(test)]
@@ -289,7 +286,7 @@ mod tests {
         for (written, said) in [
             ("top-k=0", "--top-k is 0, expected 1 to 100000"),
             ("threshold=1.1", "--threshold is 1.1, expected 0 to 1"),
-            ("swap-margin=-1.0", "--swap-margin is -1, expected 0 or more"),
+            ("swap-margin=-1.0", "--swap-margin is -1, expected 0 to 1000"),
             ("hnsw-ef-construction=9", "--hnsw-ef-construction is 9, expected 16 to 10000"),
         ] {
             assert_eq!(set(&[written]).unwrap_err().to_string(), said);

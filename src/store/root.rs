@@ -63,7 +63,11 @@ impl Store {
         let lock = Lock::acquire(&own, holder, wait, progress)?;
         remove_unfinished(output)?;
         sweep(&own)?;
-        let Some(shared) = shared else { return Self::begin(own, vec![output.to_path_buf()], vec![lock], progress) };
+        // an output's own store is not shared, whatever names it
+        let is_own = |shared: &&Path| shared.canonicalize().is_ok_and(|path| Some(path) == own.canonicalize().ok());
+        let Some(shared) = shared.filter(|shared| !is_own(shared)) else {
+            return Self::begin(own, vec![output.to_path_buf()], vec![lock], progress);
+        };
         if !shared.join(FILE).exists() && holds_something_else(shared) {
             return Err(hint(
                 format!("--store {} holds something else: it has no {FILE}", shared.display()),

@@ -11,7 +11,7 @@ use crate::text::key::TextKey;
 const EXTENSION: &str = "arrow";
 const HASH_CHARACTERS: usize = 32;
 
-/// So many segments of less than half the full size are left as they are.
+/// Segments are merged only if more of them than this have less than half the full size.
 const MOST_SMALL: usize = 16;
 
 /// A folder of segments, in the order of their names.
@@ -50,8 +50,9 @@ impl Segments {
         Self { folder: folder.to_path_buf(), files, is_peek: false }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+    /// Removes all segments.
+    pub fn clear(&mut self) -> Result<()> {
+        std::mem::take(&mut self.files).iter().try_for_each(|segment| remove(&segment.path))
     }
 
     /// Hands the columns of every segment to `receive`, which returns how many of the rows are live. A damaged file is
@@ -60,14 +61,13 @@ impl Segments {
         let mut whole = Vec::with_capacity(self.files.len());
         for segment in std::mem::take(&mut self.files) {
             let path = segment.path;
-            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            if path.file_stem().is_none_or(|name| name != content_hash(&bytes).as_str()) {
+            let Some(bytes) = read_whole(&path)? else {
                 warn(format!("{} is damaged: what it held is computed again", path.display()));
                 if !self.is_peek {
                     remove(&path)?;
                 }
                 continue;
-            }
+            };
             let columns = decode(bytes).with_context(|| path.display().to_string())?;
             let live_rows = Some(receive(columns).with_context(|| path.display().to_string())?);
             whole.push(Segment { path, live_rows });
@@ -119,7 +119,7 @@ impl Segments {
         let mut joined: Columns = Vec::new();
         for segment in &group {
             let path = &segment.path;
-            let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let bytes = read_whole(path)?.with_context(|| format!("{} is damaged", path.display()))?;
             let columns = decode(bytes).with_context(|| path.display().to_string())?;
             match joined.is_empty() {
                 true => joined = columns,
@@ -139,6 +139,13 @@ impl Segments {
 
 fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// The bytes of a segment, `None` if they do not match its name.
+fn read_whole(path: &Path) -> Result<Option<Vec<u8>>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let is_whole = path.file_stem().is_some_and(|name| name == content_hash(&bytes).as_str());
+    Ok(is_whole.then_some(bytes))
 }
 
 fn content_hash(bytes: &[u8]) -> String {
@@ -181,7 +188,7 @@ mod tests {
     fn a_damaged_segment_is_as_if_it_had_never_been() {
         let folder = tempfile::tempdir().unwrap();
         let mut segments = Segments::open(folder.path().join("new"));
-        assert!(segments.is_empty());
+        assert!(segments.files.is_empty());
         segments.append(segment(0..5)).unwrap();
         let name = segments.append(segment(5..9)).unwrap();
         segments.append(segment(5..9)).unwrap();

@@ -52,7 +52,7 @@ impl SkipReason {
     }
 }
 
-/// Rows of one file as they come, before all files are joined.
+/// Rows of all files as they come, before all files are joined.
 #[derive(Default)]
 pub(super) struct Rows {
     pub texts: Texts,

@@ -165,7 +165,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
     ("error", &[]),
     ("executor", &["device"]),
     ("hash", &[]),
-    ("labels", &["clustering", "error", "hash", "metrics", "mining", "progress", "tables", "text"]),
+    ("labels", &["clustering", "error", "hash", "mining", "tables", "text"]),
     ("losses", &["models"]),
     ("metrics", &["clustering"]),
     (

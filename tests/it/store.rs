@@ -22,6 +22,12 @@ fn computed(output: &Path, stage: &str) -> u64 {
     stages.iter().find(|record| record["stage"] == stage).unwrap()["computed"].as_u64().unwrap()
 }
 
+/// Whether a stage of the last run found all that it needed.
+fn is_cached(output: &Path, stage: &str) -> bool {
+    let manifest: Value = serde_json::from_slice(&std::fs::read(output.join("manifest.json")).unwrap()).unwrap();
+    manifest["stages"].as_array().unwrap().iter().any(|record| record["stage"] == stage && record["cached"] == true)
+}
+
 fn write_rows(path: &Path, rows: &[(i64, String)]) {
     let ids = Int64Array::from_iter_values(rows.iter().map(|(id, _)| *id));
     let texts = StringArray::from_iter_values(rows.iter().map(|(_, text)| text.as_str()));
@@ -113,7 +119,7 @@ fn outputs_share_a_store() {
     // a run of one output with other models does not cost the other its work
     mine_ok(&tiny(text(&input), text(&one), &[&shared[..], &["--force"]].concat()));
     rerank(&input, &two, &shared);
-    assert_eq!(computed(&two, "rerank"), 0);
+    assert_eq!((computed(&two, "rerank"), is_cached(&two, "candidates")), (0, true));
 
     let foreign = work.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
@@ -166,6 +172,34 @@ fn what_a_later_version_wrote_is_refused_by_name() {
     std::fs::write(&manifest, newer).unwrap();
     let error = mine_fails(&["show", text(&output)], 1);
     assert!(error.contains("manifest.json: it has format 3, this mine reads up to 2"), "{error}");
+}
+
+/// A graph that is built in parallel finds other lists: those of a search that did not end must not stand in the way.
+#[test]
+fn lists_of_an_unfinished_search_are_replaced() {
+    let work = folder();
+    let (input, output) = (repo("fixtures/questions.parquet"), work.path().join("out"));
+    let hnsw = ["--index", "hnsw", "--hnsw-links", "4", "--hnsw-ef-search", "2", "--top-k", "3", "--min-cosine", "-1"];
+    let run = || mine_ok(&tiny(text(&input), text(&output), &hnsw));
+    run();
+    let neighbours = std::fs::read_dir(output.join(".mine/neighbours")).unwrap().flatten().next().unwrap().path();
+    for _ in 0..2 {
+        std::fs::remove_file(neighbours.join("record.json")).unwrap();
+        run();
+        assert!(!is_cached(&output, "candidates"));
+    }
+    run();
+    assert!(is_cached(&output, "candidates"));
+}
+
+#[test]
+fn an_outputs_own_store_can_be_named() {
+    let work = folder();
+    let (input, output) = (repo("fixtures/questions.parquet"), work.path().join("out"));
+    mine_ok(&tiny(text(&input), text(&output), &[]));
+    let own = output.join(".mine");
+    mine_ok(&tiny(text(&input), text(&output), &["--store", text(&own)]));
+    assert_eq!(computed(&output, "embed"), 0);
 }
 
 #[test]
