@@ -2,39 +2,43 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rayon::slice::ParallelSliceMut;
-use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
 use crate::executor::tuning::Tuning;
 use crate::hash::hash64;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::embed::Embedded;
+use crate::mining::neighbour_lists::{self, Counts, Neighbours};
 use crate::mining::plan::Plan;
 use crate::progress::{Progress, Task};
 use crate::search::audit::{Recall, recall};
 use crate::search::engine::{Engine, Searcher};
 use crate::search::hnsw::HnswConfig;
 use crate::search::tiles::Tiles;
+use crate::search::update::Earlier;
 use crate::search::{Neighbour, Query, Vectors, exact};
-use crate::store::identity::Identity;
 use crate::store::root::Store;
-use crate::store::segments::Segments;
-use crate::tables::segment_file::{Column, Columns};
-use crate::text::key::TextKey;
 
 /// Rows whose neighbours are also found by the referee.
 pub const AUDIT_ROWS: usize = 1000;
 
-/// Texts of a segment of lists.
-const SEGMENT_TEXTS: usize = 16_384;
+/// A night deletes or edits a percent of the texts, so a list of a hundred loses one: this lasts for weeks.
+const RESERVE: usize = 20;
+
+/// Lists are brought up to date if at most one in so many texts is searched again, by the engine that would search them
+/// all: half of all products is what exact search of all texts computes, and an HNSW index costs less than that.
+const UPDATED_EXACT: usize = 2;
+const UPDATED_HNSW: usize = 8;
 
 /// What a search is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchConfig {
     pub engine: Engine,
     pub query: Query,
+    /// Neighbours beyond `top_k` that exact search keeps: a list that loses fewer to deletions need not be searched again.
+    pub reserve: usize,
     pub hnsw: HnswConfig,
     /// Chooses the audited rows.
     pub seed: u64,
@@ -48,53 +52,61 @@ pub struct Candidate {
     pub cosine: f32,
 }
 
-/// The nearest neighbours of every text, what was left out, and how much the engine missed.
-pub struct Neighbours {
-    pub lists: Vec<Vec<Neighbour>>,
-    /// Texts whose list `top_k` cut; only exact search knows.
-    pub cut: Vec<bool>,
-    pub counts: Counts,
+impl Candidate {
+    pub fn texts(&self) -> (u32, u32) {
+        (self.a, self.b)
+    }
 }
 
-/// What a search leaves besides its lists.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Vectors that are zero or not finite: they have no neighbours.
-    pub unusable_vectors: usize,
-    /// Of every text's k nearest, those below the minimum cosine (a pair counts once for each side); only exact search knows.
-    pub below_min_cosine: Option<u64>,
-    /// Texts with more than k neighbours above the minimum cosine; only exact search knows.
-    pub cut_lists: Option<usize>,
-    pub recall_at_k: f64,
-    pub recall_above_min_cosine: f64,
-}
-
-/// Finds neighbours and audits the engine. Exact search computes `tiles`.
-pub fn search(vectors: Vectors, config: &SearchConfig, tiles: &Tiles, progress: &Progress) -> Result<Neighbours> {
+/// Finds neighbours and audits them. Exact search computes `tiles`. With the lists of an earlier search only its fresh rows
+/// are searched.
+pub fn search(
+    vectors: Vectors,
+    config: &SearchConfig,
+    earlier: Option<Earlier>,
+    tiles: &Tiles,
+    progress: &Progress,
+) -> Result<Neighbours> {
     let rows = vectors.rows();
     let usable: Vec<bool> = (0..rows).map(|row| is_usable(vectors.row(row))).collect();
     let count = usable.iter().filter(|&&usable| usable).count();
     let query = Query { top_k: config.query.top_k.min(count.saturating_sub(1)), ..config.query };
-    let every: Vec<u32> = (0..rows as u32).filter(|&row| usable[row as usize]).collect();
+    // a text of a reference has no list
+    let has_list = |row: u32| {
+        earlier
+            .as_ref()
+            .is_none_or(|earlier| earlier.takes_new[row as usize] || earlier.fresh.binary_search(&row).is_ok())
+    };
+    let every: Vec<u32> = (0..rows as u32).filter(|&row| usable[row as usize] && has_list(row)).collect();
     let sample = sample_rows(&every, AUDIT_ROWS, config.seed);
     let unfloored = Query { floor: f32::MIN, ..query };
 
     let searcher = Searcher { engine: config.engine, hnsw: config.hnsw, tiles: tiles.clone() };
-    let found = searcher.search(vectors, &usable, query, &sample, progress)?;
-    let (lists, cut, audited) = (found.lists, found.cut_lists, found.sampled);
+    let is_exact = earlier.is_some() || config.engine.resolve(rows) != Engine::Hnsw;
+    let reach = query.top_k + if is_exact { config.reserve } else { 0 };
+    let reaching = Query { top_k: reach.min(count.saturating_sub(1)), ..query };
+    let found = match earlier {
+        Some(earlier) => searcher.update(vectors, &usable, reaching, earlier, &sample, progress)?,
+        None => searcher.search(vectors, &usable, reaching, &sample, progress)?,
+    };
+    let (lists, cut, mut audited) = (found.lists, found.cut_lists, found.sampled);
+    audited.iter_mut().for_each(|list| list.truncate(query.top_k));
     let task: Task = progress.task("audit", "texts", sample.len());
     let referee = exact::nearest_by_dot(vectors, &usable, &sample, unfloored, &task)?;
     drop(task);
-    let kept: u64 = lists.iter().map(|list| list.len() as u64).sum();
+    let kept: u64 = lists.iter().map(|list| list.len().min(query.top_k) as u64).sum();
     let recall = audit(&audited, &referee, query.floor, cut.is_some());
     let counts = Counts {
         unusable_vectors: rows - count,
-        below_min_cosine: cut.as_ref().map(|_| (count * query.top_k) as u64 - kept),
-        cut_lists: cut.as_ref().map(|cut| cut.iter().filter(|cut| **cut).count()),
+        below_min_cosine: cut.as_ref().map(|_| (every.len() * query.top_k) as u64 - kept),
+        cut_lists: cut
+            .as_ref()
+            .map(|cut| lists.iter().zip(cut).filter(|(list, cut)| **cut || list.len() > query.top_k).count()),
         recall_at_k: recall.at_k,
         recall_above_min_cosine: recall.above_floor,
     };
-    Ok(Neighbours { lists, cut: cut.unwrap_or_else(|| vec![false; rows]), counts })
+    let cut = cut.unwrap_or_else(|| lists.iter().map(|list| list.len() >= query.top_k).collect());
+    Ok(Neighbours { lists, cut, counts })
 }
 
 /// The exact engine never looks below the floor, so its recall@k is of what is above it too.
@@ -103,7 +115,8 @@ fn audit(found: &[Vec<Neighbour>], referee: &[Vec<Neighbour>], floor: f32, exact
     if exact { Recall { at_k: all.above_floor, ..all } } else { all }
 }
 
-fn is_usable(vector: &[f32]) -> bool {
+/// Whether a vector can have neighbours: it is finite and not zero.
+pub fn is_usable(vector: &[f32]) -> bool {
     vector.iter().all(|v| v.is_finite()) && vector.iter().any(|&v| v != 0.0)
 }
 
@@ -118,16 +131,15 @@ fn sample_rows(rows: &[u32], count: usize, seed: u64) -> Vec<u32> {
     sample
 }
 
-/// Every pair of a text and a neighbour once, in order of (a, b).
-pub fn unordered(lists: &[Vec<Neighbour>]) -> Vec<Candidate> {
-    let mut pairs: Vec<Candidate> = lists
-        .iter()
-        .enumerate()
-        .flat_map(|(row, list)| {
-            let row = row as u32;
-            list.iter().map(move |n| Candidate { a: row.min(n.row), b: row.max(n.row), cosine: n.cosine })
-        })
-        .collect();
+/// Every pair of a text and one of its `top_k` nearest neighbours once, in order of (a, b).
+pub fn unordered(lists: &[Vec<Neighbour>], top_k: usize) -> Vec<Candidate> {
+    let entries = lists.iter().map(|list| list.len().min(top_k)).sum();
+    // at its final size at once: growing would take twice the memory, which is the most of a run
+    let mut pairs = Vec::with_capacity(entries);
+    for (row, list) in (0..).zip(lists) {
+        let pair = |near: &Neighbour| Candidate { a: near.row.min(row), b: near.row.max(row), cosine: near.cosine };
+        pairs.extend(list.iter().take(top_k).map(pair));
+    }
     pairs.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
     pairs.dedup_by_key(|pair| (pair.a, pair.b));
     pairs
@@ -137,12 +149,13 @@ pub fn unordered(lists: &[Vec<Neighbour>]) -> Vec<Candidate> {
 pub struct Found {
     pub pairs: Vec<Candidate>,
     pub counts: Counts,
-    /// Whether the lists were stored.
-    pub cached: bool,
+    /// Texts that were searched; 0 if the lists of all were stored.
+    pub searched: usize,
     pub seconds: f64,
 }
 
-/// Reads the lists of exactly these texts if they are stored, else searches all of them and stores what it found.
+/// Reads the lists of exactly these texts if they are stored. Else brings the lists of an earlier corpus up to date, or
+/// searches all texts, and stores what it found.
 pub fn run(
     store: &Store,
     plan: &Plan,
@@ -152,95 +165,62 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Found> {
     let started = Instant::now();
-    let identity = plan.neighbours(&unique.corpus())?;
+    let identity = plan.neighbours(unique)?;
     let mut segments = store.use_segments(&identity)?;
-    if let Some(Neighbours { lists, counts, .. }) = stored(store, &identity, &mut segments, &unique.keys, progress)? {
+    if let Some(Neighbours { lists, counts, .. }) =
+        neighbour_lists::stored(store, &identity, &mut segments, &unique.keys, progress)?
+    {
         let seconds = started.elapsed().as_secs_f64();
-        return Ok(Found { pairs: unordered(&lists), counts, cached: true, seconds });
+        return Ok(Found { pairs: unordered(&lists, plan.options.top_k), counts, searched: 0, seconds });
     }
     let config = SearchConfig {
         engine: plan.options.index,
         query: plan.query(),
+        reserve: RESERVE,
         hnsw: plan.options.hnsw(),
         seed: plan.options.seed,
     };
     let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows);
-    let found = search(embedded.vectors(), &config, &tiles, progress)?;
+    let earlier = to_update(store, plan, unique, progress)?;
+    let searched = earlier.as_ref().map_or(unique.keys.len(), |earlier| earlier.fresh.len());
+    let mut found = search(embedded.vectors(), &config, earlier, &tiles, progress)?;
+    found.clear(&unique.is_reference);
     // an earlier search that did not end may have left lists of another HNSW graph
     segments.clear()?;
-    for texts in (0..unique.keys.len()).collect::<Vec<_>>().chunks(SEGMENT_TEXTS) {
-        segments.append(found.columns(texts, &unique.keys))?;
-    }
-    // last: lists without it are those of a search that did not end
-    store.write_record(&identity, &found.counts)?;
-    let (pairs, counts) = (unordered(&found.lists), found.counts);
-    Ok(Found { pairs, counts, cached: false, seconds: started.elapsed().as_secs_f64() })
+    neighbour_lists::write(store, &identity, &mut segments, &found, &unique.keys)?;
+    let (pairs, counts) = (unordered(&found.lists, plan.options.top_k), found.counts);
+    Ok(Found { pairs, counts, searched, seconds: started.elapsed().as_secs_f64() })
 }
 
-/// The stored lists of all `keys`, `None` if one is missing.
-pub fn stored(
-    store: &Store,
-    identity: &Identity,
-    segments: &mut Segments,
-    keys: &[TextKey],
-    progress: &Progress,
-) -> Result<Option<Neighbours>> {
-    let Some(counts) = store.record(identity) else { return Ok(None) };
-    let mut found = Neighbours { lists: vec![Vec::new(); keys.len()], cut: vec![false; keys.len()], counts };
-    let mut seen = 0;
-    segments.read(&|line| progress.warn(line), |columns| {
-        let rows = found.place(columns, keys)?;
-        seen += rows;
-        Ok(rows)
-    })?;
-    Ok((seen == keys.len()).then_some(found))
-}
-
-impl Neighbours {
-    /// The lists of some texts as columns.
-    fn columns(&self, texts: &[usize], keys: &[TextKey]) -> Columns {
-        let entries = || texts.iter().flat_map(|&text| &self.lists[text]);
-        let mut end = 0;
-        let ends = texts.iter().map(|&text| {
-            end += self.lists[text].len() as u32;
-            end
-        });
-        let ends: Vec<u32> = ends.collect();
-        let list = |values: Column| Column::Lists { ends: ends.clone(), values: Box::new(values) };
-        vec![
-            ("text".into(), Column::Keys(texts.iter().map(|&text| keys[text]).collect())),
-            ("cut".into(), Column::Flags(texts.iter().map(|&text| self.cut[text]).collect())),
-            ("neighbour".into(), list(Column::Keys(entries().map(|near| keys[near.row as usize]).collect()))),
-            ("cosine".into(), list(Column::Floats(entries().map(|near| near.cosine).collect()))),
-        ]
-    }
-
-    /// Puts the lists of a segment at the places of their texts, and returns how many they are.
-    fn place(&mut self, columns: Columns, keys: &[TextKey]) -> Result<usize> {
-        let Ok(
-            [
-                (_, Column::Keys(texts)),
-                (_, Column::Flags(cut)),
-                (_, Column::Lists { ends, values: neighbours }),
-                (_, Column::Lists { values: cosines, .. }),
-            ],
-        ) = <[(String, Column); 4]>::try_from(columns)
-        else {
-            bail!("not the columns of neighbour lists");
-        };
-        let (Column::Keys(neighbours), Column::Floats(cosines)) = (*neighbours, *cosines) else {
-            bail!("not the columns of neighbour lists");
-        };
-        let number = |key: &TextKey| keys.binary_search(key).ok().context("a list names a text that is not there");
-        let mut start = 0;
-        for ((text, cut), end) in texts.iter().zip(cut).zip(ends) {
-            let (text, end) = (number(text)?, end as usize);
-            let entry = |at: usize| Ok(Neighbour { row: number(&neighbours[at])? as u32, cosine: cosines[at] });
-            self.lists[text] = (start..end).map(entry).collect::<Result<_>>()?;
-            self.cut[text] = cut;
-            start = end;
+/// Lists of an earlier corpus, if bringing them up to date costs less than a search of all texts.
+pub fn to_update(store: &Store, plan: &Plan, unique: &UniqueTexts, progress: &Progress) -> Result<Option<Earlier>> {
+    let texts = unique.keys.len();
+    let most = match plan.options.index.resolve(texts) {
+        Engine::Exact | Engine::Auto => texts / UPDATED_EXACT,
+        Engine::Hnsw => texts / UPDATED_HNSW,
+    };
+    let earlier =
+        neighbour_lists::earlier(store, &plan.neighbours(unique)?, &unique.keys, plan.options.top_k, progress)?;
+    let mut earlier = earlier.filter(|earlier| earlier.fresh.len() <= most);
+    if !unique.is_reference.is_empty() {
+        let earlier = earlier.get_or_insert_with(|| new_among_all(&unique.is_reference));
+        for (text, _) in unique.is_reference.iter().enumerate().filter(|(_, is)| **is) {
+            earlier.takes_new[text] = false;
         }
-        Ok(texts.len())
+    }
+    Ok(earlier)
+}
+
+/// Nothing is known yet, and texts of the reference are not searched.
+fn new_among_all(is_reference: &[bool]) -> Earlier {
+    let texts = is_reference.len();
+    let fresh: Vec<u32> = (0..texts as u32).filter(|&text| !is_reference[text as usize]).collect();
+    Earlier {
+        lists: vec![Vec::new(); texts],
+        cut: vec![false; texts],
+        is_new: vec![true; fresh.len()],
+        takes_new: vec![false; texts],
+        fresh,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::device::is_plain_cpu;
 use crate::progress::Progress;
 use crate::search::hnsw::{HnswConfig, HnswIndex};
 use crate::search::tiles::Tiles;
+use crate::search::update::Earlier;
 use crate::search::{Neighbour, Query, Vectors, exact, gpu};
 
 /// Up to this many texts `auto` searches exactly. Measured on two cores: see BENCHMARKS.md.
@@ -83,6 +84,23 @@ impl Searcher {
             }
             Engine::Hnsw => self.through_hnsw(vectors, usable, query, sample, progress),
         }
+    }
+
+    /// The lists of an earlier search brought up to date, exactly, whatever engine found them.
+    pub fn update(
+        &self,
+        vectors: Vectors,
+        usable: &[bool],
+        query: Query,
+        mut earlier: Earlier,
+        sample: &[u32],
+        progress: &Progress,
+    ) -> Result<Found> {
+        let task = progress.task("search", "new texts", earlier.fresh.len());
+        let update = if is_plain_cpu(&self.tiles.device) { exact::update } else { gpu::update };
+        let (lists, cut) = update(vectors, usable, query, &mut earlier, &self.tiles, &task)?;
+        let sampled = sample.iter().map(|&row| lists[row as usize].clone()).collect();
+        Ok(Found { lists, cut_lists: Some(cut), sampled })
     }
 
     fn through_hnsw(

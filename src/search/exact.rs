@@ -15,6 +15,7 @@ use crate::search::dot::dot;
 use crate::search::lists::Lists;
 use crate::search::tiles::Tiles;
 use crate::search::top_k::TopK;
+use crate::search::update::{Earlier, Update};
 use crate::search::{Neighbour, Query, Vectors};
 
 /// Rows that a thread of the referee takes at a time.
@@ -55,6 +56,44 @@ pub fn search(
         task.advance(lists.rows(left).len())?;
     }
     lists.finish()
+}
+
+/// The lists of `earlier` brought up to date: tiles of fresh rows × all rows. Progress counts fresh rows.
+pub fn update(
+    vectors: Vectors,
+    usable: &[bool],
+    query: Query,
+    earlier: &mut Earlier,
+    tiles: &Tiles,
+    task: &Task,
+) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
+    let (rows, width) = (vectors.rows(), vectors.width);
+    let fresh_values = vectors.gather(&earlier.fresh);
+    let fresh = Vectors { values: &fresh_values, width };
+    let update = Update::new(earlier, usable, tiles.rows, query);
+    let side = |vectors: Vectors<'_>, block: usize, min_score: &dyn Fn(usize) -> f32| {
+        let rows = block_rows(vectors.rows(), block, tiles.rows);
+        let product = block_tensor(vectors, rows.clone(), &tiles.device);
+        (product, rows.clone().map(min_score).collect::<Vec<f32>>(), rows)
+    };
+    for left in 0..fresh.rows().div_ceil(tiles.rows) {
+        let (left_product, _, left_rows) = side(fresh, left, &|place| update.min_of_fresh(place));
+        (0..rows.div_ceil(tiles.rows)).into_par_iter().with_max_len(1).try_for_each(|right| -> Result<()> {
+            task.check()?;
+            let (product, min_scores, right_rows) = side(vectors, right, &|row| update.min_of_row(row));
+            let left_side = Side {
+                vectors: fresh.part(left_rows.clone()),
+                product: &left_product,
+                min_scores: left_rows.clone().map(|place| update.min_of_fresh(place)).collect(),
+            };
+            let right_side = Side { vectors: vectors.part(right_rows.clone()), product: &product, min_scores };
+            let mut hits = tile(&left_side, &right_side, false)?;
+            hits.iter_mut().for_each(|(a, b, _)| (*a, *b) = (left_rows.start + *a, right_rows.start + *b));
+            update.offer(left, right, &hits)
+        })?;
+        task.advance(left_rows.len())?;
+    }
+    update.finish()
 }
 
 /// The rows on one side of a tile.

@@ -5,6 +5,8 @@
 //! minimum, the 64 pairs are scored again by [`dot`] on the processor, while the GPU computes the next tile. Cosines and lists are
 //! therefore those of `exact`, bit for bit, whatever the GPU rounds.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -13,6 +15,7 @@ use crate::progress::Task;
 use crate::search::dot::dot;
 use crate::search::lists::Lists;
 use crate::search::tiles::Tiles;
+use crate::search::update::{Earlier, Update};
 use crate::search::{Neighbour, Query, Vectors};
 
 /// Scores that share a maximum.
@@ -31,44 +34,111 @@ pub fn search(
     tiles: &Tiles,
     task: &Task,
 ) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
-    let (block, device) = (tiles.rows, &tiles.device);
-    let lists = Lists::new(usable, block, query);
-    let blocks = vectors.rows().div_ceil(block);
-    let tensors: Vec<Tensor<2>> =
-        (0..blocks).map(|at| block_tensor(vectors, usable, at * block, block, device)).collect();
+    let lists = Lists::new(usable, tiles.rows, query);
+    let tensors = block_tensors(vectors, usable, tiles);
+    let blocks = tensors.len();
+    let min_score = |row: usize| lists.min_score(row);
+    let side = |block: usize| Side { vectors, rows: lists.rows(block), min_score: &min_score };
     let pairs = (0..blocks).flat_map(|left| (left..blocks).map(move |right| (left, right)));
+    let start = |(left, right): (usize, usize)| maxima(&tensors[left], &tensors[right]);
+    overlapped(pairs, start, &tiles.device, task, |(left, right), maxima| {
+        lists.offer(left, right, &hits(maxima, tiles.rows, &side(left), &side(right), left == right))?;
+        if right + 1 == blocks { task.advance(lists.rows(left).len()) } else { Ok(()) }
+    })?;
+    lists.finish()
+}
+
+/// The lists of `earlier` brought up to date. As [`crate::search::exact::update`].
+pub fn update(
+    vectors: Vectors,
+    usable: &[bool],
+    query: Query,
+    earlier: &mut Earlier,
+    tiles: &Tiles,
+    task: &Task,
+) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
+    let fresh_values = vectors.gather(&earlier.fresh);
+    let fresh = Vectors { values: &fresh_values, width: vectors.width };
+    let usable_fresh: Vec<bool> = earlier.fresh.iter().map(|&row| usable[row as usize]).collect();
+    let update = Update::new(earlier, usable, tiles.rows, query);
+    let (left_tensors, right_tensors) =
+        (block_tensors(fresh, &usable_fresh, tiles), block_tensors(vectors, usable, tiles));
+    let rows = |all: Vectors, block: usize| block * tiles.rows..((block + 1) * tiles.rows).min(all.rows());
+    let (min_of_fresh, min_of_row) = (|place: usize| update.min_of_fresh(place), |row: usize| update.min_of_row(row));
+    let blocks = right_tensors.len();
+    let pairs = (0..left_tensors.len()).flat_map(|left| (0..blocks).map(move |right| (left, right)));
+    let start = |(left, right): (usize, usize)| maxima(&left_tensors[left], &right_tensors[right]);
+    overlapped(pairs, start, &tiles.device, task, |(left, right), maxima| {
+        let left_side = Side { vectors: fresh, rows: rows(fresh, left), min_score: &min_of_fresh };
+        let right_side = Side { vectors, rows: rows(vectors, right), min_score: &min_of_row };
+        update.offer(left, right, &hits(maxima, tiles.rows, &left_side, &right_side, false))?;
+        if right + 1 == blocks { task.advance(left_side.rows.len()) } else { Ok(()) }
+    })?;
+    update.finish()
+}
+
+/// Computes the maxima of tiles on the GPU, each while the processor receives those of the tile before.
+fn overlapped<T: Copy>(
+    tiles: impl Iterator<Item = T>,
+    start: impl Fn(T) -> Tensor<2>,
+    device: &Device,
+    task: &Task,
+    mut receive: impl FnMut(T, &[f32]) -> Result<()>,
+) -> Result<()> {
     let mut running = None;
-    for tile in pairs.map(Some).chain([None]) {
-        let started = tile.map(|(left, right)| (left, right, maxima(&tensors[left], &tensors[right])));
+    for tile in tiles.map(Some).chain([None]) {
+        let started = tile.map(|tile| (tile, start(tile)));
         device.flush().context("the GPU failed")?;
-        let Some((left, right, maxima)) = std::mem::replace(&mut running, started) else { continue };
+        let Some((tile, maxima)) = std::mem::replace(&mut running, started) else { continue };
         let maxima = maxima.try_into_data().context("the GPU failed")?;
-        let maxima: &[f32] = maxima.as_slice().ok().context("tiles are f32")?;
-        let lowest = lists.lowest(lists.rows(right));
-        let hits: Vec<(usize, usize, f32)> = (lists.rows(left).into_par_iter())
-            .zip(maxima.par_chunks(block / STRETCH))
-            .filter(|&(a, _)| usable[a])
-            .flat_map_iter(|(a, maxima)| {
-                let (lists, min_score) = (&lists, lists.min_score(a));
-                let stretches = maxima.iter().enumerate();
-                // a NaN maximum hides the other scores of its stretch: score the stretch again
-                let reaches = move |most: f32| most >= min_score.min(lowest) - ROUNDING || most.is_nan();
-                stretches.filter(move |&(_, &most)| reaches(most)).flat_map(move |(at, _)| {
-                    let first = right * block + at * STRETCH;
-                    let others = first.max(a + 1)..(first + STRETCH).min(vectors.rows());
-                    let scored =
-                        others.filter(|&b| usable[b]).map(move |b| (a, b, dot(vectors.row(a), vectors.row(b))));
-                    scored.filter(move |&(_, b, cosine)| cosine >= min_score.min(lists.min_score(b)))
-                })
-            })
-            .collect();
-        lists.offer(left, right, &hits)?;
-        if right + 1 == blocks {
-            task.advance(lists.rows(left).len())?;
-        }
+        receive(tile, maxima.as_slice().ok().context("tiles are f32")?)?;
         task.check()?;
     }
-    lists.finish()
+    Ok(())
+}
+
+/// One side of a tile: which rows of the vectors it has, and the lowest cosine that each accepts (infinite for a row that
+/// is in no list).
+struct Side<'a> {
+    vectors: Vectors<'a>,
+    rows: Range<usize>,
+    min_score: &'a (dyn Fn(usize) -> f32 + Sync),
+}
+
+/// The pairs of a tile of `block` rows that one of its rows accepts. On the diagonal each pair comes once.
+fn hits(maxima: &[f32], block: usize, left: &Side, right: &Side, is_diagonal: bool) -> Vec<(usize, usize, f32)> {
+    let lowest = right.rows.clone().map(right.min_score).fold(f32::INFINITY, f32::min);
+    let of_row = |(a, maxima): (usize, &[f32])| {
+        let min_score = (left.min_score)(a);
+        // a NaN maximum hides the other scores of its stretch: score the stretch again
+        let reaches = |most: f32| most >= min_score.min(lowest) - ROUNDING || most.is_nan();
+        let mut found = Vec::new();
+        for (at, _) in maxima.iter().enumerate().filter(|&(_, &most)| reaches(most)) {
+            let first = right.rows.start + at * STRETCH;
+            let last = (first + STRETCH).min(right.rows.end);
+            for b in if is_diagonal { first.max(a + 1) } else { first }..last {
+                let b_min = (right.min_score)(b);
+                if b_min < f32::INFINITY {
+                    let cosine = dot(left.vectors.row(a), right.vectors.row(b));
+                    if cosine >= min_score.min(b_min) {
+                        found.push((a, b, cosine));
+                    }
+                }
+            }
+        }
+        found
+    };
+    (left.rows.clone().into_par_iter())
+        .zip(maxima.par_chunks(block / STRETCH))
+        .filter(|&(a, _)| (left.min_score)(a) < f32::INFINITY)
+        .flat_map_iter(of_row)
+        .collect()
+}
+
+/// All rows as tensors, a block each.
+fn block_tensors(vectors: Vectors, usable: &[bool], tiles: &Tiles) -> Vec<Tensor<2>> {
+    let first_rows = (0..vectors.rows().div_ceil(tiles.rows)).map(|block| block * tiles.rows);
+    first_rows.map(|first| block_tensor(vectors, usable, first, tiles.rows, &tiles.device)).collect()
 }
 
 /// The largest of every stretch of a tile's scores, `[block, block / STRETCH]`.
@@ -109,6 +179,7 @@ mod tests {
             seed in prop::collection::vec(-1.0f32..1.0, 300 * 8),
             top_k in 1usize..9,
             floor in -0.5f32..0.95,
+            kinds in prop::collection::vec(0u8..8, 300),
         ) {
             let mut values = seed[..rows * 8].to_vec();
             for vector in values.chunks_mut(8) {
@@ -124,7 +195,28 @@ mod tests {
             let tiles = |rows| Tiles { device: plain_cpu(), rows };
             let task = Progress::new(true, Arc::default()).task("search", "texts", rows);
             let found = search(vectors, &usable, query, &tiles(128), &task).unwrap();
-            prop_assert_eq!(found, exact::search(vectors, &usable, query, &tiles(1024), &task).unwrap());
+            let all = exact::search(vectors, &usable, query, &tiles(1024), &task).unwrap();
+            prop_assert_eq!(&found, &all);
+
+            // the lists of the rows that were there before, then the others come
+            let is_new: Vec<bool> = (0..rows).map(|row| kinds[row] == 0).collect();
+            let was_there: Vec<bool> = usable.iter().zip(&is_new).map(|(&usable, &new)| usable && !new).collect();
+            let (lists, cut) = exact::search(vectors, &was_there, query, &tiles(64), &task).unwrap();
+            let fresh: Vec<u32> = (0..rows as u32).filter(|&row| kinds[row as usize] <= 1).collect();
+            let mut earlier = Earlier {
+                is_new: fresh.iter().map(|&row| is_new[row as usize]).collect(),
+                takes_new: (0..rows).map(|row| kinds[row] > 1).collect(),
+                fresh,
+                lists,
+                cut,
+            };
+            for &row in &earlier.fresh {
+                earlier.lists[row as usize].clear();
+                earlier.cut[row as usize] = false;
+            }
+            let again = update(vectors, &usable, query, &mut earlier.clone(), &tiles(128), &task).unwrap();
+            prop_assert_eq!(&again, &all);
+            prop_assert_eq!(exact::update(vectors, &usable, query, &mut earlier, &tiles(32), &task).unwrap(), all);
         }
     }
 }

@@ -26,6 +26,22 @@ impl Lists {
         Self { block, query, min_scores, kept }
     }
 
+    /// Continues from lists that an earlier search found, each with whether `top_k` cut it. A list that was not cut still
+    /// accepts everything above the floor: only so is it known whether it is cut now.
+    pub fn resume(found: Vec<Vec<Neighbour>>, cut: &[bool], usable: &[bool], block: usize, query: Query) -> Self {
+        let min_score = |((list, &cut), &usable): ((&Vec<Neighbour>, &bool), &bool)| match (usable, cut) {
+            (false, _) => f32::INFINITY,
+            (true, true) => list.last().map_or(query.floor, |last| last.cosine),
+            (true, false) => query.floor,
+        };
+        let min_scores: Vec<AtomicU32> =
+            found.iter().zip(cut).zip(usable).map(|row| AtomicU32::new(min_score(row).to_bits())).collect();
+        let mut top = found.into_iter().zip(cut).map(|(list, &cut)| TopK::resume(list, cut));
+        let blocks = cut.len().div_ceil(block);
+        let kept = (0..blocks).map(|_| Mutex::new(top.by_ref().take(block).collect())).collect();
+        Self { block, query, min_scores, kept }
+    }
+
     /// Rows of a block.
     pub fn rows(&self, block: usize) -> Range<usize> {
         block * self.block..((block + 1) * self.block).min(self.min_scores.len())
@@ -36,18 +52,14 @@ impl Lists {
         f32::from_bits(self.min_scores[row].load(Ordering::Relaxed))
     }
 
-    /// The lowest minimum of some rows.
-    pub fn lowest(&self, rows: Range<usize>) -> f32 {
-        rows.map(|row| self.min_score(row)).fold(f32::INFINITY, f32::min)
-    }
-
     /// Adds pairs `(a, b, cosine)` to the lists of both; all `a` are in block `left`, all `b` in block `right`.
     pub fn offer(&self, left: usize, right: usize, hits: &[(usize, usize, f32)]) -> Result<()> {
         self.offer_to(left, hits.iter().map(|&(a, b, cosine)| (a, Neighbour { row: b as u32, cosine })))?;
         self.offer_to(right, hits.iter().map(|&(a, b, cosine)| (b, Neighbour { row: a as u32, cosine })))
     }
 
-    fn offer_to(&self, block: usize, hits: impl Iterator<Item = (usize, Neighbour)>) -> Result<()> {
+    /// Adds neighbours to the lists of rows that are all in one block.
+    pub fn offer_to(&self, block: usize, hits: impl Iterator<Item = (usize, Neighbour)>) -> Result<()> {
         let mut lists = self.kept[block].lock().ok().context("a search worker failed")?;
         for (row, neighbour) in hits {
             if let Some(raised) = lists[row - block * self.block].push(neighbour, self.query) {

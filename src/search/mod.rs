@@ -12,6 +12,7 @@ pub mod hnsw;
 mod lists;
 pub mod tiles;
 mod top_k;
+pub mod update;
 mod vectors;
 
 pub use vectors::{Neighbour, Query, Vectors};

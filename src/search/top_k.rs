@@ -16,7 +16,17 @@ fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
     b.cosine.total_cmp(&a.cosine).then(a.row.cmp(&b.row))
 }
 
+/// Whether `a` comes before `b` in a list.
+pub fn is_nearer(a: &Neighbour, b: &Neighbour) -> bool {
+    nearer(a, b) == Ordering::Less
+}
+
 impl TopK {
+    /// Continues from the best `k` that a search found before; `cut` says whether it knew of more.
+    pub fn resume(kept: Vec<Neighbour>, cut: bool) -> Self {
+        Self { kept, cut }
+    }
+
     /// Offers a neighbour; returns the cosine below which no other can enter, when that rose.
     pub fn push(&mut self, neighbour: Neighbour, query: Query) -> Option<f32> {
         if neighbour.cosine < query.floor || query.top_k == 0 {

@@ -12,6 +12,16 @@ impl<'a> Vectors<'a> {
         &self.values[row * self.width..(row + 1) * self.width]
     }
 
+    /// Some rows that follow each other.
+    pub fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        Self { values: &self.values[rows.start * self.width..rows.end * self.width], width: self.width }
+    }
+
+    /// The values of these rows, one after the other.
+    pub fn gather(&self, rows: &[u32]) -> Vec<f32> {
+        rows.iter().flat_map(|&row| self.row(row as usize)).copied().collect()
+    }
+
     pub fn rows(&self) -> usize {
         self.values.len() / self.width.max(1)
     }

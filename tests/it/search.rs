@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dupmine::device::plain_cpu;
-use dupmine::mining::candidates::{self, Candidate, Counts, SearchConfig, unordered};
+use dupmine::mining::candidates::{self, Candidate, SearchConfig, unordered};
+use dupmine::mining::neighbour_lists::Counts;
 use dupmine::progress::Progress;
 use dupmine::search::engine::Engine;
 use dupmine::search::hnsw::HnswConfig;
@@ -17,7 +18,7 @@ fn progress() -> Progress {
 
 fn config(engine: Engine, top_k: usize, floor: f32) -> SearchConfig {
     let hnsw = HnswConfig { links: 24, ef_construction: 200, ef_search: 192, deterministic: false };
-    SearchConfig { engine, query: Query { top_k, floor }, hnsw, seed: 1 }
+    SearchConfig { engine, query: Query { top_k, floor }, reserve: 0, hnsw, seed: 1 }
 }
 
 struct Found {
@@ -26,10 +27,15 @@ struct Found {
 }
 
 fn search(values: &[f32], width: usize, config: &SearchConfig) -> Found {
-    let found =
-        candidates::search(Vectors { values, width }, config, &Tiles { device: plain_cpu(), rows: 1024 }, &progress())
-            .unwrap();
-    Found { pairs: unordered(&found.lists), counts: found.counts }
+    let found = candidates::search(
+        Vectors { values, width },
+        config,
+        None,
+        &Tiles { device: plain_cpu(), rows: 1024 },
+        &progress(),
+    )
+    .unwrap();
+    Found { pairs: unordered(&found.lists, usize::MAX), counts: found.counts }
 }
 
 fn normalise(values: &mut [f32], width: usize) {

@@ -1,0 +1,94 @@
+//! Lists of an earlier search brought up to date: what both exact engines do with the tiles of new rows × all rows.
+//!
+//! A list that was not cut has every neighbour above the floor. A list that was cut has the nearest ones, as many as there
+//! are of them: what comes after its last is not known. Both stay true if rows go, and if new rows come and only those
+//! nearer than the last of a cut list are let in.
+
+use crate::search::lists::Lists;
+use crate::search::top_k::is_nearer;
+use crate::search::{Neighbour, Query};
+
+/// The lowest cosine of a row whose own list is not asked: only the other row of the pair decides.
+const ACCEPTS_NOTHING: f32 = f32::MAX;
+
+/// Lists of an earlier search, in the numbers that rows have now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Earlier {
+    /// Row → its list without the rows that went; empty for `fresh` rows.
+    pub lists: Vec<Vec<Neighbour>>,
+    /// Row → whether `top_k` cut its list, or may have.
+    pub cut: Vec<bool>,
+    /// Rows that are searched among all, ascending.
+    pub fresh: Vec<u32>,
+    /// Of the fresh rows, those that are new: the lists of other rows do not know them.
+    pub is_new: Vec<bool>,
+    /// Row → whether its list takes new rows in. False for fresh rows, and for rows that have no list.
+    pub takes_new: Vec<bool>,
+}
+
+/// The lists while tiles are computed.
+pub struct Update<'a> {
+    earlier: &'a Earlier,
+    usable: &'a [bool],
+    /// Lists of the fresh rows, by their place in `fresh`.
+    fresh: Lists,
+    /// Lists of all rows.
+    all: Lists,
+    /// Row → the last of its list, if that was cut.
+    last_of_cut: Vec<Option<Neighbour>>,
+}
+
+impl<'a> Update<'a> {
+    /// Takes the lists out of `earlier`.
+    pub fn new(earlier: &'a mut Earlier, usable: &'a [bool], block: usize, query: Query) -> Self {
+        let lists = std::mem::take(&mut earlier.lists);
+        let earlier = &*earlier;
+        let last = |(list, &cut): (&Vec<Neighbour>, &bool)| list.last().copied().filter(|_| cut);
+        let last_of_cut = lists.iter().zip(&earlier.cut).map(last).collect();
+        let usable_fresh: Vec<bool> = earlier.fresh.iter().map(|&row| usable[row as usize]).collect();
+        let fresh = Lists::new(&usable_fresh, block, query);
+        let all = Lists::resume(lists, &earlier.cut, usable, block, query);
+        Self { earlier, usable, fresh, all, last_of_cut }
+    }
+
+    /// The lowest cosine that the fresh row at this place accepts; infinite if it is in no list.
+    pub fn min_of_fresh(&self, place: usize) -> f32 {
+        self.fresh.min_score(place)
+    }
+
+    /// The lowest cosine that a row accepts from new rows; infinite if it is in no list.
+    pub fn min_of_row(&self, row: usize) -> f32 {
+        match (self.usable[row], self.earlier.takes_new[row]) {
+            (false, _) => f32::INFINITY,
+            (true, false) => ACCEPTS_NOTHING,
+            (true, true) => self.all.min_score(row),
+        }
+    }
+
+    /// Adds pairs (place of a fresh row, row, cosine): all places are in block `left`, all rows in block `right`.
+    pub fn offer(&self, left: usize, right: usize, hits: &[(usize, usize, f32)]) -> anyhow::Result<()> {
+        let row_of = |place: usize| self.earlier.fresh[place];
+        let others = || hits.iter().filter(|&&(place, row, _)| row_of(place) as usize != row);
+        self.fresh
+            .offer_to(left, others().map(|&(place, row, cosine)| (place, Neighbour { row: row as u32, cosine })))?;
+        let is_let_in =
+            |neighbour: Neighbour, row: usize| self.last_of_cut[row].is_none_or(|last| is_nearer(&neighbour, &last));
+        let known = others().filter(|&&(place, row, cosine)| {
+            self.earlier.is_new[place]
+                && self.earlier.takes_new[row]
+                && is_let_in(Neighbour { row: row_of(place), cosine }, row)
+        });
+        self.all.offer_to(right, known.map(|&(place, row, cosine)| (row, Neighbour { row: row_of(place), cosine })))
+    }
+
+    /// Neighbours of every row, and whether k cut off others above the floor.
+    pub fn finish(self) -> anyhow::Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
+        let (mut lists, mut cut) = self.all.finish()?;
+        let (fresh, cut_fresh) = self.fresh.finish()?;
+        for ((&row, list), is_cut) in self.earlier.fresh.iter().zip(fresh).zip(cut_fresh) {
+            lists[row as usize] = list;
+            cut[row as usize] = is_cut;
+        }
+        Ok((lists, cut))
+    }
+}
