@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use anyhow::{Result, bail};
-use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 
@@ -92,6 +92,21 @@ impl IdIndex {
     pub fn nearest(&self, id: &str) -> Option<String> {
         let distance = |row: &usize| strsim::damerau_levenshtein(&self.ids.display(*row), id);
         (0..self.ids.len()).min_by_key(distance).map(|row| self.ids.display(row))
+    }
+
+    /// The row of each id of another table, `None` for one that is not here or is null. Ids of another type are never here.
+    pub fn find_all(&self, ids: &Ids) -> Result<Vec<Option<u32>>> {
+        Ok(match (keys(&ids.0)?, &self.rows) {
+            (Keys::Integers(keys), Rows::Integers(rows)) => {
+                let is_there = |at: &usize| ids.0.is_valid(*at);
+                let find = |(at, key)| Some(at).filter(is_there).and_then(|_| rows.get(key).copied());
+                keys.iter().enumerate().map(find).collect()
+            }
+            (Keys::Texts(keys), Rows::Texts(rows)) => {
+                keys.as_string::<i64>().iter().map(|key| rows.get(key?).copied()).collect()
+            }
+            (Keys::Integers(_) | Keys::Texts(_), _) => vec![None; ids.len()],
+        })
     }
 
     /// Rows of a column of ids; says which id is unknown.

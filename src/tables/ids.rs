@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
-use arrow::compute::{cast, concat, sort_to_indices, take};
+use arrow::compute::{CastOptions, cast, cast_with_options, concat, sort_to_indices, take};
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use serde_json::{Number, Value};
 
@@ -30,6 +30,11 @@ impl Ids {
         Self(Arc::new(Int64Array::from_iter_values(0..rows as i64)))
     }
 
+    /// Ids that are integers.
+    pub fn of_numbers(numbers: impl Iterator<Item = i64>) -> Self {
+        Self(Arc::new(Int64Array::from_iter_values(numbers)))
+    }
+
     /// Joins the chunks of a column; all have one type. `None` when there are no chunks.
     pub(super) fn concat(chunks: &[ArrayRef]) -> Result<Option<Self>> {
         if chunks.is_empty() {
@@ -42,6 +47,18 @@ impl Ids {
     /// The same ids as strings.
     pub(super) fn into_text(self) -> Result<Self> {
         Ok(Self(cast(&self.0, &DataType::Utf8)?))
+    }
+
+    /// These ids, then those of another table, which have the same type.
+    pub fn join(&self, other: &Self) -> Result<Self> {
+        Ok(Self(concat(&[&self.0, &other.0])?))
+    }
+
+    /// The same ids in the type of another table's. Says which id has no value of that type.
+    pub fn with_type_of(&self, other: &Self) -> Result<Self> {
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let cast = cast_with_options(&self.0, other.0.data_type(), &strict);
+        Ok(Self(cast.map_err(|e| anyhow!("ids of type {}, expected {}: {e}", self.type_name(), other.type_name()))?))
     }
 
     pub fn len(&self) -> usize {
@@ -57,6 +74,11 @@ impl Ids {
         Ok(Self(take(&self.0, &UInt32Array::from(rows.to_vec()), None)?))
     }
 
+    /// The ids of some rows, null for none.
+    pub(super) fn pick_some(&self, rows: impl Iterator<Item = Option<u32>>) -> Result<Self> {
+        Ok(Self(take(&self.0, &rows.collect::<UInt32Array>(), None)?))
+    }
+
     /// Rows by ascending id: numbers by value, strings by their bytes.
     pub(super) fn ascending(&self) -> Result<Vec<u32>> {
         Ok(sort_to_indices(&self.0, None, None)?.values().to_vec())
@@ -70,7 +92,7 @@ impl Ids {
     }
 
     /// What the ids are: `Int64`, `Utf8`.
-    pub(super) fn type_name(&self) -> String {
+    pub fn type_name(&self) -> String {
         self.0.data_type().to_string()
     }
 

@@ -5,6 +5,8 @@
 
 pub mod columns;
 pub mod comparison;
+pub mod corpus;
+pub mod delta;
 pub mod embeddings;
 pub mod format;
 pub mod id_index;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::tables::format::missing_column;
 use crate::tables::texts::Texts;
@@ -12,6 +12,18 @@ use crate::tables::texts::Texts;
 pub struct Columns {
     pub text: Option<String>,
     pub id: Option<String>,
+    /// Whether the rows are changes, which a column [`OP`] can tell apart.
+    pub are_changes: bool,
+}
+
+/// Column of a change: `upsert` or `delete`.
+pub const OP: &str = "op";
+
+/// Positions of columns in a file.
+pub(super) struct Positions {
+    pub text: usize,
+    pub id: Option<usize>,
+    pub op: Option<usize>,
 }
 
 impl Columns {
@@ -23,8 +35,8 @@ impl Columns {
         self.id.as_deref().unwrap_or("id")
     }
 
-    /// Positions of the text column and of the id column, if there is one, among the columns that a file has.
-    pub(super) fn find(&self, file: &Path, present: &[String]) -> Result<(usize, Option<usize>)> {
+    /// Where the columns are among those that a file has.
+    pub(super) fn find(&self, file: &Path, present: &[String]) -> Result<Positions> {
         let position = |name: &str| present.iter().position(|column| column == name);
         let missing = |name: &str, flag: &str| missing_column(file, name, flag, present);
         let text = position(self.text()).ok_or_else(|| missing(self.text(), "--text-column"))?;
@@ -32,7 +44,7 @@ impl Columns {
         if id.is_none() && self.id.is_some() {
             return Err(missing(self.id(), "--id-column"));
         }
-        Ok((text, id))
+        Ok(Positions { text, id, op: position(OP).filter(|_| self.are_changes) })
     }
 }
 
@@ -50,6 +62,11 @@ impl SkipReason {
             Self::Blank => "blank text",
         }
     }
+
+    /// The inverse of [`SkipReason::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Null, Self::Blank].into_iter().find(|reason| reason.name() == name)
+    }
 }
 
 /// Rows of all files as they come, before all files are joined.
@@ -58,13 +75,24 @@ pub(super) struct Rows {
     pub texts: Texts,
     pub rows: Vec<u32>,
     pub skipped: Vec<(u32, SkipReason)>,
+    /// Changes that delete their id.
+    pub deleted: Vec<u32>,
     pub seen: usize,
 }
 
 impl Rows {
-    pub fn push(&mut self, text: Option<&str>) -> Result<()> {
+    /// A row as it came; `op` says what a change does, if it says so.
+    pub fn push(&mut self, text: Option<&str>, op: Option<&str>) -> Result<()> {
         let row = u32::try_from(self.seen).context("more than 4,294,967,295 rows")?;
         self.seen += 1;
+        match op.map(str::trim) {
+            None | Some("" | "upsert") => {}
+            Some("delete") => {
+                self.deleted.push(row);
+                return Ok(());
+            }
+            Some(other) => bail!("column {OP:?} holds {other:?}, expected \"upsert\" or \"delete\""),
+        }
         match text {
             None => self.skipped.push((row, SkipReason::Null)),
             Some(text) if text.chars().all(char::is_whitespace) => self.skipped.push((row, SkipReason::Blank)),
@@ -74,5 +102,11 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// A row that holds no question for a known reason.
+    pub fn skip(&mut self, reason: SkipReason) {
+        self.skipped.push((self.seen as u32, reason));
+        self.seen += 1;
     }
 }

@@ -3,12 +3,14 @@
 //! Rows are numbered in the order of their ids, so that nothing later can depend on the order of the input. Without an id
 //! column the ids are the row numbers of the input, and both orders are the same.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::error::hint;
 use crate::tables::format::Format;
+use crate::tables::id_index::IdIndex;
 use crate::tables::ids::Ids;
 use crate::tables::question_rows::{Columns, Rows, SkipReason};
 use crate::tables::texts::Texts;
@@ -33,13 +35,15 @@ pub struct Questions {
     pub rows: Vec<u32>,
     /// In the order of their ids.
     pub skipped: Vec<Skipped>,
+    /// Question → whether it is known already and only there to be compared with; empty without a reference.
+    pub is_reference: Vec<bool>,
     /// Hash of ids, texts and skipped rows as they were read, whatever their order and the format of the files.
     pub content: String,
 }
 
 impl Questions {
     /// Puts rows as they came into the order of their ids.
-    fn new(ids: Ids, rows: Rows) -> Result<Self> {
+    pub(super) fn new(ids: Ids, rows: Rows) -> Result<Self> {
         let order = ids.ascending()?;
         let mut row_of = vec![0u32; order.len()];
         for (row, &input_row) in (0..).zip(&order) {
@@ -61,9 +65,15 @@ impl Questions {
             |&(input_row, reason): &(u32, SkipReason)| Skipped { row: row_of[input_row as usize], input_row, reason };
         let mut skipped: Vec<Skipped> = rows.skipped.iter().map(skip).collect();
         skipped.sort_unstable_by_key(|skipped| skipped.row);
-        let mut questions = Self { ids: ids.pick(&order)?, texts, rows: of_questions, skipped, content: String::new() };
-        questions.content = questions.hash()?;
-        Ok(questions)
+        let ids = ids.pick(&order)?;
+        let (is_reference, content) = (Vec::new(), String::new());
+        Self { ids, texts, rows: of_questions, skipped, is_reference, content }.hashed()
+    }
+
+    /// With the hash of what it holds.
+    pub(super) fn hashed(self) -> Result<Self> {
+        let content = self.hash()?;
+        Ok(Self { content, ..self })
     }
 
     /// The hash of what was read, so that what is hashed is what is mined.
@@ -78,12 +88,68 @@ impl Questions {
         for (at, &row) in self.rows.iter().enumerate() {
             add(ids.get(row as usize));
             add(self.texts.get(at));
+            if self.is_reference.get(at) == Some(&true) {
+                add("reference");
+            }
         }
         for skipped in &self.skipped {
             add(ids.get(skipped.row as usize));
             add(skipped.reason.name());
         }
         Ok(hasher.finalize().to_hex()[..32].to_string())
+    }
+
+    /// These questions without the rows that `is_left_out`, and those of a reference, without its skipped rows.
+    pub fn with_reference(&self, reference: &Self, is_left_out: &[bool]) -> Result<Self> {
+        let kept: Vec<u32> = (0..self.ids.len() as u32).filter(|&row| !is_left_out[row as usize]).collect();
+        let mut rows = Rows::default();
+        let mut input_rows = Vec::new();
+        for &row in &kept {
+            match self.text_of_row(row) {
+                Some(text) => rows.push(Some(text), None)?,
+                None => {
+                    let at = self.skipped.binary_search_by_key(&row, |skipped| skipped.row);
+                    let skipped = self.skipped[at.ok().context("a row is neither a question nor skipped")?];
+                    input_rows.push((rows.seen as u32, skipped.input_row));
+                    rows.skip(skipped.reason);
+                }
+            }
+        }
+        for text in reference.texts.iter() {
+            rows.push(Some(text), None)?;
+        }
+        let ids = self.ids.pick(&kept)?.join(&reference.ids.pick(&reference.rows)?)?;
+        let mut joined = Self::new(ids, rows)?;
+        let input_row_of: HashMap<u32, u32> = input_rows.into_iter().collect();
+        for skipped in &mut joined.skipped {
+            skipped.input_row = input_row_of[&skipped.input_row];
+        }
+        let is_known = IdIndex::new(reference.ids.clone())?.find_all(&joined.ids)?;
+        joined.is_reference = joined.rows.iter().map(|&row| is_known[row as usize].is_some()).collect();
+        joined.hashed()
+    }
+
+    /// Without the questions of a reference.
+    pub fn without_reference(self) -> Result<Self> {
+        if self.is_reference.is_empty() {
+            return Ok(self);
+        }
+        let is_known = |row: u32| self.rows.binary_search(&row).is_ok_and(|at| self.is_reference[at]);
+        let left_out: Vec<bool> = (0..self.ids.len() as u32).map(is_known).collect();
+        let none = Self::new(self.ids.pick(&[])?, Rows::default())?;
+        let mut rest = self.with_reference(&none, &left_out)?;
+        rest.is_reference.clear();
+        rest.hashed()
+    }
+
+    /// The questions of these numbers, without skipped rows.
+    pub fn part(&self, numbers: &[usize]) -> Result<Self> {
+        let mut rows = Rows::default();
+        for &at in numbers {
+            rows.push(Some(self.texts.get(at)), None)?;
+        }
+        let of = |&at: &usize| self.rows[at];
+        Self::new(self.ids.pick(&numbers.iter().map(of).collect::<Vec<_>>())?, rows)
     }
 
     /// The text of a row, `None` for one without a question.
@@ -94,12 +160,50 @@ impl Questions {
 
 /// Reads all files in order as one table, row group by row group. Refuses null and duplicate ids.
 pub fn read(files: &[PathBuf], columns: &Columns) -> Result<Questions> {
+    let FileRows { rows, ids, starts } = read_rows(files, columns)?;
+    let ids = ids.unwrap_or_else(|| Ids::row_numbers(rows.seen));
+    if let Some(found) = ids.find_duplicate()? {
+        let place = |row: usize| {
+            let file = starts.partition_point(|&start| start <= row) - 1;
+            format!("row {} of {}", row - starts[file], files[file].display())
+        };
+        return Err(hint(
+            format!("id {} occurs twice: {} and {}", found.value, place(found.first_row), place(found.second_row)),
+            format!("ids in column {:?} must be unique; name another column with --id-column", columns.id()),
+        ));
+    }
+    Questions::new(ids, rows)
+}
+
+/// Questions with row numbers as ids.
+pub fn of_texts(texts: impl Iterator<Item = String>) -> Questions {
+    let texts: Texts = texts.collect();
+    let rows: Vec<u32> = (0..texts.len() as u32).collect();
+    let (skipped, is_reference, content) = (Vec::new(), Vec::new(), String::new());
+    Questions { ids: Ids::row_numbers(rows.len()), texts, rows, skipped, is_reference, content }
+}
+
+/// The rows of all files as they came.
+pub(super) struct FileRows {
+    pub rows: Rows,
+    /// `None` without an id column.
+    pub ids: Option<Ids>,
+    /// The first row of each file.
+    pub starts: Vec<usize>,
+}
+
+/// Reads all files in order.
+pub(super) fn read_rows(files: &[PathBuf], columns: &Columns) -> Result<FileRows> {
     let mut rows = Rows::default();
     let mut ids = Vec::new();
     let mut starts = Vec::new();
     for file in files {
         starts.push(rows.seen);
         if std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len() == 0 {
+            // a night without changes
+            if columns.are_changes && Format::of(file) == Some(Format::JsonLines) {
+                continue;
+            }
             bail!("{}: the file is empty (0 bytes)", file.display());
         }
         let file_ids = match Format::of(file) {
@@ -124,18 +228,7 @@ pub fn read(files: &[PathBuf], columns: &Columns) -> Result<Questions> {
         bail!("{} has {}, but {} has {}", file.display(), kind(other), first_file.display(), kind(first));
     }
     let ids: Vec<_> = ids.into_iter().filter_map(|(_, ids)| ids).map(|ids| ids.0).collect();
-    let ids = Ids::concat(&ids)?.unwrap_or_else(|| Ids::row_numbers(rows.seen));
-    if let Some(found) = ids.find_duplicate()? {
-        let place = |row: usize| {
-            let file = starts.partition_point(|&start| start <= row) - 1;
-            format!("row {} of {}", row - starts[file], files[file].display())
-        };
-        return Err(hint(
-            format!("id {} occurs twice: {} and {}", found.value, place(found.first_row), place(found.second_row)),
-            format!("ids in column {:?} must be unique; name another column with --id-column", columns.id()),
-        ));
-    }
-    Questions::new(ids, rows)
+    Ok(FileRows { rows, ids: Ids::concat(&ids)?, starts })
 }
 
 /// What files of one input must agree on: whether there are ids, and of what type.

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use serde_json::Value;
 
 use crate::tables::ids::Ids;
-use crate::tables::question_rows::{Columns, Rows};
+use crate::tables::question_rows::{Columns, OP, Positions, Rows};
 
 /// Reads a delimited file with a header row. Ids are integers when every one is written as an integer is (no leading
 /// zero or plus), else strings.
@@ -23,7 +23,7 @@ pub fn csv(path: &Path, delimiter: u8, columns: &Columns, rows: &mut Rows) -> Re
     {
         *first = bare.to_string();
     }
-    let (text, id) = columns.find(path, &header)?;
+    let Positions { text, id, op } = columns.find(path, &header)?;
     let mut ids = Vec::new();
     let mut last_record = csv::Position::new();
     for record in reader.records() {
@@ -32,7 +32,10 @@ pub fn csv(path: &Path, delimiter: u8, columns: &Columns, rows: &mut Rows) -> Re
             last_record = position.clone();
         }
         let value = record.get(text).unwrap_or_default();
-        rows.push(if value.is_empty() { None } else { Some(value) })?;
+        let op = op.map(|op| record.get(op).unwrap_or_default());
+        rows.push(if value.is_empty() { None } else { Some(value) }, op).with_context(|| {
+            format!("{}: line {}", path.display(), record.position().map_or(0, csv::Position::line))
+        })?;
         if let Some(id) = id {
             let value = record.get(id).unwrap_or_default();
             if value.is_empty() {
@@ -115,14 +118,19 @@ pub fn json(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
                 keys.push(key.clone());
             }
         }
+        let op = match object.get(OP).filter(|_| columns.are_changes) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(op)) => Some(op.as_str()),
+            Some(other) => bail!("{}, key {OP:?}: found {other}, expected a string", place()),
+        };
         match object.get(columns.text()) {
             Some(Value::String(text)) => {
                 text_seen = true;
-                rows.push(Some(text))?;
+                rows.push(Some(text), op).with_context(place)?;
             }
             None | Some(Value::Null) => {
                 text_seen |= object.contains_key(columns.text());
-                rows.push(None)?;
+                rows.push(None, op).with_context(place)?;
             }
             Some(other) => bail!("{}, key {:?}: found {other}, expected a string", place(), columns.text()),
         }
@@ -141,7 +149,8 @@ pub fn json(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
             ),
         }
     }
-    if !text_seen || (with_ids != Some(true) && columns.id.is_some()) {
+    // deletions need no text
+    if (!text_seen && rows.deleted.is_empty()) || (with_ids != Some(true) && columns.id.is_some()) {
         columns.find(path, &keys)?;
     }
     Ok(match (with_ids, strings.is_empty()) {

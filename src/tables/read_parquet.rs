@@ -15,22 +15,16 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::tables::format::open_parquet;
 use crate::tables::ids::{Ids, check_type};
-use crate::tables::question_rows::{Columns, Rows};
+use crate::tables::question_rows::{Columns, Positions, Rows};
 
 const BATCH_ROWS: usize = 8192;
 
-/// Where the columns are once only they are read.
-struct Projection {
-    text: usize,
-    id: Option<usize>,
-}
-
 /// Appends the file's rows; returns its ids, `None` when it has no id column.
 pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Ids>> {
-    let (projection, mut reader) = open(path, columns)?;
+    let (at, mut reader) = open(path, columns)?;
     // an empty first chunk keeps the ids' type when the file has no rows
     let mut chunks: Vec<ArrayRef> =
-        projection.id.iter().map(|&id| new_empty_array(reader.schema().field(id).data_type())).collect();
+        at.id.iter().map(|&id| new_empty_array(reader.schema().field(id).data_type())).collect();
     let mut row = 0;
     loop {
         let batch = match reader.next() {
@@ -38,11 +32,14 @@ pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
             Some(Ok(batch)) => batch,
             Some(Err(error)) => return Err(place_of_error(path, columns, row, &error)),
         };
-        let text = cast(batch.column(projection.text), &DataType::LargeUtf8)?;
-        for value in text.as_string::<i64>() {
-            rows.push(value)?;
+        let text = cast(batch.column(at.text), &DataType::LargeUtf8)?;
+        let ops = at.op.map(|op| cast(batch.column(op), &DataType::LargeUtf8)).transpose()?;
+        let ops = ops.as_ref().map(|ops| ops.as_string::<i64>());
+        for (offset, value) in text.as_string::<i64>().iter().enumerate() {
+            let op = ops.filter(|ops| ops.is_valid(offset)).map(|ops| ops.value(offset));
+            rows.push(value, op).with_context(|| format!("{}: row {}", path.display(), row + offset))?;
         }
-        if let Some(id) = projection.id {
+        if let Some(id) = at.id {
             let ids = batch.column(id);
             if let Some(null) = (0..ids.len()).find(|&at| ids.is_null(at)) {
                 bail!("{}: row {}, column {:?}: the id is null", path.display(), row + null, columns.id());
@@ -54,11 +51,12 @@ pub fn read(path: &Path, columns: &Columns, rows: &mut Rows) -> Result<Option<Id
     Ids::concat(&chunks).with_context(|| path.display().to_string())
 }
 
-fn open(path: &Path, columns: &Columns) -> Result<(Projection, ParquetRecordBatchReader)> {
+/// The reader of the columns that count, and where they are once only they are read.
+fn open(path: &Path, columns: &Columns) -> Result<(Positions, ParquetRecordBatchReader)> {
     let mut builder = open_parquet(path)?;
     let schema = builder.schema().clone();
     let present: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let (text, id) = columns.find(path, &present)?;
+    let Positions { text, id, op } = columns.find(path, &present)?;
     let check = |at: usize, integers: bool| {
         check_type(schema.field(at).data_type(), integers)
             .map_err(|e| anyhow!("{}: column {:?} {e}", path.display(), present[at]))
@@ -67,11 +65,16 @@ fn open(path: &Path, columns: &Columns) -> Result<(Projection, ParquetRecordBatc
     if let Some(id) = id {
         check(id, true)?;
     }
-    let mask = ProjectionMask::roots(builder.parquet_schema(), [text].into_iter().chain(id));
+    if let Some(op) = op {
+        check(op, false)?;
+    }
+    let mut wanted: Vec<usize> = [text].into_iter().chain(id).chain(op).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
     builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
     // a projection keeps the file's column order, whatever order it was asked for in
-    let projection =
-        Projection { text: usize::from(id.is_some_and(|id| id < text)), id: id.map(|id| usize::from(id > text)) };
+    wanted.sort_unstable();
+    let place = |column: usize| wanted.partition_point(|&other| other < column);
+    let projection = Positions { text: place(text), id: id.map(place), op: op.map(place) };
     Ok((projection, builder.build().with_context(|| format!("cannot read {}", path.display()))?))
 }
 

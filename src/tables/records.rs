@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt32Array, UInt64Array,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type, UInt64Type};
+use arrow::compute::{cast, filter, is_not_null};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt32Type, UInt64Type,
+};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
@@ -23,6 +25,9 @@ use crate::tables::ids::{Ids, check_type};
 use crate::tables::write::{Column, write_batches};
 
 const BATCH_ROWS: usize = 65_536;
+
+/// Time zone of times in files.
+const UTC: &str = "UTC";
 
 /// Footer key of a file's format number.
 const FORMAT_KEY: &str = "dupmine.format";
@@ -53,8 +58,14 @@ pub struct Field<R: 'static> {
 pub enum Cell<R: 'static> {
     /// The number of a question; the file holds its id.
     Id(fn(&mut R) -> &mut u32),
+    /// The same, or no question.
+    OptionalId(fn(&mut R) -> &mut Option<u32>),
     U32(fn(&mut R) -> &mut u32),
     U64(fn(&mut R) -> &mut u64),
+    I64(fn(&mut R) -> &mut i64),
+    OptionalI64(fn(&mut R) -> &mut Option<i64>),
+    /// Microseconds since 1970, UTC.
+    Time(fn(&mut R) -> &mut i64),
     F32(fn(&mut R) -> &mut f32),
     F64(fn(&mut R) -> &mut f64),
     Bool(fn(&mut R) -> &mut bool),
@@ -69,7 +80,7 @@ pub enum Cell<R: 'static> {
 
 impl<R: Clone> Cell<R> {
     fn is_optional(&self) -> bool {
-        matches!(self, Self::OptionalF32(_) | Self::OptionalBool(_))
+        matches!(self, Self::OptionalId(_) | Self::OptionalI64(_) | Self::OptionalF32(_) | Self::OptionalBool(_))
     }
 
     /// The column of some rows; questions become their `ids`.
@@ -79,8 +90,14 @@ impl<R: Clone> Cell<R> {
         }
         Ok(match *self {
             Self::Id(at) => ids.pick(&values(rows, at).collect::<Vec<_>>())?.0,
+            Self::OptionalId(at) => ids.pick_some(values(rows, at))?.0,
             Self::U32(at) => Arc::new(UInt32Array::from_iter_values(values(rows, at))),
             Self::U64(at) => Arc::new(UInt64Array::from_iter_values(values(rows, at))),
+            Self::I64(at) => Arc::new(Int64Array::from_iter_values(values(rows, at))),
+            Self::OptionalI64(at) => Arc::new(values(rows, at).collect::<Int64Array>()),
+            Self::Time(at) => {
+                Arc::new(TimestampMicrosecondArray::from_iter_values(values(rows, at)).with_timezone(UTC))
+            }
             Self::F32(at) => Arc::new(Float32Array::from_iter_values(values(rows, at))),
             Self::F64(at) => Arc::new(Float64Array::from_iter_values(values(rows, at))),
             Self::Bool(at) => Arc::new(values(rows, at).map(Some).collect::<BooleanArray>()),
@@ -92,10 +109,12 @@ impl<R: Clone> Cell<R> {
 
     fn check(&self, found: &DataType) -> Result<()> {
         let expected = match self {
-            Self::Id(_) => return check_type(found, true),
+            Self::Id(_) | Self::OptionalId(_) => return check_type(found, true),
             Self::Text { .. } => return check_type(found, false),
             Self::U32(_) => DataType::UInt32,
             Self::U64(_) => DataType::UInt64,
+            Self::I64(_) | Self::OptionalI64(_) => DataType::Int64,
+            Self::Time(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
             Self::F32(_) | Self::OptionalF32(_) => DataType::Float32,
             Self::F64(_) => DataType::Float64,
             Self::Bool(_) | Self::OptionalBool(_) => DataType::Boolean,
@@ -110,8 +129,14 @@ impl<R: Clone> Cell<R> {
         }
         match *self {
             Self::Id(at) => put(rows, at, index.rows(column)?.into_iter()),
+            Self::OptionalId(at) => put(rows, at, index.find_all(&Ids(column.clone()))?.into_iter()),
             Self::U32(at) => put(rows, at, column.as_primitive::<UInt32Type>().values().iter().copied()),
             Self::U64(at) => put(rows, at, column.as_primitive::<UInt64Type>().values().iter().copied()),
+            Self::I64(at) => put(rows, at, column.as_primitive::<Int64Type>().values().iter().copied()),
+            Self::OptionalI64(at) => put(rows, at, column.as_primitive::<Int64Type>().iter()),
+            Self::Time(at) => {
+                put(rows, at, column.as_primitive::<TimestampMicrosecondType>().values().iter().copied());
+            }
             Self::F32(at) => put(rows, at, column.as_primitive::<Float32Type>().values().iter().copied()),
             Self::F64(at) => put(rows, at, column.as_primitive::<Float64Type>().values().iter().copied()),
             Self::Bool(at) => put(rows, at, column.as_boolean().values().iter()),
@@ -161,18 +186,29 @@ impl<R: Clone + Default> Schema<R> {
         }))
     }
 
-    /// The columns of the file that hold ids, a batch at a time.
+    /// The columns of the file that hold ids, a batch at a time, without nulls.
     pub fn ids(&self, folder: &Path) -> Result<impl Iterator<Item = Result<Ids>> + use<R>> {
-        let names: Vec<&str> =
-            self.columns.iter().filter(|field| matches!(field.cell, Cell::Id(_))).map(|field| field.name).collect();
+        let names: Vec<&str> = self
+            .columns
+            .iter()
+            .filter(|field| matches!(field.cell, Cell::Id(_) | Cell::OptionalId(_)))
+            .map(|field| field.name)
+            .collect();
         let batches = Batches::open(&folder.join(self.file), self.format, self.columns)?;
         Ok(batches.flat_map(move |batch| -> Vec<Result<Ids>> {
             match batch {
-                Ok(batch) => names.iter().map(|name| Ok(Ids(batch.rows[*name].clone()))).collect(),
+                Ok(batch) => names.iter().map(|name| Ok(Ids(without_nulls(&batch.rows[*name])?))).collect(),
                 Err(error) => vec![Err(error)],
             }
         }))
     }
+}
+
+fn without_nulls(column: &ArrayRef) -> Result<ArrayRef> {
+    if column.null_count() == 0 {
+        return Ok(column.clone());
+    }
+    Ok(filter(column, &is_not_null(column)?)?)
 }
 
 /// The declared columns of one file, a batch at a time.
@@ -257,6 +293,7 @@ mod tests {
         question: u32,
         score: Option<f32>,
         kind: String,
+        other: Option<u32>,
     }
 
     const ROWS: Schema<Row> = Schema {
@@ -265,6 +302,7 @@ mod tests {
         columns: &[
             Field { name: "id", unit: "", meaning: "id", cell: Cell::Id(|row| &mut row.question) },
             Field { name: "score", unit: "logit", meaning: "score", cell: Cell::OptionalF32(|row| &mut row.score) },
+            Field { name: "other", unit: "", meaning: "id", cell: Cell::OptionalId(|row| &mut row.other) },
             Field {
                 name: "kind",
                 unit: "",
@@ -281,7 +319,7 @@ mod tests {
     };
 
     fn row(question: u32, score: Option<f32>, kind: &str) -> Row {
-        Row { question, score, kind: kind.into() }
+        Row { question, score, kind: kind.into(), other: None }
     }
 
     fn read(folder: &Path, rows: usize) -> Result<Vec<Row>> {
@@ -293,9 +331,20 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        for rows in [vec![], vec![row(3, None, "a"), row(0, Some(0.5), "b")]] {
+        let with_other = Row { other: Some(1), ..row(2, None, "c") };
+        for rows in [vec![], vec![row(3, None, "a"), with_other, row(0, Some(0.5), "b")]] {
             ROWS.write(folder.path(), &Ids::row_numbers(4), &rows, &[]).unwrap();
             assert_eq!(read(folder.path(), 4).unwrap(), rows);
+            // numbered as they appear: nulls are no ids
+            let index = IdIndex::numbering(ROWS.ids(folder.path()).unwrap()).unwrap();
+            let again: Vec<Row> = ROWS.read(folder.path(), &index).unwrap().flat_map(|batch| batch.unwrap()).collect();
+            let id = |number: u32| index.ids().display(number as usize).parse::<u32>().unwrap();
+            let others: Vec<Option<u32>> = again.iter().map(|row| row.other.map(id)).collect();
+            assert_eq!(others, rows.iter().map(|row| row.other).collect::<Vec<_>>());
+            assert_eq!(
+                again.iter().map(|row| id(row.question)).collect::<Vec<_>>(),
+                rows.iter().map(|row| row.question).collect::<Vec<_>>()
+            );
         }
     }
 

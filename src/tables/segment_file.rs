@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, ListArray,
-    RecordBatch, UInt32Array,
+    RecordBatch, UInt64Array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt64Type};
 use arrow::ipc::{reader::FileReader, writer::FileWriter};
 
 use crate::text::key::TextKey;
@@ -18,7 +18,7 @@ use crate::text::key::TextKey;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Column {
     Keys(Vec<TextKey>),
-    Numbers(Vec<u32>),
+    Numbers(Vec<u64>),
     Floats(Vec<f32>),
     Flags(Vec<bool>),
     /// Rows of `width` values each, row-major.
@@ -43,7 +43,7 @@ impl Column {
                 let bytes: Vec<u8> = keys.iter().flat_map(|key| *key.bytes()).collect();
                 Arc::new(FixedSizeBinaryArray::try_new(TextKey::BYTES as i32, Buffer::from_vec(bytes), None)?)
             }
-            Self::Numbers(values) => Arc::new(UInt32Array::from(values)),
+            Self::Numbers(values) => Arc::new(UInt64Array::from(values)),
             Self::Floats(values) => Arc::new(Float32Array::from(values)),
             Self::Flags(values) => Arc::new(BooleanArray::from(values)),
             Self::Vectors { width, values } => vectors_array(width, values)?,
@@ -124,7 +124,7 @@ impl Column {
                 let key = |row| Ok(TextKey::from_bytes(<[u8; TextKey::BYTES]>::try_from(rows.value(row))?));
                 Self::Keys((0..rows.len()).map(key).collect::<Result<_>>()?)
             }
-            DataType::UInt32 => Self::Numbers(array.as_primitive::<UInt32Type>().values().to_vec()),
+            DataType::UInt64 => Self::Numbers(array.as_primitive::<UInt64Type>().values().to_vec()),
             DataType::Float32 => Self::Floats(array.as_primitive::<Float32Type>().values().to_vec()),
             DataType::Boolean => Self::Flags(array.as_boolean().values().iter().collect()),
             DataType::FixedSizeList(_, width) => {
