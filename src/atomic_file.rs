@@ -1,7 +1,9 @@
 //! Files that are complete or absent: written under a temporary name, synced, then renamed.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -32,9 +34,68 @@ pub fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 /// Makes a finished temporary file durable and visible under its name.
 pub fn publish(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
+    step();
     file.as_file().sync_all().with_context(failed)?;
+    step();
     file.persist(path).map_err(|e| e.error).with_context(failed)?;
+    step();
     Ok(())
+}
+
+/// A second name for a finished file that is made but not visible yet: a hard link, or a copy where there are none.
+pub struct Linked {
+    temporary: PathBuf,
+    to: PathBuf,
+}
+
+impl Linked {
+    /// Makes the name under a temporary one.
+    pub fn new(from: &Path, to: &Path) -> Result<Self> {
+        let failed = || format!("cannot write {}", to.display());
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = folder_of(to).join(format!("{TEMPORARY_PREFIX}{name}"));
+        remove_if_there(&temporary).with_context(failed)?;
+        step();
+        if std::fs::hard_link(from, &temporary).is_err() {
+            std::fs::copy(from, &temporary).with_context(failed)?;
+            std::fs::File::open(&temporary).and_then(|file| file.sync_all()).with_context(failed)?;
+        }
+        Ok(Self { temporary, to: to.to_path_buf() })
+    }
+
+    /// Makes it visible, over what has that name.
+    pub fn publish(self) -> Result<()> {
+        let failed = || format!("cannot write {}", self.to.display());
+        step();
+        std::fs::rename(&self.temporary, &self.to).with_context(failed)?;
+        step();
+        // renaming one name of a file to another name of it does nothing
+        remove_if_there(&self.temporary).with_context(failed)
+    }
+}
+
+/// Gives a finished file a second name, over what has that name.
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    Linked::new(from, to)?.publish()
+}
+
+/// Removes a file; one that is not there is no error.
+pub fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A moment before or after which a kill leaves other files. With `MINE_ABORT_AT_STEP=N` the process ends at the N-th: the
+/// tests of faults go through all of them.
+pub fn step() {
+    static ABORT_AT: OnceLock<Option<u64>> = OnceLock::new();
+    static STEPS: AtomicU64 = AtomicU64::new(0);
+    let abort_at = ABORT_AT.get_or_init(|| std::env::var("MINE_ABORT_AT_STEP").ok()?.parse().ok());
+    if abort_at.is_some_and(|abort_at| STEPS.fetch_add(1, Ordering::Relaxed) + 1 == abort_at) {
+        std::process::abort();
+    }
 }
 
 /// Makes renames in a folder durable, on systems that can sync folders.

@@ -1,7 +1,7 @@
 //! How a run fails: one line, sometimes a hint, and the exit code.
 //!
 //! Errors are `anyhow` errors that may contain one of the types here. From them `main` tells a wrong command line (exit
-//! code 2), a store in use (4) and an interruption (130) from other failures (1), and prints a hint on a separate line.
+//! code 2), refused results (3), a store in use (4) and an interruption (130) from other failures (1), and prints a hint on a separate line.
 
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// Exit code of a failure without a code of its own.
 const FAILED: u8 = 1;
+/// Exit code if a guard refuses the results.
+const REFUSED: u8 = 3;
 /// Exit code if another run uses the output or the store.
 const IN_USE: u8 = 4;
 
@@ -50,6 +52,11 @@ pub fn hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Erro
 /// An error with a hint: another run uses what this one needs.
 pub fn in_use(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     Hinted { message: message.into(), hint: hint.into(), code: IN_USE }.into()
+}
+
+/// An error with a hint: a guard keeps what is there.
+pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Hinted { message: message.into(), hint: hint.into(), code: REFUSED }.into()
 }
 
 /// The process's exit code for an error.

@@ -28,6 +28,12 @@ pub struct RawOptions {
     /// Column that holds the id [default: id; where there is none, row numbers from 0]
     #[arg(long, value_name = "NAME")]
     pub id_column: Option<String>,
+    /// The input holds changes alone: rows to add or replace, and, with a column `op`, rows to `delete` [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub delta: Option<bool>,
+    /// Known questions, as a file or the output of another run: the input is compared with them, they stay as they are
+    #[arg(long, value_name = "PATH")]
+    pub reference: Option<String>,
     /// Folder of the results [default: mined]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -37,6 +43,21 @@ pub struct RawOptions {
     /// Wait for another run that uses the output or the store, instead of failing [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub wait: Option<bool>,
+    /// Versions of the results that are kept, the current one included [default: 7]
+    #[arg(long, value_name = "N")]
+    pub keep_versions: Option<usize>,
+    /// Time to record for the run, such as 2026-11-27T03:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub run_time: Option<RunTime>,
+    /// Refuse results if more of the questions before are gone or edited [default: 5%, from 20 questions on]
+    #[arg(long, value_name = "SHARE")]
+    pub max_deleted: Option<Share>,
+    /// Refuse results with a larger cluster [default: 1000, or 10 times the largest before; none in a first run]
+    #[arg(long, value_name = "QUESTIONS")]
+    pub max_cluster_size: Option<usize>,
+    /// Refuse results if more of the questions are in a cluster now and were in none before [default: 20%, from 20 on]
+    #[arg(long, value_name = "SHARE")]
+    pub max_new_duplicates: Option<Share>,
     /// Nearest neighbours taken per question [default: 100]
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
@@ -102,6 +123,65 @@ pub struct RawOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 }
+
+/// A share of something, written `5%` or `0.05`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share(pub f64);
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, unit) = text.trim().strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
+        let share = digits.trim().parse::<f64>().ok().map(|number| number / unit);
+        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        share.map(Self).ok_or_else(|| format!("{text:?} is no share: expected 0% to 100%, such as 5%"))
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        // rounded: 0.07 times 100 is not 7
+        write!(f, "{}%", (self.0 * 1e8).round() / 1e6)
+    }
+}
+
+/// A moment, as RFC 3339 writes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunTime(pub jiff::Timestamp);
+
+impl std::str::FromStr for RunTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("{text:?} is no time: expected one such as 2026-11-27T03:00:00Z"))
+    }
+}
+
+impl std::fmt::Display for RunTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Serde by way of the text that a person types.
+macro_rules! as_text {
+    ($($kind:ty),*) => {$(
+        impl Serialize for $kind {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $kind {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+as_text!(Share, RunTime);
 
 /// What the cross-encoder may spend.
 #[derive(Debug, Clone, Copy, PartialEq)]

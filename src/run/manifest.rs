@@ -14,7 +14,7 @@ use crate::error::hint;
 use crate::run::decision::Rule;
 use crate::run::flags::{self, RawOptions};
 use crate::run::input::InputFile;
-use crate::run::options::{self, Options};
+use crate::run::options::{self, Options, Part};
 
 /// File name in the output folder.
 pub const FILE: &str = "manifest.json";
@@ -28,6 +28,9 @@ pub struct Manifest {
     #[serde(default = "first_format")]
     pub format: u32,
     pub run_id: String,
+    /// Number of the version that the results are.
+    #[serde(default)]
+    pub number: u64,
     pub version: String,
     pub started: String,
     pub seconds: f64,
@@ -139,7 +142,9 @@ impl Manifest {
         let is_model = |flag: &str| matches!(flag, "bi-encoder" | "cross-encoder");
         let pairs = self.options.values()?.into_iter().zip(options.values()?);
         let mut found: Vec<Difference> = pairs
-            .filter(|((option, before), (_, now))| before != now && !is_model(option.flag))
+            .filter(|((option, before), (_, now))| {
+                before != now && !is_model(option.flag) && option.parts != [Part::Corpus]
+            })
             .map(|((option, before), (_, now))| {
                 Difference::new(&format!("--{}", option.flag), shown(&before), shown(&now))
             })

@@ -8,8 +8,10 @@
 //! | `decision` | which pairs are duplicates: the only place that decides |
 //! | `manifest` | `manifest.json` |
 //! | `schema` | the Parquet files: rows and columns |
+//! | `change_schema` | the files that say what changed from version to version |
 //! | `reader` | a finished run, read from its folder |
 
+pub mod change_schema;
 pub mod decision;
 pub mod flags;
 pub mod input;

@@ -10,7 +10,7 @@ use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::models::network::precision::Precision;
-use crate::run::flags::{Budget, RawOptions};
+use crate::run::flags::{Budget, RawOptions, RunTime, Share};
 use crate::search::engine::Engine;
 use crate::search::hnsw::HnswConfig;
 
@@ -53,13 +53,20 @@ const fn harmless(flag: &'static str, default: &'static str, why_harmless: &'sta
 }
 
 /// Every option of a mining run.
-pub const OPTIONS: [Declared; 27] = [
+pub const OPTIONS: [Declared; 34] = [
     option("input", "", &[Part::Corpus]),
     option("text-column", "", &[Part::Corpus]),
     option("id-column", "", &[Part::Corpus]),
+    option("delta", "false", &[Part::Corpus]),
+    option("reference", "", &[Part::Corpus]),
     harmless("output", "\"mined\"", "where results lie"),
     harmless("store", "", "where stored work lies"),
     harmless("wait", "false", "when the run starts"),
+    Declared { range: Some((1.0, 10_000.0)), ..harmless("keep-versions", "7", "how far back one can go") },
+    harmless("run-time", "", "only recorded"),
+    harmless("max-deleted", "", "refuses results, changes none"),
+    Declared { range: Some((2.0, 4e9)), ..harmless("max-cluster-size", "", "refuses results, changes none") },
+    harmless("max-new-duplicates", "", "refuses results, changes none"),
     option("bi-encoder", "\"built-in\"", &[Part::Vectors]),
     option("precision", "\"f32\"", &[Part::Vectors, Part::Scores]),
     number("top-k", "100", 1.0, 100_000.0, &[Part::Neighbours]),
@@ -99,10 +106,24 @@ pub struct Options {
     pub text_column: Option<String>,
     pub id_column: Option<String>,
     #[serde(default)]
+    pub delta: bool,
+    #[serde(default)]
+    pub reference: Option<String>,
+    #[serde(default)]
     pub output: PathBuf,
     pub store: Option<PathBuf>,
     #[serde(default)]
     pub wait: bool,
+    #[serde(default = "seven")]
+    pub keep_versions: usize,
+    #[serde(default)]
+    pub run_time: Option<RunTime>,
+    #[serde(default)]
+    pub max_deleted: Option<Share>,
+    #[serde(default)]
+    pub max_cluster_size: Option<usize>,
+    #[serde(default)]
+    pub max_new_duplicates: Option<Share>,
     /// Folder, hub name or `built-in`.
     #[serde(default)]
     pub bi_encoder: String,
@@ -132,6 +153,10 @@ pub struct Options {
     #[serde(default)]
     pub threads: usize,
     pub seed: u64,
+}
+
+fn seven() -> usize {
+    7
 }
 
 fn auto() -> DeviceChoice {
@@ -246,6 +271,13 @@ mod tests {
             ("input", "other.parquet"),
             ("text-column", "t"),
             ("id-column", "i"),
+            ("delta", "true"),
+            ("reference", "known.parquet"),
+            ("keep-versions", "3"),
+            ("run-time", "2026-11-27T03:00:00Z"),
+            ("max-deleted", "60%"),
+            ("max-cluster-size", "50"),
+            ("max-new-duplicates", "7%"),
             ("output", "o"),
             ("store", "s"),
             ("wait", "true"),

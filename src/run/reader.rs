@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::error::hint;
+use crate::run::change_schema::{CLUSTER_EVENTS, ClusterEventRow};
 use crate::run::input::InputFile;
 use crate::run::manifest::{self, Manifest};
 use crate::run::schema::{
     CLUSTER_STATS, CLUSTERS, ClusterRow, ClusterStatsRow, METRICS, PAIRS, PairRow, SKIPPED, SkippedRow,
 };
+use crate::store::versions::Versions;
+use crate::tables::corpus;
 use crate::tables::id_index::IdIndex;
 use crate::tables::ids::Ids;
 use crate::tables::question_rows::Columns;
@@ -27,15 +30,13 @@ pub struct FinishedRun {
 impl FinishedRun {
     /// Opens `folder`. An input that is gone or changed is no error: ids can be shown without their texts.
     pub fn open(folder: &Path) -> Result<Self> {
-        let manifest = Manifest::read(folder)?.ok_or_else(|| {
-            hint(
-                format!("{} holds no finished run: it has no {}", folder.display(), manifest::FILE),
-                "give the --output folder of a run of mine that has ended",
-            )
-        })?;
-        let questions = input_questions(&manifest);
+        let (files, manifest) = files_and_manifest(folder)?;
+        let questions = match stored_questions(folder, &manifest.content) {
+            Ok(questions) => Ok(questions),
+            Err(_) => input_questions(&manifest),
+        };
         let ids = questions.as_ref().ok().map(|questions| questions.ids.clone());
-        let results = Results::open(folder, ids)?;
+        let results = Results::open(&files, ids)?;
         Ok(Self { manifest, results, questions })
     }
 
@@ -44,6 +45,33 @@ impl FinishedRun {
         let questions = self.questions.as_ref().ok()?;
         questions.text_of_row(row)
     }
+}
+
+/// Where the result files of an output are. While a run replaces them, and after one was killed there, those of the current
+/// version are read where it keeps them.
+fn files_and_manifest(folder: &Path) -> Result<(PathBuf, Manifest)> {
+    if let Some(manifest) = Manifest::read(folder)? {
+        return Ok((folder.to_path_buf(), manifest));
+    }
+    let versions = Versions::of(folder);
+    if let Some(current) = versions.current() {
+        let files = versions.files_of(current.number);
+        if let Some(manifest) = Manifest::read(&files)? {
+            return Ok((files, manifest));
+        }
+    }
+    Err(hint(
+        format!("{} holds no finished run: it has no {}", folder.display(), manifest::FILE),
+        "give the --output folder of a run of mine that has ended",
+    ))
+}
+
+/// The questions with this hash that the output keeps.
+pub fn stored_questions(output: &Path, content: &str) -> Result<Questions> {
+    let path = Versions::of(output).questions_file(content);
+    let questions = corpus::read(&path)?;
+    ensure!(questions.content == content, "{}: it is damaged", path.display());
+    Ok(questions)
 }
 
 /// Reads the questions that the manifest names, if they are those that were mined.
@@ -58,7 +86,11 @@ fn input_questions(manifest: &Manifest) -> Result<Questions, String> {
     if let Some(changed) = manifest.inputs.iter().find(|file| InputFile::of(&file.path).bytes != file.bytes) {
         return Err(format!("the input {} has changed since the run", changed.path.display()));
     }
-    let columns = Columns { text: manifest.options.text_column.clone(), id: manifest.options.id_column.clone() };
+    let columns = Columns {
+        text: manifest.options.text_column.clone(),
+        id: manifest.options.id_column.clone(),
+        ..Columns::default()
+    };
     let questions = questions::read(&files, &columns).map_err(|e| format!("{e:#}"))?;
     if questions.content != manifest.content {
         let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
@@ -75,7 +107,7 @@ pub struct Results {
 
 impl Results {
     /// `ids` are the input's, one a row; `None` numbers them in order of appearance.
-    fn open(folder: &Path, ids: Option<Ids>) -> Result<Self> {
+    pub fn open(folder: &Path, ids: Option<Ids>) -> Result<Self> {
         let index = match ids {
             Some(ids) => IdIndex::new(ids)?,
             None => {
@@ -104,6 +136,11 @@ impl Results {
     /// Rows of `cluster_stats.parquet`.
     pub fn cluster_stats(&self) -> Result<Vec<ClusterStatsRow>> {
         all(CLUSTER_STATS.read(&self.folder, &self.index)?)
+    }
+
+    /// Rows of `cluster_events.parquet`, the earliest version first; a representative that is gone is `None`.
+    pub fn events(&self) -> Result<Vec<ClusterEventRow>> {
+        all(CLUSTER_EVENTS.read(&self.folder, &self.index)?)
     }
 
     /// Rows of `skipped.parquet`.

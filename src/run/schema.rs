@@ -96,12 +96,13 @@ pub const PAIRS: Schema<PairRow> = Schema {
     ],
 };
 
-/// One row of `clusters.parquet`; the cluster has the number of its first question.
+/// One row of `clusters.parquet`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ClusterRow {
     pub question: u32,
-    pub cluster: u32,
+    pub cluster: i64,
     pub is_representative: bool,
+    pub is_reference: bool,
     pub probability_to_representative: Option<f32>,
     pub size: u32,
 }
@@ -109,20 +110,26 @@ pub struct ClusterRow {
 /// `clusters.parquet`: a question in a cluster of two or more a row; a cluster's rows follow each other.
 pub const CLUSTERS: Schema<ClusterRow> = Schema {
     file: "clusters.parquet",
-    format: 2,
+    format: 3,
     columns: &[
         Field { name: "id", unit: "", meaning: "id of the question", cell: Cell::Id(|row| &mut row.question) },
         Field {
             name: "cluster_id",
             unit: "",
-            meaning: "smallest id in the cluster",
-            cell: Cell::Id(|row| &mut row.cluster),
+            meaning: "id of the cluster; it stays when the cluster changes",
+            cell: Cell::I64(|row| &mut row.cluster),
         },
         Field {
             name: "is_representative",
             unit: "",
             meaning: "whether it represents its cluster",
             cell: Cell::Bool(|row| &mut row.is_representative),
+        },
+        Field {
+            name: "is_reference",
+            unit: "",
+            meaning: "whether the question came with --reference",
+            cell: Cell::Bool(|row| &mut row.is_reference),
         },
         Field {
             name: "probability_to_representative",
@@ -142,7 +149,7 @@ pub const CLUSTERS: Schema<ClusterRow> = Schema {
 /// One row of `cluster_stats.parquet`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ClusterStatsRow {
-    pub cluster: u32,
+    pub cluster: i64,
     pub size: u32,
     pub edges: u64,
     pub density: f32,
@@ -150,18 +157,22 @@ pub struct ClusterStatsRow {
     pub mean_probability: f32,
     pub representative: u32,
     pub needs_review: bool,
+    pub first_seen: u64,
+    pub first_seen_at: i64,
+    pub last_changed: u64,
+    pub last_changed_at: i64,
 }
 
 /// `cluster_stats.parquet`: a cluster of two or more a row.
 pub const CLUSTER_STATS: Schema<ClusterStatsRow> = Schema {
     file: "cluster_stats.parquet",
-    format: 2,
+    format: 3,
     columns: &[
         Field {
             name: "cluster_id",
             unit: "",
-            meaning: "smallest id in the cluster",
-            cell: Cell::Id(|row| &mut row.cluster),
+            meaning: "id of the cluster; it stays when the cluster changes",
+            cell: Cell::I64(|row| &mut row.cluster),
         },
         Field {
             name: "size",
@@ -204,6 +215,30 @@ pub const CLUSTER_STATS: Schema<ClusterStatsRow> = Schema {
             unit: "",
             meaning: "whether a person should look: see docs/output.md",
             cell: Cell::Bool(|row| &mut row.needs_review),
+        },
+        Field {
+            name: "first_seen",
+            unit: "version",
+            meaning: "version in which the cluster got its id",
+            cell: Cell::U64(|row| &mut row.first_seen),
+        },
+        Field {
+            name: "first_seen_at",
+            unit: "",
+            meaning: "time of that version's run",
+            cell: Cell::Time(|row| &mut row.first_seen_at),
+        },
+        Field {
+            name: "last_changed",
+            unit: "version",
+            meaning: "version in which a question last joined or left",
+            cell: Cell::U64(|row| &mut row.last_changed),
+        },
+        Field {
+            name: "last_changed_at",
+            unit: "",
+            meaning: "time of that version's run",
+            cell: Cell::Time(|row| &mut row.last_changed_at),
         },
     ],
 };

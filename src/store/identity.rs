@@ -52,6 +52,16 @@ impl Identity {
         fingerprint(self.kind.name(), &self.parts)
     }
 
+    /// Whether only `part` differs from another identity.
+    pub fn differs_only_in(&self, other: &Self, part: &str) -> bool {
+        let without = |identity: &Self| {
+            let mut parts = identity.parts.clone();
+            parts.remove(part);
+            parts
+        };
+        self != other && self.kind == other.kind && without(self) == without(other)
+    }
+
     /// Names of the parts that differ from another identity's.
     pub fn changed_since(&self, other: &Self) -> Vec<&str> {
         let changed = self.parts.iter().filter(|(name, value)| other.parts.get(*name) != Some(value));

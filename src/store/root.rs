@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::store::identity::{Identity, Kind};
 use crate::store::lock::{self, Lock};
 use crate::store::segments::Segments;
-use crate::store::versions::{KEPT, Version, Versions};
+use crate::store::versions::{Version, Versions};
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 
@@ -128,6 +128,15 @@ impl Store {
         Ok(Segments::open(folder))
     }
 
+    /// Identities that differ from one in this part alone, the last used first.
+    pub fn differing_in(&self, identity: &Identity, part: &str) -> Vec<Identity> {
+        let folders = fs::read_dir(self.root.join(identity.kind.name())).into_iter().flatten().flatten();
+        let mut found: Vec<LastUse> = folders.filter_map(|folder| last_use(&folder.path())).collect();
+        found.retain(|last| last.identity.differs_only_in(identity, part));
+        found.sort_by_key(|last| std::cmp::Reverse(last.run));
+        found.into_iter().map(|last| last.identity).collect()
+    }
+
     /// What was recorded of an identity, `None` when nothing was.
     pub fn record<T: DeserializeOwned>(&self, identity: &Identity) -> Option<T> {
         serde_json::from_slice(&fs::read(self.folder(identity).join(RECORD)).ok()?).ok()
@@ -173,7 +182,7 @@ impl Store {
 
     /// Removes what no kept version needs: texts of dropped versions, neighbours of all but the newest versions, and other
     /// identities once as many runs as versions are kept have passed without them.
-    pub fn prune(&self) -> Result<()> {
+    pub fn prune(&self, kept: usize) -> Result<()> {
         let versions = self.versions();
         let remove =
             |path: &Path| fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()));
@@ -186,9 +195,8 @@ impl Store {
             };
             let needed: BTreeSet<String> = needing.iter().filter_map(|version| version.fingerprint(kind)).collect();
             for entry in fs::read_dir(self.root.join(kind.name())).into_iter().flatten().flatten() {
-                let last = fs::read(entry.path().join(IDENTITY)).ok();
-                let last: Option<LastUse> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                let patience = if kind == Kind::Neighbours { 0 } else { (KEPT * self.outputs.len()) as u64 };
+                let last = last_use(&entry.path());
+                let patience = if kind == Kind::Neighbours { 0 } else { (kept * self.outputs.len()) as u64 };
                 let is_recent = last.is_some_and(|last| last.run + patience >= self.about.runs);
                 if !is_recent && !needed.contains(&*entry.file_name().to_string_lossy()) {
                     remove(&entry.path())?;
@@ -204,6 +212,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The last use of an identity whose segments lie in `folder`.
+fn last_use(folder: &Path) -> Option<LastUse> {
+    serde_json::from_slice(&fs::read(folder.join(IDENTITY)).ok()?).ok()
 }
 
 fn read_about(root: &Path) -> Result<Option<About>> {
