@@ -35,6 +35,7 @@ pub mod losses;
 pub mod metrics;
 pub mod mining;
 pub mod models;
+pub mod nightly;
 pub mod option_file;
 pub mod progress;
 pub mod report;
