@@ -14,7 +14,7 @@ use crate::commands::output::print_lines;
 use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
-use crate::commands::{explain, report, show};
+use crate::commands::{explain, history, report, rollback, show, verify};
 use crate::error::usage;
 use crate::mining;
 use crate::mining::plan::Plan;
@@ -37,7 +37,7 @@ pub struct Cli {
 struct RunArgs {
     #[command(flatten)]
     options: RawOptions,
-    /// Replace the results in --output, even those of a run with other options
+    /// Replace files in --output that no run wrote, and accept what a guard (--max-deleted …) would refuse
     #[arg(long)]
     force: bool,
     /// Print which stages are fresh and which would run, and why; do not run them
@@ -79,6 +79,12 @@ enum Command {
     Report(report::ReportArgs),
     /// Show a finished run: an overview, one cluster or one question
     Show(show::ShowArgs),
+    /// List the versions of an output that are kept
+    History(history::HistoryArgs),
+    /// Go back to the results of an earlier version, as the next version
+    Rollback(rollback::RollbackArgs),
+    /// Compute a sample of a finished run again and compare; fail if something differs
+    Verify(verify::VerifyArgs),
     /// Explain whether a run would call two texts duplicates
     Explain(explain::ExplainArgs),
 }
@@ -120,6 +126,9 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancellation)),
         Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancellation)),
         Some(Command::Show(args)) => show::run(&args, &Progress::new(false, cancellation)),
+        Some(Command::History(args)) => history::run(&args),
+        Some(Command::Rollback(args)) => rollback::run(&args, &Progress::new(false, cancellation)),
+        Some(Command::Verify(args)) => verify::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancellation)),
     }
 }

@@ -8,10 +8,11 @@ use clap::Args;
 
 use crate::progress::{Progress, readable};
 use crate::report::labels::Labels;
-use crate::report::source::Source;
+use crate::report::source::{Night, Source};
 use crate::report::{self, page};
 use crate::run::manifest::Manifest;
 use crate::run::reader::FinishedRun;
+use crate::store::versions::Versions;
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {
@@ -34,6 +35,8 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
     let index = run.results.index();
     let labels = args.labels.as_ref().map(|path| Labels::read(path, index)).transpose()?;
     let metrics = run.results.metrics()?;
+    let history = Versions::of(&args.run).kept();
+    let night = Some(Night::new(run.results.events()?, &history, run.manifest.number));
     let source = Source {
         manifest: &run.manifest,
         defaults: &Manifest::default_options()?,
@@ -43,6 +46,7 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
         clusters: &run.results.clusters()?,
         stats: &run.results.cluster_stats()?,
         labels: labels.as_ref(),
+        night: night.as_ref(),
     };
     let kinds = ["pairs.exact", "pairs.normalised", "pairs.semantic"];
     let task = progress.task("report", "pairs", kinds.map(|kind| source.metric(kind)).iter().sum::<f64>() as usize);

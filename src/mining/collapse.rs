@@ -18,8 +18,10 @@ pub struct UniqueTexts {
     pub texts: Texts,
     /// Question → text.
     pub text_of: Vec<u32>,
-    /// Text → its first question.
+    /// Text → its first question; one of the reference, if the text is in it.
     pub first_question: Vec<u32>,
+    /// Text → whether a question of the reference has it; empty without a reference.
+    pub is_reference: Vec<bool>,
 }
 
 /// Two questions with the same text: not all such pairs, but enough to connect all copies.
@@ -41,42 +43,76 @@ impl UniqueTexts {
         });
         hasher.finalize().to_hex()[..32].to_string()
     }
+
+    /// Hash of the keys of the reference, `None` without one.
+    pub fn reference(&self) -> Option<String> {
+        if self.is_reference.is_empty() {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        for (key, _) in self.keys.iter().zip(&self.is_reference).filter(|(_, is)| **is) {
+            hasher.update(key.bytes());
+        }
+        Some(hasher.finalize().to_hex()[..32].to_string())
+    }
+
+    /// Text → how many questions have it.
+    pub fn question_counts(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.keys.len()];
+        self.text_of.iter().for_each(|&text| counts[text as usize] += 1);
+        counts
+    }
 }
 
-/// Normalises and collapses.
-pub fn collapse(questions: &Texts) -> UniqueTexts {
+/// Normalises and collapses. `is_reference` says which questions are of the reference; it is empty without one.
+pub fn collapse(questions: &Texts, is_reference: &[bool]) -> UniqueTexts {
+    let is_known = |question: u32| is_reference.get(question as usize) == Some(&true);
     let keys: Vec<TextKey> =
         (0..questions.len()).into_par_iter().map(|at| TextKey::of(&normalise(questions.get(at)))).collect();
     let mut first: Vec<(TextKey, u32)> = keys.iter().copied().zip(0..).collect();
-    first.par_sort_unstable();
+    first.par_sort_unstable_by_key(|&(key, question)| (key, !is_known(question), question));
     first.dedup_by_key(|(key, _)| *key);
     let number_of: HashMap<TextKey, u32> = first.iter().map(|(key, _)| *key).zip(0..).collect();
     UniqueTexts {
         text_of: keys.iter().map(|key| number_of[key]).collect(),
         texts: first.iter().map(|&(_, question)| normalise(questions.get(question as usize))).collect(),
         first_question: first.iter().map(|&(_, question)| question).collect(),
+        is_reference: match is_reference {
+            [] => Vec::new(),
+            _ => first.iter().map(|&(_, question)| is_known(question)).collect(),
+        },
         keys: first.into_iter().map(|(key, _)| key).collect(),
     }
 }
 
 /// The pairs that tie every copy to the first of its text: to the first with the same bytes if there is one, else
-/// the text's first question. One pair a copy, so that a thousand copies do not make half a million pairs.
-pub fn copies(questions: &Texts, unique: &UniqueTexts) -> Vec<CopyPair> {
+/// the text's first question. One pair a copy, so that a thousand copies do not make half a million pairs. Questions of the
+/// reference come first, and make no pairs among themselves.
+pub fn copies(questions: &Texts, unique: &UniqueTexts, is_reference: &[bool]) -> Vec<CopyPair> {
+    let is_known = |question: u32| is_reference.get(question as usize) == Some(&true);
+    let mut order: Vec<u32> = (0..questions.len() as u32).collect();
+    order.sort_by_key(|&question| !is_known(question));
     let mut first_with_bytes: HashMap<&str, u32> = HashMap::new();
     let mut copies = Vec::new();
-    for (question, &text) in unique.text_of.iter().enumerate() {
-        let (question, first) = (question as u32, unique.first_question[text as usize]);
+    let mut add = |twin: u32, question: u32, same_bytes| {
+        if !(is_known(twin) && is_known(question)) {
+            copies.push(CopyPair { a: twin.min(question), b: twin.max(question), same_bytes });
+        }
+    };
+    for question in order {
+        let first = unique.first_question[unique.text_of[question as usize] as usize];
         let bytes = questions.get(question as usize);
         match first_with_bytes.get(bytes) {
-            Some(&twin) => copies.push(CopyPair { a: twin, b: question, same_bytes: true }),
+            Some(&twin) => add(twin, question, true),
             None => {
                 first_with_bytes.insert(bytes, question);
                 if first != question {
-                    copies.push(CopyPair { a: first, b: question, same_bytes: false });
+                    add(first, question, false);
                 }
             }
         }
     }
+    copies.sort_unstable_by_key(|copy| (copy.b, copy.a));
     copies
 }
 
@@ -90,7 +126,7 @@ mod tests {
         for text in ["a b", "a  b", "c", "a b", "a  b"] {
             questions.push(text);
         }
-        let unique = collapse(&questions);
+        let unique = collapse(&questions, &[]);
         assert!(unique.keys.is_sorted());
         let number = |text: &str| unique.keys.binary_search(&TextKey::of(text)).unwrap();
         let (ab, c) = (number("a b"), number("c"));
@@ -98,6 +134,6 @@ mod tests {
         assert_eq!((unique.first_question[ab], unique.first_question[c]), (0, 2));
         assert_eq!((unique.texts.get(ab), unique.texts.get(c)), ("a b", "c"));
         let copy = |a, b, same_bytes| CopyPair { a, b, same_bytes };
-        assert_eq!(copies(&questions, &unique), [copy(0, 1, false), copy(0, 3, true), copy(1, 4, true)]);
+        assert_eq!(copies(&questions, &unique, &[]), [copy(0, 1, false), copy(0, 3, true), copy(1, 4, true)]);
     }
 }

@@ -152,6 +152,32 @@ impl Stored {
         Ok(Self { vectors, width, found, segments })
     }
 
+    /// With the vectors that another store has of the texts that lack one, copied into this store.
+    fn with_those_of(mut self, other: Segments, keys: &[TextKey], progress: &Progress) -> Result<Self> {
+        let missing: Vec<usize> = self.missing();
+        let wanted: Vec<TextKey> = missing.iter().map(|&text| keys[text]).collect();
+        let other = Self::read(other, &wanted, &[], progress)?;
+        let found: Vec<usize> = (0..wanted.len()).filter(|&at| other.found[at]).collect();
+        if found.is_empty() {
+            return Ok(self);
+        }
+        self.width = other.width;
+        let mut copied =
+            TextVectors { values: Vec::new(), truncated: vec![false; found.len()], unknown: vec![false; found.len()] };
+        for (row, &at) in found.iter().enumerate() {
+            copied.put(row, &other.vectors, at, other.width);
+            self.vectors.put(missing[at], &other.vectors, at, other.width);
+            self.found[missing[at]] = true;
+        }
+        self.segments.append(copied.into_columns(found.iter().map(|&at| wanted[at]).collect(), other.width))?;
+        Ok(self)
+    }
+
+    /// The stored values, row-major; empty if there are none, zeros for texts without a vector.
+    pub fn into_values(self) -> Vec<f32> {
+        self.vectors.values
+    }
+
     /// Numbers of the texts without a vector.
     pub fn missing(&self) -> Vec<usize> {
         (0..self.found.len()).filter(|&text| !self.found[text]).collect()
@@ -192,9 +218,9 @@ impl TextVectors {
     }
 }
 
-/// Reads the vectors that are stored, computes and stores the others.
+/// Reads the vectors that are stored, computes and stores the others. Those that the store of a reference has are copied.
 pub fn run(
-    store: &Store,
+    (store, known): (&Store, Option<&Store>),
     plan: &Plan,
     unique: &UniqueTexts,
     live: &[TextKey],
@@ -203,6 +229,10 @@ pub fn run(
 ) -> Result<Embedded> {
     let started = Instant::now();
     let stored = Stored::read(store.use_segments(&plan.vectors)?, &unique.keys, live, progress)?;
+    let stored = match known {
+        Some(known) => stored.with_those_of(known.segments(&plan.vectors), &unique.keys, progress)?,
+        None => stored,
+    };
     let missing = stored.missing();
     let Stored { mut vectors, mut width, mut segments, .. } = stored;
     if !missing.is_empty() {

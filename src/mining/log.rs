@@ -84,7 +84,8 @@ impl Log {
         let mut dropped = vec![("unusable_vectors", counts.unusable_vectors as u64)];
         dropped.extend(counts.below_min_cosine.map(|below| ("neighbours_below_floor", below)));
         dropped.extend(counts.cut_lists.map(|cut| ("texts_with_more_than_k_above_floor", cut as u64)));
-        self.stage("candidates", found.seconds, found.cached, [texts, found.pairs.len()], &dropped);
+        self.stage("candidates", found.seconds, found.searched == 0, [texts, found.pairs.len()], &dropped);
+        self.note_computed(found.searched);
         self.figure("candidates", "recall_at_k", counts.recall_at_k, "share");
         self.figure("candidates", "recall_above_floor", counts.recall_above_min_cosine, "share");
     }
@@ -104,7 +105,7 @@ impl Log {
         if left > 0 {
             progress.warn(format!(
                 "the rerank budget ended before {left} of {asked} candidates: they have no probability, are neither \
-                 duplicates nor not, and are left out of the clusters"
+                 duplicates nor not, and are left out of the clusters; the next run continues with them"
             ));
         }
     }

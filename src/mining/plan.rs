@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use crate::calibration::decision::Decision;
+use crate::mining::collapse::UniqueTexts;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind as ModelKind;
 use crate::models::hub;
 use crate::models::hub::cache;
+use crate::nightly::guards::Limits;
 use crate::progress::Progress;
 use crate::run::decision::Rule;
 use crate::run::input;
@@ -23,10 +25,13 @@ use crate::store::identity::{Identity, Kind, fingerprint};
 /// Versions of what the stages compute: raise one when a stage computes another value for some text or pair, so that no
 /// stored value of the old code is taken for one of the new.
 const VECTORS: u32 = 5;
-const NEIGHBOURS: u32 = 2;
+const NEIGHBOURS: u32 = 3;
 const SCORES: u32 = 3;
 /// Of everything that is decided and written from stored values: decisions, clusters, and the columns of the files.
-const RESULTS: u32 = 3;
+const RESULTS: u32 = 4;
+
+/// The part of a neighbour identity that is the corpus: the hash of all its keys.
+pub const CORPUS: &str = "texts";
 
 /// Decides at this cosine when neither the user nor the model says otherwise.
 const FALLBACK_COSINE: f32 = 0.75;
@@ -59,6 +64,8 @@ impl Plan {
 
     /// The plan for files that are found already; without any it still tells models and thresholds.
     pub fn of_inputs(mut options: Options, inputs: Vec<PathBuf>, progress: &Progress) -> Result<Self> {
+        // the manifest names it for commands that start elsewhere
+        options.store = options.store.map(|store| std::path::absolute(&store).unwrap_or(store));
         let bi_encoder = hub::open_or(&options.bi_encoder, built_in::BI_ENCODER, progress)?;
         let bi_encoder_record = record(&bi_encoder)?;
         let cross_encoder = match options.cross_encoder() {
@@ -99,24 +106,40 @@ impl Plan {
         Ok(Self { options, inputs, bi_encoder, cross_encoder, models, min_cosine, rule, vectors, scores })
     }
 
-    /// What the neighbour lists of these texts depend on; `corpus` is the hash of all their keys.
-    pub fn neighbours(&self, corpus: &str) -> Result<Identity> {
-        let parts = self.options.of_part(Part::Neighbours)?;
-        let identity = Identity::new(Kind::Neighbours, NEIGHBOURS, parts);
-        Ok(identity.with("vectors", &self.vectors.fingerprint()).with("texts", corpus))
+    /// What the neighbour lists of these texts depend on.
+    pub fn neighbours(&self, unique: &UniqueTexts) -> Result<Identity> {
+        let identity = self.any_neighbours()?.with(CORPUS, &unique.corpus());
+        Ok(match unique.reference() {
+            Some(reference) => identity.with("reference", &reference),
+            None => identity,
+        })
     }
 
-    /// Identifies the results: the same run id, the same bytes (except that a time budget depends on the machine).
-    /// `content` is the hash of the questions.
-    pub fn run_id(&self, content: &str) -> Result<String> {
+    /// The same without the texts.
+    fn any_neighbours(&self) -> Result<Identity> {
+        let parts = self.options.of_part(Part::Neighbours)?;
+        Ok(Identity::new(Kind::Neighbours, NEIGHBOURS, parts).with("vectors", &self.vectors.fingerprint()))
+    }
+
+    /// The values that decide which pairs are duplicates and which questions are together, by name; the models' own
+    /// calibration is `model`.
+    pub fn decision(&self) -> Result<BTreeMap<String, String>> {
+        let calibration = ("model".to_string(), serde_json::to_string(&self.models.decision)?);
+        Ok(self.options.of_part(Part::Decision)?.into_iter().chain([calibration]).collect())
+    }
+
+    /// Identifies the results. `content` is the hash of the questions. `scored` is a hash of which pairs have a score, if a
+    /// budget decides that.
+    pub fn run_id(&self, content: &str, scored: Option<&str>) -> Result<String> {
         let mut parts = BTreeMap::from([
             ("content".to_string(), content.to_string()),
             ("vectors".to_string(), self.vectors.fingerprint()),
-            ("neighbours".to_string(), self.neighbours("")?.fingerprint()),
+            ("neighbours".to_string(), self.any_neighbours()?.fingerprint()),
             ("results".to_string(), RESULTS.to_string()),
             ("decision".to_string(), serde_json::to_string(&self.models.decision)?),
         ]);
         parts.extend(self.scores.as_ref().map(|scores| ("scores".to_string(), scores.fingerprint())));
+        parts.extend(scored.map(|scored| ("scored".to_string(), scored.to_string())));
         for part in [Part::Decision, Part::Files] {
             parts.extend(self.options.of_part(part)?);
         }
@@ -126,6 +149,15 @@ impl Plan {
     /// Where stored values lie, if not beside the results.
     pub fn shared_store(&self) -> Option<&Path> {
         self.options.store.as_deref()
+    }
+
+    /// What the guards let pass.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_deleted: self.options.max_deleted,
+            max_cluster_size: self.options.max_cluster_size,
+            max_new_duplicates: self.options.max_new_duplicates,
+        }
     }
 
     /// What a search is asked for.

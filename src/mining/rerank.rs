@@ -4,10 +4,12 @@
 //! But each call is expensive: the second order runs only if the first leaves the decision open, and pairs go from the most
 //! promising down, so that a budget is spent where the duplicates are.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use rayon::slice::ParallelSliceMut;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Devices;
 use crate::executor::batch;
@@ -25,6 +27,7 @@ use crate::run::flags::Budget;
 use crate::store::identity::Identity;
 use crate::store::root::Store;
 use crate::store::segments::Segments;
+use crate::store::versions::Versions;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
 
@@ -82,16 +85,47 @@ pub fn to_rerank(candidates: &[Candidate], rule: &Rule) -> usize {
     candidates.iter().filter(|pair| rule.should_rerank(pair.cosine)).count()
 }
 
-/// Candidates that the budget reaches, the most promising first; the rest of a time budget is only known at its end.
-/// `earlier` is how many the same run reached before, if it has ended before.
-pub fn reached(candidates: &[Candidate], plan: &Plan, earlier: Option<usize>) -> usize {
-    let most = match (earlier, plan.options.rerank_budget) {
-        // a time budget ended where it ended: the same run again has the same pairs
-        (Some(pairs), Some(Budget::Time(_))) => pairs,
-        (_, Some(Budget::Pairs(pairs))) => pairs,
-        (_, Some(Budget::Time(_)) | None) => usize::MAX,
+/// Candidates that a run scores, by number, the most promising first.
+#[derive(Debug, Default, PartialEq)]
+struct Chosen {
+    /// Those with all scores that they need from earlier runs: they cost nothing.
+    scored: Vec<u32>,
+    /// Those that lack one, within a budget of pairs; a time budget ends among them.
+    unscored: Vec<u32>,
+}
+
+/// How far the budget of a run reaches, as long as the run has not ended: one that continues it after a kill has no second
+/// budget.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    run: String,
+    /// The last pair, by the numbers of its texts.
+    last: Option<(u32, u32)>,
+}
+
+/// Chooses what to score. `pending` says how far the budget reaches if this run continues one that was killed.
+fn choose(candidates: &[Candidate], plan: &Plan, stored: &Stored, pending: Option<&Pending>) -> Chosen {
+    let asked = to_rerank(candidates, &plan.rule);
+    let order = promising_first(candidates);
+    let is_scored = |at: u32| {
+        let Candidate { a, b, cosine } = candidates[at as usize];
+        let first = stored.find((a, b));
+        first.is_some_and(|score| !plan.rule.is_open(score.logit, cosine) || stored.find((b, a)).is_some())
     };
-    most.min(to_rerank(candidates, &plan.rule))
+    let (scored, mut unscored): (Vec<u32>, Vec<u32>) = order[..asked].iter().partition(|&&at| is_scored(at));
+    if let Some(Budget::Pairs(pairs)) = plan.options.rerank_budget {
+        match pending {
+            Some(Pending { last: None, .. }) => unscored.clear(),
+            Some(Pending { last: Some(last), .. }) => {
+                let place = order.iter().position(|&at| candidates[at as usize].texts() == *last).unwrap_or(0);
+                let reached: HashSet<u32> =
+                    order[..=place.min(order.len().saturating_sub(1))].iter().copied().collect();
+                unscored.retain(|at| reached.contains(at));
+            }
+            None => unscored.truncate(pairs),
+        }
+    }
+    Chosen { scored, unscored }
 }
 
 /// Scores in the order of the candidates, and what they cost.
@@ -112,6 +146,16 @@ pub struct Reranked {
 }
 
 impl Reranked {
+    /// Hash of which candidates have a score.
+    pub fn scored(&self, candidates: &[Candidate], keys: &[TextKey]) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (candidate, _) in candidates.iter().zip(&self.scores).filter(|(_, scores)| scores.logit().is_some()) {
+            hasher.update(keys[candidate.a as usize].bytes());
+            hasher.update(keys[candidate.b as usize].bytes());
+        }
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+
     /// Merges segments that have become many. `live` are the keys that some kept version needs.
     pub fn merge(&mut self, live: &[TextKey]) -> Result<()> {
         let Some(segments) = &mut self.segments else { return Ok(()) };
@@ -119,14 +163,14 @@ impl Reranked {
     }
 }
 
-/// Reads the scores that are stored, computes and stores the others within the budget. `earlier` is how many pairs the
-/// same run reached before, if it has ended before.
+/// Reads the scores that are stored, computes and stores the others within the budget. `run` names this run: one of the
+/// same name that was killed had the same budget.
 pub fn run(
     store: &Store,
     plan: &Plan,
     unique: &UniqueTexts,
     live: &[TextKey],
-    (candidates, earlier): (&[Candidate], Option<usize>),
+    (candidates, run): (&[Candidate], &str),
     devices: &Devices,
     progress: &Progress,
 ) -> Result<Reranked> {
@@ -134,44 +178,35 @@ pub fn run(
     let mut reranked = Reranked { scores: vec![Scores::default(); candidates.len()], ..Reranked::default() };
     let (Some(folder), Some(identity)) = (&plan.cross_encoder, &plan.scores) else { return Ok(reranked) };
     let budget = plan.options.rerank_budget;
-    let pairs = reached(candidates, plan, earlier);
+    let versions = Versions::of(&plan.options.output);
     let mut stored = Stored::read(store.use_segments(identity)?, &unique.keys, live, progress)?;
+    let pending = versions.pending::<Pending>().filter(|pending| pending.run == run);
+    let chosen = choose(candidates, plan, &stored, pending.as_ref());
+    if let (Some(Budget::Pairs(_)), None) = (budget, &pending) {
+        let last = chosen.unscored.last().map(|&at| candidates[at as usize].texts());
+        versions.write_pending(&Pending { run: run.into(), last })?;
+    }
+    let pairs = chosen.scored.len() + chosen.unscored.len();
     if budget.is_none() && stored.scores.is_empty() && pairs >= MANY_PAIRS {
         progress.say(&format!(
-            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest undecided, --cross-encoder \
-             none lets the cosine decide",
+            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest for the next run, \
+             --cross-encoder none lets the cosine decide",
             readable(pairs)
         ));
     }
     let task = progress.task("rerank", "pairs", pairs);
     let mut scorer = Scorer { plan, folder, devices, unique, task: &task, progress, models: None };
-    let order = promising_first(candidates);
-    for partition in order[..pairs].chunks(Tuning::of_devices(devices).rerank_partition_pairs) {
-        if let (None, Some(Budget::Time(time))) = (earlier, budget)
-            && started.elapsed() >= time
-        {
-            break;
-        }
-        let of = |numbers: &[u32]| -> Vec<(u32, u32)> {
-            numbers.iter().map(|&at| (candidates[at as usize].a, candidates[at as usize].b)).collect()
-        };
-        let first = scorer.scores(&mut stored, &of(partition))?;
-        let mut open = Vec::new();
-        for (&at, score) in partition.iter().zip(&first) {
-            reranked.scores[at as usize].logit_ab = Some(score.logit);
-            if plan.rule.is_open(score.logit, candidates[at as usize].cosine) {
-                open.push(at);
+    let partition_pairs = Tuning::of_devices(devices).rerank_partition_pairs;
+    for (numbers, is_new) in [(&chosen.scored, false), (&chosen.unscored, true)] {
+        for partition in numbers.chunks(partition_pairs) {
+            if let (true, Some(Budget::Time(time))) = (is_new, budget)
+                && started.elapsed() >= time
+            {
+                break;
             }
+            scorer.partition(&mut stored, &mut reranked, candidates, partition)?;
+            if is_new { task.advance(partition.len())? } else { task.resume(partition.len()) }
         }
-        let swapped: Vec<(u32, u32)> = of(&open).into_iter().map(|(a, b)| (b, a)).collect();
-        let second = scorer.scores(&mut stored, &swapped)?;
-        for (&at, score) in open.iter().zip(&second) {
-            reranked.scores[at as usize].logit_ba = Some(score.logit);
-        }
-        reranked.pairs += partition.len();
-        reranked.both_orders += open.len();
-        reranked.truncated += first.iter().chain(&second).filter(|score| score.truncated).count();
-        task.advance(partition.len())?;
     }
     reranked.computed = stored.computed;
     reranked.segments = Some(stored.segments);
@@ -221,12 +256,6 @@ impl Stored {
     fn find(&self, pair: (u32, u32)) -> Option<Score> {
         self.scores.binary_search_by_key(&pair, |score| score.pair).ok().map(|at| self.scores[at])
     }
-
-    /// How many of the candidates of these numbers have no score in their first order.
-    fn missing(&self, candidates: &[Candidate], numbers: &[u32]) -> usize {
-        let pairs = numbers.iter().map(|&at| (candidates[at as usize].a, candidates[at as usize].b));
-        pairs.filter(|&pair| self.find(pair).is_none()).count()
-    }
 }
 
 fn columns_of(columns: Columns) -> Result<[Column; 4]> {
@@ -246,6 +275,36 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
+    /// Scores the candidates of these numbers: in one order, and in the other if that leaves the decision open.
+    fn partition(
+        &mut self,
+        stored: &mut Stored,
+        reranked: &mut Reranked,
+        candidates: &[Candidate],
+        numbers: &[u32],
+    ) -> Result<()> {
+        let of = |numbers: &[u32]| -> Vec<(u32, u32)> {
+            numbers.iter().map(|&at| candidates[at as usize].texts()).collect()
+        };
+        let first = self.scores(stored, &of(numbers))?;
+        let mut open = Vec::new();
+        for (&at, score) in numbers.iter().zip(&first) {
+            reranked.scores[at as usize].logit_ab = Some(score.logit);
+            if self.plan.rule.is_open(score.logit, candidates[at as usize].cosine) {
+                open.push(at);
+            }
+        }
+        let swapped: Vec<(u32, u32)> = of(&open).into_iter().map(|(a, b)| (b, a)).collect();
+        let second = self.scores(stored, &swapped)?;
+        for (&at, score) in open.iter().zip(&second) {
+            reranked.scores[at as usize].logit_ba = Some(score.logit);
+        }
+        reranked.pairs += numbers.len();
+        reranked.both_orders += open.len();
+        reranked.truncated += first.iter().chain(&second).filter(|score| score.truncated).count();
+        Ok(())
+    }
+
     /// One score a pair, in their order.
     fn scores(&mut self, stored: &mut Stored, pairs: &[(u32, u32)]) -> Result<Vec<Score>> {
         let mut scores: Vec<Option<Score>> = pairs.iter().map(|&pair| stored.find(pair)).collect();
@@ -275,16 +334,17 @@ impl Scorer<'_> {
     }
 }
 
-/// How many of the first `pairs` candidates have no stored score, for `--plan`.
+/// How many pairs a run would score, for `--plan`; a time budget may leave some of them.
 pub fn missing(
     store: &Store,
+    plan: &Plan,
     identity: &Identity,
     keys: &[TextKey],
-    (candidates, pairs): (&[Candidate], usize),
+    candidates: &[Candidate],
     progress: &Progress,
 ) -> Result<usize> {
     let stored = Stored::read(store.segments(identity), keys, keys, progress)?;
-    Ok(stored.missing(candidates, &promising_first(candidates)[..pairs]))
+    Ok(choose(candidates, plan, &stored, None).unscored.len())
 }
 
 #[cfg(test)]

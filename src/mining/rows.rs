@@ -9,6 +9,7 @@ use crate::clustering::{Clustering, Edge};
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::{CopyPair, UniqueTexts};
 use crate::mining::log::Log;
+use crate::nightly::ids::Named;
 use crate::run::decision::{Rule, Scores, Verdict};
 use crate::run::schema::{ClusterRow, ClusterStatsRow, PairKind, PairRow, SkippedRow};
 use crate::tables::questions::Questions;
@@ -45,6 +46,7 @@ pub fn assemble(
     copies: &[CopyPair],
     decided: &[DecidedPair],
     (edges, clustering): (&[Edge], &Clustering),
+    (groups, named): (&[Group], &[Named]),
     threshold: f32,
 ) -> Tables {
     let row = |question: u32| questions.rows[question as usize];
@@ -76,7 +78,7 @@ pub fn assemble(
     };
     let mut pairs: Vec<PairRow> = decided.iter().map(semantic).chain(copies.iter().map(copy)).collect();
     pairs.par_sort_unstable_by_key(|pair| (pair.a, pair.b));
-    let (clusters, stats) = cluster_rows(questions, unique, edges, clustering, threshold);
+    let (clusters, stats) = cluster_rows(questions, unique, (edges, clustering), (groups, named), threshold);
     let skipped = questions.skipped.iter().map(|skipped| SkippedRow {
         question: skipped.row,
         input_row: skipped.input_row,
@@ -85,11 +87,43 @@ pub fn assemble(
     Tables { pairs, clusters, stats, skipped: skipped.collect() }
 }
 
+/// A cluster of two questions or more.
+pub struct Group {
+    /// Its number in the [`Clustering`].
+    pub number: u32,
+    /// Ascending.
+    pub questions: Vec<u32>,
+    /// Ascending.
+    pub texts: Vec<u32>,
+}
+
+/// The clusters that the result files have, in the order of their first questions: of two questions or more, not all of the
+/// reference.
+pub fn groups(questions: &Questions, unique: &UniqueTexts, clustering: &Clustering) -> Vec<Group> {
+    let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (question, &text) in unique.text_of.iter().enumerate() {
+        members.entry(clustering.cluster_of[text as usize]).or_default().push(question as u32);
+    }
+    let is_new = |question: &u32| questions.is_reference.get(*question as usize) != Some(&true);
+    let mut groups: Vec<Group> = members
+        .into_iter()
+        .filter(|(_, questions)| questions.len() > 1 && questions.iter().any(is_new))
+        .map(|(number, questions)| {
+            let mut texts: Vec<u32> = questions.iter().map(|&at| unique.text_of[at as usize]).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            Group { number, questions, texts }
+        })
+        .collect();
+    groups.sort_unstable_by_key(|group| group.questions[0]);
+    groups
+}
+
 fn cluster_rows(
     questions: &Questions,
     unique: &UniqueTexts,
-    edges: &[Edge],
-    clustering: &Clustering,
+    (edges, clustering): (&[Edge], &Clustering),
+    (groups, named): (&[Group], &[Named]),
     threshold: f32,
 ) -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
     let cluster_of = |text: u32| clustering.cluster_of[text as usize];
@@ -102,25 +136,20 @@ fn cluster_rows(
         }
     }
     let row = |question: u32| questions.rows[question as usize];
-    let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (question, &text) in unique.text_of.iter().enumerate() {
-        members.entry(cluster_of(text)).or_default().push(question as u32);
-    }
-    let mut groups: Vec<(u32, Vec<u32>)> = members.into_iter().filter(|(_, members)| members.len() > 1).collect();
-    groups.sort_unstable_by_key(|(_, members)| members[0]);
     let by_cluster: HashMap<u32, ClusterStats> =
         stats(clustering, edges, threshold).into_iter().map(|stats| (stats.cluster, stats)).collect();
     let (mut clusters, mut table) = (Vec::new(), Vec::new());
-    for (number, members) in groups {
-        let (cluster, size) = (row(members[0]), members.len() as u32);
+    for (group, named) in groups.iter().zip(named) {
+        let (number, cluster, size) = (group.number, named.id as i64, group.questions.len() as u32);
         let centre = unique.first_question[representative(number) as usize];
-        clusters.extend(members.iter().map(|&question| {
+        clusters.extend(group.questions.iter().map(|&question| {
             let text = unique.text_of[question as usize];
             let own = (text == representative(number)).then_some(1.0);
             ClusterRow {
                 question: row(question),
                 cluster,
                 is_representative: question == centre,
+                is_reference: questions.is_reference.get(question as usize) == Some(&true),
                 probability_to_representative: own.or(to_representative.get(&text).copied()),
                 size,
             }
@@ -135,6 +164,10 @@ fn cluster_rows(
             mean_probability: stats.map_or(1.0, |s| s.mean_probability as f32),
             representative: row(centre),
             needs_review: stats.is_some_and(|s| s.needs_review),
+            first_seen: named.first_seen.version,
+            first_seen_at: named.first_seen.time,
+            // the changes of this version say which clusters stayed as they were
+            ..ClusterStatsRow::default()
         });
     }
     (clusters, table)

@@ -5,23 +5,27 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::device::Devices;
-use crate::mining::collapse::UniqueTexts;
+use crate::error::hint;
 use crate::mining::log::Log;
+use crate::mining::night::{Night, Ran};
 use crate::mining::plan::Plan;
-use crate::mining::rerank::Reranked;
+use crate::mining::reference::Reference;
 use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary, write};
-use crate::progress::Progress;
+use crate::progress::{Progress, readable};
 use crate::run::input::InputFile;
 use crate::run::manifest::{FORMAT, Manifest};
+use crate::run::reader::stored_questions;
 use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
+use crate::tables::delta;
 use crate::tables::question_rows::{Columns, SkipReason};
 use crate::tables::questions::{self, Questions};
 
-/// Runs the pipeline and writes the results. `force` lets it replace a run with other options.
+/// Runs the pipeline and writes the results as the next version. `force` lets it replace what no run wrote, and accepts what
+/// a guard would refuse.
 pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     progress.keeps_finished_work();
@@ -33,18 +37,26 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let store = Store::open(output, plan.shared_store(), &holder, plan.options.wait, progress)?;
     // again under the lock: another run may have ended in between
     write::check_folder(plan, force)?;
+    let mut night = Night::after_current(plan, started, progress)?;
+    write::differences(plan)?.iter().for_each(|difference| progress.say(&format!("changed    {difference}")));
     let mut log = Log::default();
 
-    let questions = read(plan, progress, &mut log)?;
+    let mut reference = plan.options.reference.as_deref().map(|path| Reference::open(path, plan)).transpose()?;
+    let questions = read(plan, reference.as_mut(), progress, &mut log)?;
     let since = Instant::now();
-    let unique = collapse::collapse(&questions.texts);
-    let copies = collapse::copies(&questions.texts, &unique);
+    let unique = collapse::collapse(&questions.texts, &questions.is_reference);
+    let copies = collapse::copies(&questions.texts, &unique, &questions.is_reference);
     let noted = [("copies", copies.len() as u64)];
     log.stage("collapse", since.elapsed().as_secs_f64(), false, [questions.texts.len(), unique.keys.len()], &noted);
     progress.check()?;
+    night.fit_ids(&questions, progress);
+    if !force {
+        night.check_input(plan, &questions, &unique)?;
+    }
 
     let live = store.live_keys(&unique.keys, &|line| progress.warn(line))?;
-    let mut embedded = embed::run(&store, plan, &unique, &live, &devices, progress)?;
+    let known_vectors = reference.as_ref().and_then(Reference::store);
+    let mut embedded = embed::run((&store, known_vectors.as_ref()), plan, &unique, &live, &devices, progress)?;
     log.embed(&embedded, unique.keys.len());
     let found = candidates::run(&store, plan, &unique, &embedded, &devices, progress)?;
     log.candidates(&found, unique.keys.len());
@@ -54,20 +66,27 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
         embedded.release();
     }
 
-    let run_id = plan.run_id(&questions.content)?;
-    let earlier = Versions::of(output).current().filter(|version| version.run_id == run_id);
-    let pairs = (found.pairs.as_slice(), earlier.map(|version| version.reranked));
-    let mut reranked = rerank::run(&store, plan, &unique, &live, pairs, &devices, progress)?;
+    let run = plan.run_id(&questions.content, None)?;
+    let mut reranked = rerank::run(&store, plan, &unique, &live, (&found.pairs, &run), &devices, progress)?;
     if plan.cross_encoder.is_some() {
         log.rerank(&reranked, &found.pairs, &plan.rule, progress);
     }
+    let backlog = rerank::to_rerank(&found.pairs, &plan.rule) - reranked.pairs;
+    let scored = plan.options.rerank_budget.map(|_| reranked.scored(&found.pairs, &unique.keys));
+    let run_id = plan.run_id(&questions.content, scored.as_deref())?;
+    night.settle(plan, &run_id, &questions, progress)?;
 
     let since = Instant::now();
     let scores = std::mem::take(&mut reranked.scores);
     let decided = rows::decide(found.pairs, scores, &plan.rule);
-    let (edges, clustering) = cluster::run(&unique.texts, &decided, plan);
+    let known = reference.as_ref().map(|reference| reference.known(&questions, &unique));
+    let (edges, clustering) = cluster::run(&unique.texts, &decided, known.as_ref(), plan);
+    let groups = rows::groups(&questions, &unique, &clustering);
+    let ids = night.name(&groups, &unique, known.as_ref(), progress)?;
     let clusters = (edges.as_slice(), &clustering);
-    let tables = rows::assemble(&questions, &unique, &copies, &decided, clusters, plan.rule.threshold);
+    let (named, threshold) = ((groups.as_slice(), ids.named.as_slice()), plan.rule.threshold);
+    let mut tables = rows::assemble(&questions, &unique, &copies, &decided, clusters, named, threshold);
+    let (changes, changed) = night.compare(plan, &questions, &unique, &mut tables, &ids)?;
     log.stage("cluster", since.elapsed().as_secs_f64(), false, [edges.len(), tables.stats.len()], &[]);
     rows::log(&mut log, &tables);
     drop(decided);
@@ -75,13 +94,27 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
 
     let since = Instant::now();
     let metrics = log.metrics(&run_id);
-    let staging = write::stage(plan, &questions, &unique, &tables, &embedded, &metrics)?;
-    log.stage("write", since.elapsed().as_secs_f64(), false, [tables.pairs.len(), tables.pairs.len()], &[]);
+    let results = write::Results {
+        run_id: &run_id,
+        questions: &questions,
+        unique: &unique,
+        tables: &tables,
+        changes: &changes,
+        embedded: &embedded,
+        metrics: &metrics,
+    };
+    // what was computed now, for results that were there, may differ from what was lost or damaged
+    let is_written = embedded.computed + found.searched + reranked.computed == 0 && night.is_written();
+    if !is_written {
+        write::stage(&night.staging(), plan, &results)?;
+    }
+    log.stage("write", since.elapsed().as_secs_f64(), is_written, [tables.pairs.len(), tables.pairs.len()], &[]);
     let manifest = Manifest {
         format: FORMAT,
-        run_id,
+        run_id: run_id.clone(),
+        number: night.now.version,
         version: env!("CARGO_PKG_VERSION").into(),
-        started: started.to_string(),
+        started: night.time.clone(),
         seconds: started.duration_until(jiff::Timestamp::now()).as_secs_f64(),
         inputs: plan.inputs.iter().map(|path| InputFile::of(path)).collect(),
         content: questions.content.clone(),
@@ -92,13 +125,46 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
         stages: log.records,
         warnings: progress.warnings(),
     };
-    write::stage_report(&staging, &questions, &tables, &metrics, &manifest)?;
-    write::publish(&staging, plan, &manifest)?;
-    commit(&store, plan, &unique, &manifest, &reranked)?;
-    embedded.merge(&live)?;
-    reranked.merge(&live)?;
-    summary::print(plan, &questions, &tables, &manifest, progress);
+    let version = match &night.same {
+        Some(same) if is_written => same.clone(),
+        _ => {
+            let counts = changed.with(&tables, backlog);
+            let ran = Ran { groups: &groups, ids: &ids, counts, seconds: manifest.seconds };
+            let mut version = night.version(&store, plan, &results, ran)?;
+            let history: Vec<Version> = night.history().into_iter().chain([version.clone()]).collect();
+            version.files = write::stage_report(&night.staging(), &results, &manifest, &history)?;
+            version
+        }
+    };
+    if !force && let Some(tripped) = night.check_clusters(plan, &questions, &unique, &tables) {
+        let refused = write::refuse(output, Some(&night.staging()), None, &tripped)?;
+        prune(&store, plan)?;
+        return Err(refused);
+    }
+    if !is_written {
+        night.place()?;
+    }
+    let versions = Versions::of(output);
+    versions.commit(&version)?;
+    write::publish(output, &version)?;
+    versions.clear_pending()?;
+    // the results are there: what is left to do can be done by the next run too
+    let tidied = write::forget_refused(output)
+        .and_then(|()| write::drop_embeddings(output))
+        .and_then(|()| prune(&store, plan))
+        .and_then(|()| embedded.merge(&live))
+        .and_then(|()| reranked.merge(&live));
+    if let Err(error) = tidied {
+        progress.warn(format!("the store could not be tidied up: {error:#}"));
+    }
+    summary::print(plan, &questions, &tables, &manifest, &version, is_written, progress);
     Ok(())
+}
+
+/// Removes what no kept version needs.
+fn prune(store: &Store, plan: &Plan) -> Result<()> {
+    Versions::of(&plan.options.output).prune(plan.options.keep_versions)?;
+    store.prune(plan.options.keep_versions)
 }
 
 fn warn_of_useless_flags(plan: &Plan, progress: &Progress) {
@@ -118,28 +184,19 @@ fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
     Ok(devices)
 }
 
-/// Makes the run the current version of its output, and removes what no version needs any more.
-fn commit(store: &Store, plan: &Plan, unique: &UniqueTexts, manifest: &Manifest, reranked: &Reranked) -> Result<()> {
-    let identities = [plan.vectors.clone(), plan.neighbours(&unique.corpus())?].into_iter().chain(plan.scores.clone());
-    let version = Version {
-        number: 0,
-        run_id: manifest.run_id.clone(),
-        started: manifest.started.clone(),
-        content: manifest.content.clone(),
-        questions: unique.text_of.len(),
-        texts: store.write_texts(&unique.keys)?,
-        identities: identities.collect(),
-        reranked: reranked.pairs,
-    };
-    Versions::of(&plan.options.output).commit(version)?;
-    store.prune()
-}
-
-/// Reads the questions, and says what was left out.
-pub fn read(plan: &Plan, progress: &Progress, log: &mut Log) -> Result<Questions> {
+/// Reads the questions, with those of the reference, and says what was left out.
+pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress, log: &mut Log) -> Result<Questions> {
     let since = Instant::now();
-    let columns = Columns { text: plan.options.text_column.clone(), id: plan.options.id_column.clone() };
-    let questions = questions::read(&plan.inputs, &columns)?;
+    let columns =
+        Columns { text: plan.options.text_column.clone(), id: plan.options.id_column.clone(), ..Columns::default() };
+    let questions = match plan.options.delta {
+        true => read_delta(plan, &columns, progress)?,
+        false => questions::read(&plan.inputs, &columns)?,
+    };
+    let questions = match reference {
+        Some(reference) => reference.join(questions, progress)?,
+        None => questions,
+    };
     let skipped = |reason| questions.skipped.iter().filter(|row| row.reason == reason).count() as u64;
     let dropped = [("null_text", skipped(SkipReason::Null)), ("blank_text", skipped(SkipReason::Blank))];
     log.stage("read", since.elapsed().as_secs_f64(), false, [questions.ids.len(), questions.texts.len()], &dropped);
@@ -154,5 +211,29 @@ pub fn read(plan: &Plan, progress: &Progress, log: &mut Log) -> Result<Questions
         ));
     }
     progress.check()?;
+    Ok(questions)
+}
+
+/// The questions of the current version with the changes of the input.
+fn read_delta(plan: &Plan, columns: &Columns, progress: &Progress) -> Result<Questions> {
+    let output = &plan.options.output;
+    let Some(current) = Versions::of(output).current() else {
+        return Err(hint(
+            format!("--delta: {} holds no version that the changes could be applied to", output.display()),
+            "the first run needs all questions: leave --delta out",
+        ));
+    };
+    let before = stored_questions(output, &current.content).context("--delta needs the questions of the last run")?;
+    let before = before.without_reference()?;
+    let (questions, applied) = delta::apply(&before, &plan.inputs, columns)?;
+    progress.say(&format!(
+        "changes    {} rows added or replaced, {} deleted, in {} questions",
+        readable(applied.upserted),
+        readable(applied.deleted),
+        readable(before.texts.len())
+    ));
+    if applied.unknown > 0 {
+        progress.warn(format!("{} deletions name ids that are not there: they change nothing", applied.unknown));
+    }
     Ok(questions)
 }

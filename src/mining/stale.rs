@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::mining::collapse::{self, UniqueTexts};
 use crate::mining::log::Log;
 use crate::mining::plan::Plan;
-use crate::mining::{candidates, embed, rerank, run, write};
+use crate::mining::reference::Reference;
+use crate::mining::{candidates, embed, neighbour_lists, rerank, run, write};
 use crate::progress::{Progress, readable};
 use crate::run::manifest::Manifest;
 use crate::store::identity::{Identity, Kind};
@@ -18,33 +19,29 @@ use crate::store::versions::{Version, Versions};
 pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<String>> {
     let output = &plan.options.output;
     let store = Store::peek(output, plan.shared_store())?;
-    let questions = run::read(plan, &Progress::new(true, Arc::default()), &mut Log::default())?;
-    let unique = collapse::collapse(&questions.texts);
+    let quiet = Progress::new(true, Arc::default());
+    let mut reference = plan.options.reference.as_deref().map(|path| Reference::open(path, plan)).transpose()?;
+    let questions = run::read(plan, reference.as_mut(), &quiet, &mut Log::default())?;
+    let unique = collapse::collapse(&questions.texts, &questions.is_reference);
     let before = Versions::of(output).current();
-    let run_id = plan.run_id(&questions.content)?;
     let mut stale = vec![
         ("embed", embedding(&store, plan, &unique, before.as_ref(), progress)?),
         ("candidates", None),
         ("rerank", None),
     ];
     let upstream = |stage: &str| Some(format!("after {stage}"));
-    let lists = plan.neighbours(&unique.corpus())?;
-    let found = candidates::stored(&store, &lists, &mut store.segments(&lists), &unique.keys, progress)?;
+    let lists = plan.neighbours(&unique)?;
+    let found = neighbour_lists::stored(&store, &lists, &mut store.segments(&lists), &unique.keys, progress)?;
     stale[1].1 = match &found {
         Some(_) => None,
-        None => Some(match changed(Kind::Neighbours, &lists, before.as_ref()) {
-            Some(parts) => format!("searches all texts: {parts}"),
-            None => "searches all texts: their lists are not stored".into(),
-        }),
+        None => Some(searching(&store, plan, &unique, before.as_ref(), progress)?),
     };
     stale[2].1 = match (&plan.scores, &found) {
         (None, _) => None,
         (Some(_), None) => upstream("candidates"),
         (Some(identity), Some(found)) => {
-            let candidates = candidates::unordered(&found.lists);
-            let earlier = before.as_ref().filter(|version| version.run_id == run_id).map(|version| version.reranked);
-            let pairs = rerank::reached(&candidates, plan, earlier);
-            let missing = rerank::missing(&store, identity, &unique.keys, (&candidates, pairs), progress)?;
+            let candidates = candidates::unordered(&found.lists, plan.options.top_k);
+            let missing = rerank::missing(&store, plan, identity, &unique.keys, &candidates, progress)?;
             let changed =
                 changed(Kind::Scores, identity, before.as_ref()).map_or(String::new(), |parts| format!(": {parts}"));
             (missing > 0).then(|| format!("{} pairs have no score{changed}", readable(missing)))
@@ -53,7 +50,12 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     if plan.scores.is_none() {
         stale.truncate(2);
     }
-    let is_written = Manifest::read(output).ok().flatten().is_some_and(|manifest| manifest.run_id == run_id);
+    let is_same = |version: &&Version| {
+        let decision = plan.decision().ok();
+        version.content == questions.content && Some(&version.decision) == decision.as_ref()
+    };
+    let is_written =
+        before.as_ref().is_some_and(|version| is_same(&version)) && Manifest::read(output).ok().flatten().is_some();
     let first = stale.iter().find(|(_, why)| why.is_some()).map(|(stage, _)| *stage);
     let why = match first {
         Some(stage) => upstream(stage),
@@ -70,6 +72,28 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
         lines.push(format!("refused      {refused:#}; --force replaces it"));
     }
     Ok(lines)
+}
+
+fn searching(
+    store: &Store,
+    plan: &Plan,
+    unique: &UniqueTexts,
+    before: Option<&Version>,
+    progress: &Progress,
+) -> Result<String> {
+    if let Some(earlier) = candidates::to_update(store, plan, unique, progress)? {
+        let again = earlier.is_new.iter().filter(|is_new| !**is_new).count();
+        let again = if again > 0 { format!(" ({} of them lost neighbours)", readable(again)) } else { String::new() };
+        return Ok(format!(
+            "searches {} of {} texts{again}",
+            readable(earlier.fresh.len()),
+            readable(unique.keys.len())
+        ));
+    }
+    Ok(match changed(Kind::Neighbours, &plan.neighbours(unique)?, before) {
+        Some(parts) => format!("searches all texts: {parts}"),
+        None => "searches all texts: their lists are not stored".into(),
+    })
 }
 
 fn embedding(

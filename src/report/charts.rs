@@ -97,6 +97,27 @@ pub fn sizes(bars: &[(String, u64)]) -> Result<String> {
     })
 }
 
+/// A count of each version.
+pub fn trend(points: &[(u64, u64)], name: &str) -> Result<String> {
+    let top = points.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1) as f64 * 1.15;
+    let x_label = |at: &f64| points.get(at.round() as usize).map_or(String::new(), |(version, _)| version.to_string());
+    let centres = (0..points.len()).map(|at| at as f64).collect();
+    let range = [-0.6, points.len() as f64 - 0.4];
+    let x = Axis { range, ticks: centres, name: "version", label: &x_label };
+    let y = Axis { range: [0.0, top], ticks: ticks(0.0, top, 4), name, label: &short };
+    svg(&format!("{name} by version"), |area| {
+        let mut chart = axes(area, x, y)?;
+        for (at, &(_, number)) in points.iter().enumerate() {
+            let (at, number) = (at as f64, number as f64);
+            let colour = if at as usize + 1 == points.len() { ACCENT } else { SOFT };
+            chart.draw_series([Rectangle::new([(at - 0.4, 0.0), (at + 0.4, number)], colour.filled())])?;
+            let style = font(INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+            chart.draw_series([Text::new(short(&number), (at, number + top * 0.01), style)])?;
+        }
+        Ok(())
+    })
+}
+
 /// Steps across a chart that an eye can distinguish.
 const PIXELS: f64 = 500.0;
 

@@ -35,7 +35,7 @@ pub struct Chosen {
 impl Chosen {
     pub fn new(stats: &[ClusterStatsRow]) -> Self {
         let first = |mut order: Vec<usize>, by: &dyn Fn(&ClusterStatsRow) -> (f32, f32)| {
-            let key = |at: &usize| (by(&stats[*at]), stats[*at].cluster);
+            let key = |at: &usize| (by(&stats[*at]), *at);
             let compare = |x: &usize, y: &usize| {
                 let (((x1, x2), x3), ((y1, y2), y3)) = (key(x), key(y));
                 x1.total_cmp(&y1).then(x2.total_cmp(&y2)).then(x3.cmp(&y3))
@@ -140,7 +140,7 @@ pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs
     let left_out = rows.len().saturating_sub(MEMBERS);
     let small = rows.len() <= TABLE_MEMBERS;
     ClusterCard {
-        id: source.id(stats.cluster),
+        id: stats.cluster.to_string(),
         size: count(stats.size.into()),
         density: percent(stats.density.into()),
         lowest: score(stats.min_probability),

@@ -12,6 +12,7 @@ mod charts;
 mod clusters;
 mod format;
 pub mod labels;
+mod night;
 pub mod page;
 mod run;
 mod search;

@@ -9,6 +9,7 @@ use crate::report::charts;
 use crate::report::clusters::{self, Chosen, ClusterCard, PairCard};
 use crate::report::format::{count, percent, score};
 use crate::report::labels::{Labels, ScoredLabels};
+use crate::report::night::{self, NightView};
 use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
 use crate::report::search;
 use crate::report::source::Source;
@@ -48,6 +49,7 @@ struct Page {
     label_figures: Vec<Figure>,
     label_facts: Vec<Fact>,
     audit: Vec<Fact>,
+    night: Option<NightView>,
     lists: Vec<ClusterList>,
     above: Vec<PairCard>,
     below: Vec<PairCard>,
@@ -105,6 +107,7 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         label_figures,
         label_facts,
         audit: run::audit(source),
+        night: night::view(source)?,
         lists: vec![
             list("Biggest", "The clusters that hold the most questions.", &chosen.biggest),
             list("Least cohesive", "The smallest share of pairs known to be duplicates.", &chosen.least_cohesive),
@@ -244,17 +247,18 @@ mod tests {
     /// Clusters of a hundred questions, then a million pairs of questions.
     fn clusters() -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
         let (mut rows, mut stats, mut next) = (Vec::new(), Vec::new(), 0u32);
-        for number in 0..1_000_050 {
+        for number in 0..1_000_050i64 {
             let size = if number < 50 { 100 } else { 2 };
             rows.extend((next..next + size).map(|question| ClusterRow {
                 question,
-                cluster: next,
+                cluster: number,
                 is_representative: question == next,
+                is_reference: false,
                 probability_to_representative: Some(0.9),
                 size,
             }));
             stats.push(ClusterStatsRow {
-                cluster: next,
+                cluster: number,
                 size,
                 edges: 1,
                 density: 0.1,
@@ -262,6 +266,7 @@ mod tests {
                 mean_probability: 0.5,
                 representative: next,
                 needs_review: true,
+                ..ClusterStatsRow::default()
             });
             next += size;
         }
@@ -277,7 +282,8 @@ mod tests {
         (1000..60_000).for_each(|_| texts.push(&hostile[..100]));
         let ids = Ids::row_numbers(clusters.len());
         let rows = (0..60_000).collect();
-        let questions = Questions { ids: ids.clone(), texts, rows, skipped: Vec::new(), content: String::new() };
+        let (skipped, is_reference, content) = (Vec::new(), Vec::new(), String::new());
+        let questions = Questions { ids: ids.clone(), texts, rows, skipped, is_reference, content };
         let defaults = Manifest::default_options().unwrap();
         let options = Options { min_cosine: Some(0.6), threshold: Some(0.8), ..defaults.clone() };
         let manifest: Manifest = serde_json::from_value(json!({
@@ -296,6 +302,7 @@ mod tests {
             clusters: &clusters,
             stats: &stats,
             labels: None,
+            night: None,
         };
         let pair = |a: u32| PairRow {
             a,

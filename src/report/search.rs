@@ -18,7 +18,7 @@ pub struct SearchData {
 /// `[id, size, to review, representative's place, [[id, text, score], …]]`.
 pub fn data(source: &Source, groups: &[&[ClusterRow]]) -> SearchData {
     let mut order: Vec<usize> = (0..groups.len()).collect();
-    order.sort_unstable_by_key(|&at| (std::cmp::Reverse(source.stats[at].size), source.stats[at].cluster));
+    order.sort_by_key(|&at| std::cmp::Reverse(source.stats[at].size));
     let mut json = String::from("[");
     let mut clusters = 0;
     for at in order {
@@ -44,7 +44,7 @@ fn cluster(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow]) -> ser
     };
     let representative = rows.iter().position(|row| row.is_representative);
     let members: Vec<_> = rows.iter().take(MEMBERS).map(member).collect();
-    let id = source.id(stats.cluster);
+    let id = stats.cluster.to_string();
     serde_json::json!([id, stats.size, stats.needs_review, representative, members])
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::report::labels::Labels;
+use crate::run::change_schema::ClusterEventRow;
 use crate::run::manifest::Manifest;
 use crate::run::options::Options;
 use crate::run::schema::{ClusterRow, ClusterStatsRow};
+use crate::store::versions::Version;
 use crate::tables::ids::Ids;
 use crate::tables::questions::Questions;
 use crate::text::visible::visible;
@@ -27,6 +29,25 @@ pub struct Source<'a> {
     /// In the order of the clusters.
     pub stats: &'a [ClusterStatsRow],
     pub labels: Option<&'a Labels>,
+    /// What changed since the version before; `None` in a first version.
+    pub night: Option<&'a Night>,
+}
+
+/// The events of a version, and the versions up to it.
+pub struct Night {
+    pub events: Vec<ClusterEventRow>,
+    pub history: Vec<Version>,
+    pub number: u64,
+}
+
+impl Night {
+    /// `events` are those of version `number`, and perhaps of earlier ones; `history` are the kept versions.
+    pub fn new(mut events: Vec<ClusterEventRow>, history: &[Version], number: u64) -> Self {
+        events.retain(|event| event.version == number);
+        let mut history = history.to_vec();
+        history.retain(|version| version.number <= number);
+        Self { events, history, number }
+    }
 }
 
 /// A question as the page shows it.

@@ -4,20 +4,19 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::error::hint;
 use crate::progress::readable;
 use crate::run::reader::FinishedRun;
 use crate::run::schema::{ClusterRow, ClusterStatsRow, PairRow};
 use crate::view::block::Block;
-use crate::view::named::{NamedQuestion, id, row_of, shown_id, shown_text};
+use crate::view::named::{NamedQuestion, cluster_of, shown_id, shown_text};
 use crate::view::pair::{PairView, score};
 
 /// Figures of a cluster for JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterFigures {
-    pub cluster_id: Value,
+    pub cluster_id: i64,
     pub size: u32,
     pub edges: u64,
     pub density: f32,
@@ -30,7 +29,7 @@ pub struct ClusterFigures {
 impl ClusterFigures {
     pub fn new(run: &FinishedRun, stats: &ClusterStatsRow) -> Self {
         Self {
-            cluster_id: id(run, stats.cluster),
+            cluster_id: stats.cluster,
             size: stats.size,
             edges: stats.edges,
             density: stats.density,
@@ -73,17 +72,19 @@ impl ClusterRows {
     /// The cluster whose id was typed. `clusters` and `stats` are all rows of the run; [`ClusterRows::add_pairs`] adds
     /// the pairs. If the id is a question's, the error says where that question is.
     pub fn find(run: &FinishedRun, typed: &str, clusters: &[ClusterRow], stats: &[ClusterStatsRow]) -> Result<Self> {
-        let cluster = row_of(run, typed, "cluster")?;
-        let members: Vec<ClusterRow> = clusters.iter().filter(|row| row.cluster == cluster).copied().collect();
-        if members.is_empty() {
-            let advice = match clusters.iter().find(|row| row.question == cluster) {
-                Some(row) => {
-                    format!("question {typed} is in cluster {}: --cluster {0}", shown_id(run, row.cluster))
+        let cluster = cluster_of(typed);
+        let members: Vec<ClusterRow> = clusters.iter().filter(|row| Some(row.cluster) == cluster).copied().collect();
+        let Some(cluster) = cluster.filter(|_| !members.is_empty()) else {
+            let question = run.results.index().find(typed);
+            let advice = match clusters.iter().find(|row| Some(row.question) == question) {
+                Some(row) => format!("question {typed} is in cluster {}: --cluster {0}", row.cluster),
+                None if question.is_some() => {
+                    format!("question {typed} is in no cluster: mine show --question {typed} says why")
                 }
-                None => format!("question {typed} is in no cluster: mine show --question {typed} says why"),
+                None => "cluster ids are in clusters.parquet, and mine show lists the largest clusters".into(),
             };
             return Err(hint(format!("no cluster {typed:?} in this run"), advice));
-        }
+        };
         let stats = stats.iter().find(|stats| stats.cluster == cluster).copied();
         let stats = stats.context("cluster_stats.parquet lacks the cluster")?;
         Ok(Self { stats, members, pairs: Vec::new() })
@@ -121,7 +122,7 @@ pub fn lines(run: &FinishedRun, rows: &ClusterRows) -> Vec<Block> {
     let stats = &rows.stats;
     let title = format!(
         "cluster {}: {} questions, {:.0} % of the pairs match, lowest {:.4}, mean {:.4}{}",
-        shown_id(run, stats.cluster),
+        stats.cluster,
         readable(stats.size as usize),
         100.0 * stats.density,
         stats.min_probability,

@@ -34,6 +34,11 @@ pub fn row_of(run: &FinishedRun, typed: &str, what: &str) -> Result<u32> {
     })
 }
 
+/// A cluster's id as a person types it.
+pub fn cluster_of(typed: &str) -> Option<i64> {
+    typed.trim().parse().ok()
+}
+
 /// A question's id for JSON.
 pub fn id(run: &FinishedRun, row: u32) -> Value {
     run.results.index().ids().json(row as usize)

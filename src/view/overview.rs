@@ -10,7 +10,7 @@ use crate::run::reader::FinishedRun;
 use crate::run::schema::ClusterStatsRow;
 use crate::view::block::Block;
 use crate::view::cluster::ClusterFigures;
-use crate::view::named::{shown_id, shown_text};
+use crate::view::named::shown_text;
 
 /// Clusters that are listed.
 const LARGEST: usize = 10;
@@ -26,7 +26,7 @@ pub struct OverviewRows {
 impl OverviewRows {
     /// `stats` are all clusters of the run.
     pub fn new(metrics: BTreeMap<String, f64>, mut stats: Vec<ClusterStatsRow>) -> Self {
-        stats.sort_by_key(|stats| (Reverse(stats.size), stats.cluster));
+        stats.sort_by_key(|stats| Reverse(stats.size));
         stats.truncate(LARGEST);
         Self { metrics, largest: stats }
     }
@@ -40,6 +40,7 @@ impl OverviewRows {
 #[derive(Debug, Serialize)]
 pub struct Overview {
     pub run_id: String,
+    pub number: u64,
     pub version: String,
     pub started: String,
     pub seconds: f64,
@@ -53,6 +54,7 @@ pub fn view(run: &FinishedRun, rows: &OverviewRows) -> Overview {
     let manifest = &run.manifest;
     Overview {
         run_id: manifest.run_id.clone(),
+        number: manifest.number,
         version: manifest.version.clone(),
         started: manifest.started.clone(),
         seconds: manifest.seconds,
@@ -69,7 +71,7 @@ pub fn lines(run: &FinishedRun, rows: &OverviewRows) -> Vec<Block> {
     let pairs = ["pairs.semantic", "pairs.exact", "pairs.normalised"].map(|name| rows.metric(name)).iter().sum();
     let cluster = |stats: &ClusterStatsRow| {
         vec![
-            shown_id(run, stats.cluster),
+            stats.cluster.to_string(),
             readable(stats.size as usize),
             format!("{:.0} %", 100.0 * stats.density),
             format!("{:.3}", stats.min_probability),
@@ -79,7 +81,10 @@ pub fn lines(run: &FinishedRun, rows: &OverviewRows) -> Vec<Block> {
     };
     let header = ["cluster", "size", "pairs that match", "lowest", "", "representative"];
     vec![
-        Block::line(format!("run        {} ({}, mine {})", manifest.run_id, manifest.started, manifest.version)),
+        Block::line(format!(
+            "run        version {} of {}, by mine {} ({})",
+            manifest.number, manifest.started, manifest.version, manifest.run_id
+        )),
         Block::line(format!("questions  {} ({} rows)", count("read.rows_out"), count("read.rows_in"))),
         Block::line(format!(
             "pairs      {}: {} duplicates, {} undecided",
@@ -103,11 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_clusters_come_first_and_ties_by_number() {
+    fn the_largest_clusters_come_first_and_ties_in_their_order() {
         let stats = |cluster, size| ClusterStatsRow { cluster, size, ..ClusterStatsRow::default() };
         let all = (0..12).map(|cluster| stats(cluster, 2)).chain([stats(12, 3)]).collect();
         let rows = OverviewRows::new(BTreeMap::new(), all);
-        let numbers: Vec<u32> = rows.largest.iter().map(|stats| stats.cluster).collect();
+        let numbers: Vec<i64> = rows.largest.iter().map(|stats| stats.cluster).collect();
         assert_eq!(numbers, [12, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(rows.metric("pairs.exact"), 0);
     }

@@ -29,7 +29,7 @@ pub struct QuestionView {
 /// A question's cluster for JSON.
 #[derive(Debug, Serialize)]
 pub struct Membership {
-    pub cluster_id: Value,
+    pub cluster_id: i64,
     pub size: u32,
     pub is_representative: bool,
     pub probability_to_representative: Option<f32>,
@@ -120,7 +120,7 @@ impl QuestionRows {
 /// The question for JSON.
 pub fn view(run: &FinishedRun, rows: &QuestionRows) -> QuestionView {
     let membership = |member: ClusterRow| Membership {
-        cluster_id: id(run, member.cluster),
+        cluster_id: member.cluster,
         size: member.size,
         is_representative: member.is_representative,
         probability_to_representative: member.probability_to_representative,
@@ -136,9 +136,9 @@ pub fn view(run: &FinishedRun, rows: &QuestionRows) -> QuestionView {
 
 /// The question for the terminal.
 pub fn lines(run: &FinishedRun, rows: &QuestionRows) -> Vec<Block> {
-    let cluster = rows.member.map_or("none".into(), |member| {
-        format!("{} ({} questions)", shown_id(run, member.cluster), readable(member.size as usize))
-    });
+    let cluster = rows
+        .member
+        .map_or("none".into(), |member| format!("{} ({} questions)", member.cluster, readable(member.size as usize)));
     let mut lines = vec![
         Block::line(format!("question  {}", shown_id(run, rows.question))),
         Block::line(format!("text      {}", shown_text(run, rows.question))),

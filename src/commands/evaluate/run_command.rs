@@ -28,7 +28,7 @@ pub(super) fn run(args: &EvaluateArgs, folder: &Path, progress: &Progress) -> Re
         Ok(questions) => questions,
         Err(why) => bail!("{}: the questions of the run are not available: {why}", folder.display()),
     };
-    let unique = collapse(&questions.texts);
+    let unique = collapse(&questions.texts, &questions.is_reference);
     let labelled = gold_pairs(args, &finished, questions, &unique, progress)?;
     let gold = Gold::new(unique.texts.len(), &labelled, !args.no_closure)
         .map_err(|why| hint(why, "--no-closure takes the labels as they are"))?;
@@ -123,10 +123,10 @@ fn mined_pairs(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, progress
 /// The cluster of every unique text; a text that is in no cluster has a label of its own.
 fn cluster_labels(finished: &FinishedRun, text_of_row: &HashMap<u32, u32>, texts: usize) -> Result<Vec<u32>> {
     let mut labels: Vec<u32> = (0..texts as u32).collect();
+    let mut label_of: HashMap<i64, u32> = HashMap::new();
     for row in finished.results.clusters()? {
-        let (text, cluster) = (text_of_row.get(&row.question), text_of_row.get(&row.cluster));
-        if let (Some(&text), Some(&cluster)) = (text, cluster) {
-            labels[text as usize] = cluster;
+        if let Some(&text) = text_of_row.get(&row.question) {
+            labels[text as usize] = *label_of.entry(row.cluster).or_insert(text);
         }
     }
     Ok(labels)

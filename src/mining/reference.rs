@@ -1,0 +1,124 @@
+//! Known questions that the input is compared with: `--reference`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::error::hint;
+use crate::mining::cluster::Known;
+use crate::mining::collapse::UniqueTexts;
+use crate::mining::plan::Plan;
+use crate::progress::{Progress, readable};
+use crate::run::input;
+use crate::run::manifest;
+use crate::run::reader::FinishedRun;
+use crate::store::root::Store;
+use crate::tables::id_index::IdIndex;
+use crate::tables::question_rows::Columns;
+use crate::tables::questions::{self, Questions};
+
+/// The questions of the reference, and their clusters if it is the output of another run.
+pub struct Reference {
+    path: String,
+    questions: Questions,
+    /// (row, cluster id, whether it represents the cluster) of clustered questions.
+    clusters: Vec<(u32, i64, bool)>,
+    /// The other run's store.
+    store: Option<PathBuf>,
+}
+
+impl Reference {
+    /// Reads files, or the output of another run.
+    pub fn open(path: &str, plan: &Plan) -> Result<Self> {
+        let folder = Path::new(path);
+        if folder.join(manifest::FILE).is_file() {
+            let run = FinishedRun::open(folder)?;
+            let clusters = run.results.clusters()?;
+            let clusters = clusters.iter().map(|row| (row.question, row.cluster, row.is_representative)).collect();
+            let questions = run.questions.map_err(|why| anyhow!("--reference {path}: {why}"))?;
+            let store = Some(run.manifest.options.store.clone().unwrap_or_else(|| folder.join(".mine")));
+            return Ok(Self { path: path.into(), questions, clusters, store });
+        }
+        let columns = Columns {
+            text: plan.options.text_column.clone(),
+            id: plan.options.id_column.clone(),
+            ..Columns::default()
+        };
+        let questions =
+            questions::read(&input::resolve(path).context("--reference")?, &columns).context("--reference")?;
+        Ok(Self { path: path.into(), questions, clusters: Vec::new(), store: None })
+    }
+
+    /// Where the other run keeps its vectors.
+    pub fn store(&self) -> Option<Store> {
+        let store = self.store.as_deref()?;
+        Store::peek(store, Some(store)).ok()
+    }
+
+    /// The input with the reference. A question of the input that the reference has, with the same id and text, is known:
+    /// it is left out of the input.
+    pub fn join(&mut self, input: Questions, progress: &Progress) -> Result<Questions> {
+        let ids = self.questions.ids.with_type_of(&input.ids).map_err(|error| {
+            hint(
+                format!("--reference {}: {error}", self.path),
+                "the ids of the input and of the reference must have one type, numbers or strings",
+            )
+        })?;
+        self.questions.ids = ids;
+        let places = IdIndex::new(self.questions.ids.clone())?.find_all(&input.ids)?;
+        let mut is_known = vec![false; input.ids.len()];
+        for (row, &place) in places.iter().enumerate() {
+            let Some(place) = place else { continue };
+            if input.text_of_row(row as u32) != self.questions.text_of_row(place) {
+                return Err(hint(
+                    format!(
+                        "id {} is in the input and, with another text, in --reference {}",
+                        input.ids.display(row),
+                        self.path
+                    ),
+                    "ids must tell the two apart: name columns with unique ids; without --id-column ids are row numbers",
+                ));
+            }
+            is_known[row] = true;
+        }
+        let known = is_known.iter().filter(|known| **known).count();
+        if known > 0 {
+            progress.say(&format!("reference  {} rows of the input are known already", readable(known)));
+        }
+        progress.say(&format!("reference  {} known questions", readable(self.questions.texts.len())));
+        input.with_reference(&self.questions, &is_known)
+    }
+
+    /// The clusters of the reference among the joined questions.
+    pub fn known(&self, questions: &Questions, unique: &UniqueTexts) -> Known {
+        let texts = unique.keys.len();
+        let mut known = Known { cluster_of: vec![None; texts], ..Known::default() };
+        let places = IdIndex::new(questions.ids.clone()).and_then(|index| index.find_all(&self.questions.ids));
+        let places = places.unwrap_or_default();
+        let text_of_row: HashMap<u32, u32> =
+            questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
+        let mut number_of: HashMap<i64, u32> = HashMap::new();
+        for &(row, cluster, is_representative) in &self.clusters {
+            let text = places.get(row as usize).copied().flatten().and_then(|row| text_of_row.get(&row).copied());
+            let Some(text) = text else { continue };
+            let number = *number_of.entry(cluster).or_insert_with(|| {
+                known.representative.push(text);
+                known.ids.push(u64::try_from(cluster).ok());
+                known.ids.len() as u32 - 1
+            });
+            known.cluster_of[text as usize] = Some(number);
+            if is_representative {
+                known.representative[number as usize] = text;
+            }
+        }
+        for text in 0..texts {
+            if unique.is_reference.get(text) == Some(&true) && known.cluster_of[text].is_none() {
+                known.cluster_of[text] = Some(known.ids.len() as u32);
+                known.representative.push(text as u32);
+                known.ids.push(None);
+            }
+        }
+        known
+    }
+}
