@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dupmine::run::change_schema::{CLUSTER_EVENTS, MEMBERSHIP_CHANGES};
 use dupmine::run::schema::{CLUSTER_STATS, CLUSTERS, METRICS, PAIRS, SKIPPED};
 
 use crate::support::*;
 
 /// Commands of the README that run here in their order, by their first words. Of all others the flags are checked.
-const RUN: [&str; 10] = [
+const RUN: [&str; 12] = [
     "mine --input questions.parquet --top-k 100",
     "mine --input questions.parquet --cross-encoder none",
     "mine --input questions.parquet --rerank-budget 30m",
@@ -20,10 +21,25 @@ const RUN: [&str; 10] = [
     "mine sample",
     "mine evaluate --sample",
     "mine --input questions.parquet --threshold",
+    "mine history mined",
+    "mine rollback mined --to 1",
 ];
 
-const SUBCOMMANDS: [&str; 10] =
-    ["run", "split", "train", "evaluate", "calibrate", "sample", "models", "report", "show", "explain"];
+const SUBCOMMANDS: [&str; 13] = [
+    "run",
+    "split",
+    "train",
+    "evaluate",
+    "calibrate",
+    "sample",
+    "models",
+    "report",
+    "show",
+    "history",
+    "rollback",
+    "verify",
+    "explain",
+];
 
 /// A fenced block of a page.
 struct Block {
@@ -280,5 +296,7 @@ fn docs_describe_every_column() {
     described(CLUSTERS.file, CLUSTERS.columns.iter().map(|column| column.name).collect());
     described(CLUSTER_STATS.file, CLUSTER_STATS.columns.iter().map(|column| column.name).collect());
     described(SKIPPED.file, SKIPPED.columns.iter().map(|column| column.name).collect());
+    described(CLUSTER_EVENTS.file, CLUSTER_EVENTS.columns.iter().map(|column| column.name).collect());
+    described(MEMBERSHIP_CHANGES.file, MEMBERSHIP_CHANGES.columns.iter().map(|column| column.name).collect());
     described(METRICS.file, METRICS.columns.iter().map(|column| column.name).collect());
 }

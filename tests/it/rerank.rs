@@ -114,16 +114,22 @@ fn a_budget_is_spent_on_the_most_promising_pairs_and_the_rest_is_undecided() {
     let metrics = metrics(&output);
     assert_eq!((metrics["rerank.not_reranked"], metrics["pairs.undecided"]), (left.len() as f64, left.len() as f64));
 
-    // a budget that was spent leaves nothing stale
+    // what the budget did not reach waits for the next run, which goes on with it
     let (input, cross) = (repo("fixtures/questions.parquet"), cross_encoder());
     let same = ["--cross-encoder", text(&cross), "--threshold", "0.6", "--rerank-budget", "100", "--plan"];
     let plan = mine(&tiny(text(&input), text(&output), &same)).stdout;
     let plan = String::from_utf8(plan).unwrap();
-    assert!(plan.lines().count() == 4 && plan.lines().all(|line| line.ends_with("fresh")), "{plan}");
-
-    // more budget reuses what was scored and adds to it
-    let (more, _) = run(&output, &["--rerank-budget", "200", "--force"]);
-    assert_eq!(f32s(&more, "probability").iter().flatten().count() - copies(&more), 200);
+    assert!(plan.contains("rerank       stale   100 pairs have no score"), "{plan}");
+    let scored = |pairs: &RecordBatch| f32s(pairs, "probability").iter().flatten().count() - copies(pairs);
+    let (more, _) = run(&output, &["--rerank-budget", "100"]);
+    assert_eq!(scored(&more), 200);
+    let (more, _) = run(&output, &["--rerank-budget", "50"]);
+    assert_eq!(scored(&more), 250);
+    // with nothing left to score, nothing changes
+    let (all, _) = run(&output, &["--rerank-budget", "100000"]);
+    let (_, said) = run(&output, &["--rerank-budget", "100000"]);
+    assert_eq!(decisions(&all).iter().filter(|d| d.is_none()).count(), 0);
+    assert!(said.contains("nothing changed since"), "{said}");
 }
 
 #[test]

@@ -92,7 +92,8 @@ fn texts_in_the_terminal_cannot_act_and_skipped_rows_say_so() {
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
     write_questions(&input, &["\x1b[2Jevil \u{202e}text", "\x1b[2Jevil \u{202e}text ", "  "]);
     mine_ok(&tiny(text(&input), text(&output), &[]));
-    for arguments in [vec!["show"], vec!["show", "--cluster", "1"], vec!["show", "--question", "2"]] {
+    let cluster = i64s(&read(&output.join("clusters.parquet")), "cluster_id")[0].to_string();
+    for arguments in [vec!["show"], vec!["show", "--cluster", &cluster], vec!["show", "--question", "2"]] {
         let shown = stdout(&[&arguments[..1], &[text(&output)], &arguments[1..]].concat());
         assert!(!shown.contains(['\x1b', '\u{202e}']) && shown.contains("␛[2Jevil ⟨U+202E⟩text"), "{shown}");
     }
@@ -131,7 +132,10 @@ fn without_its_input_a_run_is_shown_by_ids() {
     std::fs::copy(repo("fixtures/questions.parquet"), &input).unwrap();
     mine_ok(&tiny(text(&input), text(&output), &[]));
     let with_texts = json(&["show", text(&output), "--json"]);
+    // the output keeps the questions; without them the input is asked
     std::fs::write(&input, "changed").unwrap();
+    assert_eq!(json(&["show", text(&output), "--json"]), with_texts);
+    std::fs::remove_dir_all(output.join(".mine/questions")).unwrap();
     let warning = mine_ok(&["show", text(&output)]);
     assert!(warning.contains("has changed since the run: ids are shown without texts"), "{warning}");
     std::fs::remove_file(&input).unwrap();

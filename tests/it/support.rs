@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt32Type};
+use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt32Type, UInt64Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -66,11 +66,19 @@ pub fn mine_fails(arguments: &[&str], code: i32) -> String {
     stderr
 }
 
+/// The time that runs are said to be at, so that they write the same bytes.
+pub const RUN_TIME: &str = "2026-11-27T03:00:00Z";
+
 /// Arguments of a run with the tiny model: fast, and free of the built-in model's quality. What `more` sets wins.
 pub fn tiny<'a>(input: &'a str, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
-    let defaults =
-        [("--bi-encoder", model), ("--cross-encoder", "none"), ("--min-cosine", "0.7"), ("--threshold", "0.9")];
+    let defaults = [
+        ("--bi-encoder", model),
+        ("--cross-encoder", "none"),
+        ("--min-cosine", "0.7"),
+        ("--threshold", "0.9"),
+        ("--run-time", RUN_TIME),
+    ];
     let unset = defaults.into_iter().filter(|(flag, _)| !more.contains(flag)).flat_map(|(flag, value)| [flag, value]);
     ["--input", input, "--output", output].into_iter().chain(unset).chain(more.iter().copied()).collect()
 }
@@ -95,6 +103,24 @@ pub fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>, rows_per_group
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
+}
+
+/// Writes questions with their ids.
+pub fn write_rows(path: &Path, rows: &[(i64, String)]) {
+    let ids = Int64Array::from_iter_values(rows.iter().map(|(id, _)| *id));
+    let texts = StringArray::from_iter_values(rows.iter().map(|(_, text)| text.as_str()));
+    write_parquet(path, vec![("id", Arc::new(ids)), ("text", Arc::new(texts))], 100);
+}
+
+/// Random numbers that are the same every time.
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `most`.
+    pub fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % most.max(1)
+    }
 }
 
 /// Writes questions with ids 1, 2, 3 ….
@@ -123,6 +149,16 @@ pub fn u32s(batch: &RecordBatch, name: &str) -> Vec<u32> {
     batch.column_by_name(name).unwrap().as_primitive::<UInt32Type>().values().to_vec()
 }
 
+/// A column of 64-bit unsigned integers.
+pub fn u64s(batch: &RecordBatch, name: &str) -> Vec<u64> {
+    batch.column_by_name(name).unwrap().as_primitive::<UInt64Type>().values().to_vec()
+}
+
+/// A column of 64-bit integers, null as `None`.
+pub fn optional_i64s(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().iter().collect()
+}
+
 /// A column of 32-bit floats, null as `None`.
 pub fn f32s(batch: &RecordBatch, name: &str) -> Vec<Option<f32>> {
     batch.column_by_name(name).unwrap().as_primitive::<Float32Type>().iter().collect()
@@ -149,8 +185,15 @@ pub fn metrics(output: &Path) -> BTreeMap<String, f64> {
 }
 
 /// The result files whose bytes must not change from run to run.
-pub const RESULTS: [&str; 5] =
-    ["pairs.parquet", "clusters.parquet", "cluster_stats.parquet", "skipped.parquet", "metrics.parquet"];
+pub const RESULTS: [&str; 7] = [
+    "pairs.parquet",
+    "clusters.parquet",
+    "cluster_stats.parquet",
+    "cluster_events.parquet",
+    "membership_changes.parquet",
+    "skipped.parquet",
+    "metrics.parquet",
+];
 
 /// Requires that two runs wrote the same bytes.
 pub fn assert_same_results(left: &Path, right: &Path) {
@@ -158,6 +201,35 @@ pub fn assert_same_results(left: &Path, right: &Path) {
         let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert!(read(left) == read(right), "{file} differs between {} and {}", left.display(), right.display());
     }
+}
+
+/// Question → (its cluster, whether it represents it, its probability to the representative) by ids as text. A cluster is
+/// told by its smallest question, so that outputs with other cluster ids can be compared.
+pub fn partition(output: &Path) -> BTreeMap<String, (String, bool, Option<String>)> {
+    let batch = read(&output.join("clusters.parquet"));
+    let ids = batch.column_by_name("id").unwrap();
+    let id = |row: usize| arrow::util::display::array_value_to_string(ids, row).unwrap();
+    let clusters = i64s(&batch, "cluster_id");
+    let (representative, probability) =
+        (bools(&batch, "is_representative"), f32s(&batch, "probability_to_representative"));
+    let mut first: BTreeMap<i64, String> = BTreeMap::new();
+    for (row, cluster) in clusters.iter().enumerate() {
+        first.entry(*cluster).and_modify(|first| *first = first.clone().min(id(row))).or_insert_with(|| id(row));
+    }
+    let row = |row: usize| {
+        let probability = probability[row].map(|p| p.to_string());
+        (id(row), (first[&clusters[row]].clone(), representative[row], probability))
+    };
+    (0..clusters.len()).map(row).collect()
+}
+
+/// Requires the same pairs with the same probabilities, and the same clusters whatever their ids and their past.
+pub fn assert_same_decisions(left: &Path, right: &Path) {
+    for file in ["pairs.parquet", "skipped.parquet"] {
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(read(left) == read(right), "{file} differs between {} and {}", left.display(), right.display());
+    }
+    assert_eq!(partition(left), partition(right));
 }
 
 /// Copies a folder with everything in it, over what is there.
