@@ -42,7 +42,7 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "DIR|NAME")]
     bi_encoder: Option<String>,
     /// A cross-encoder: measures its probabilities and its threshold; with --bi-encoder also how both decide together,
-    /// and a target then applies to both
+    /// and a target then applies to both. `none` measures the bi-encoder alone
     #[arg(long, value_name = "DIR|NAME")]
     cross_encoder: Option<String>,
     /// Choose the lowest threshold with this precision, instead of the one with the best expected F1
@@ -55,7 +55,7 @@ pub struct CalibrateArgs {
     #[arg(long)]
     include_added: bool,
     /// Share of the duplicates that the bi-encoder's minimum cosine keeps [default: 0.99]
-    #[arg(long, value_name = "SHARE", conflicts_with = "cross_encoder")]
+    #[arg(long, value_name = "SHARE")]
     keep: Option<f64>,
     /// Write the calibration to this file instead of into the model's folder
     #[arg(long, value_name = "FILE")]
@@ -71,6 +71,13 @@ pub struct CalibrateArgs {
     /// Show no progress; still show warnings and errors
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl CalibrateArgs {
+    /// The cross-encoder's name, unless it is `none`.
+    fn cross_encoder(&self) -> Option<&str> {
+        self.cross_encoder.as_deref().filter(|name| *name != "none")
+    }
 }
 
 /// What was measured, and the calibration that results.
@@ -93,9 +100,12 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
             return Err(usage(format!("{flag} is {share}, expected more than 0 and at most 1")));
         }
     }
+    if args.keep.is_some() && args.cross_encoder().is_some() {
+        return Err(usage("--keep is of a bi-encoder alone, and cannot be used with --cross-encoder"));
+    }
     let bi_encoder = args.bi_encoder.as_ref().map(|name| hub::open_or(name, built_in::BI_ENCODER, progress));
     let bi_encoder = bi_encoder.transpose()?;
-    let cross_encoder = args.cross_encoder.as_ref().map(|name| hub::open_or(name, built_in::CROSS_ENCODER, progress));
+    let cross_encoder = args.cross_encoder().map(|name| hub::open_or(name, built_in::CROSS_ENCODER, progress));
     let Some(folder) = cross_encoder.transpose()?.or_else(|| bi_encoder.clone()) else {
         return Err(usage("--bi-encoder or --cross-encoder is missing"));
     };
@@ -119,7 +129,7 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let clusters = questions.clusters();
     let target = args.target_precision.map(Target::Precision).or(args.target_recall.map(Target::Recall));
     let input = FitInput { labels: &labels, clusters: &clusters, target, seed: args.seed };
-    let measured = match (&args.cross_encoder, &bi_encoder) {
+    let measured = match (args.cross_encoder(), &bi_encoder) {
         (Some(_), bi_encoder) => {
             measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, input, progress)?
         }
@@ -144,7 +154,7 @@ fn output(args: &CalibrateArgs, folder: &ModelFolder) -> Result<PathBuf> {
             "the built-in model is part of the binary: its calibration cannot be replaced",
             format!(
                 "mine models export --input {} --output DIR writes it to a folder; or name a file with --output",
-                if args.cross_encoder.is_some() { built_in::CROSS_ENCODER_NAME } else { "built-in" }
+                if args.cross_encoder().is_some() { built_in::CROSS_ENCODER_NAME } else { "built-in" }
             ),
         )),
         (None, folder) => Ok(folder.path(calibration::FILE)),

@@ -12,6 +12,7 @@ pub mod models;
 pub mod output;
 pub mod report;
 pub mod rollback;
+mod run_models;
 pub mod sample;
 pub mod show;
 pub mod split;

@@ -1,5 +1,4 @@
-//! Labelled pairs: read, split, sampled and scored.
+//! Labelled pairs: split and sampled.
 
-pub mod gold;
 pub mod split;
 pub mod stratified_draw;

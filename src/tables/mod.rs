@@ -9,6 +9,7 @@ pub mod corpus;
 pub mod delta;
 pub mod embeddings;
 pub mod format;
+pub mod gold_file;
 pub mod id_index;
 pub mod ids;
 pub mod labelled_pairs;

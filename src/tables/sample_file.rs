@@ -30,11 +30,16 @@ pub struct SampledPair {
 }
 
 /// A row of a sample that a person has labelled.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelledSample {
+    /// Ids of the two questions as text; empty if the file has none.
+    pub ids: [String; 2],
     pub stratum: u32,
     pub stratum_pairs: u64,
     pub predicted: bool,
+    /// What decides about the pair: its probability, or the cosine in a file without probabilities. `None` if the pair was
+    /// not reranked.
+    pub score: Option<f64>,
     /// `None` where the person left it empty.
     pub is_duplicate: Option<bool>,
 }
@@ -134,13 +139,24 @@ fn write_parquet(path: &Path, ids: &Ids, rows: &[SampledPair]) -> Result<()> {
 
 /// Reads a labelled sample. Rows without a label are kept as such; a label that is neither 0 nor 1 is refused.
 pub fn read(path: &Path) -> Result<Vec<LabelledSample>> {
-    let number = |name| Wanted { name, kind: CellKind::Number, flag: None };
-    let label = Wanted { name: "is_duplicate", kind: CellKind::Text, flag: None };
-    let wanted = [label, number("predicted"), number("stratum"), number("stratum_pairs")];
+    let column = |name, kind| Wanted { name, kind, flag: None };
+    let number = |name| column(name, CellKind::Number);
+    let text = |name| column(name, CellKind::Text);
+    let wanted = [
+        text("is_duplicate"),
+        number("predicted"),
+        number("stratum"),
+        number("stratum_pairs"),
+        number("probability"),
+        number("cosine"),
+        text("id_a"),
+        text("id_b"),
+    ];
     let table = columns::read(path, &wanted)?;
-    if let Some(at) = (0..wanted.len()).find(|&at| !table.has(at)) {
+    if let Some(at) = (0..4).find(|&at| !table.has(at)) {
         bail!("{}: no column {:?}: is it a file of mine sample?", path.display(), wanted[at].name);
     }
+    let has_probability = (0..table.rows()).any(|row| table.number(4, row).is_some());
     (0..table.rows())
         .map(|row| {
             let at = || format!("{}: {}", path.display(), table.place(row));
@@ -150,11 +166,24 @@ pub fn read(path: &Path) -> Result<Vec<LabelledSample>> {
             };
             let label = parse_label(table.text(0, row)).map_err(|e| anyhow!("{}: is_duplicate is {e}", at()))?;
             Ok(LabelledSample {
+                ids: [6, 7].map(|column| table.text(column, row).unwrap_or_default().to_string()),
                 stratum: count(2)? as u32,
                 stratum_pairs: count(3)? as u64,
                 predicted: count(1)? == 1.0,
+                score: table.number(if has_probability { 4 } else { 5 }, row),
                 is_duplicate: label,
             })
         })
         .collect()
+}
+
+/// The ids of all pairs of a file with the columns `id_a` and `id_b`, such as a sample.
+pub fn pair_ids(path: &Path) -> Result<Vec<[String; 2]>> {
+    let wanted = ["id_a", "id_b"].map(|name| Wanted { name, kind: CellKind::Text, flag: None });
+    let table = columns::read(path, &wanted)?;
+    if let Some(at) = (0..2).find(|&at| !table.has(at)) {
+        bail!("{}: no column {:?}, expected a file of mine sample", path.display(), wanted[at].name);
+    }
+    let ids = |row: usize| [0, 1].map(|column| table.text(column, row).unwrap_or_default().to_string());
+    Ok((0..table.rows()).map(ids).collect())
 }

@@ -10,7 +10,7 @@ use dupmine::text::normalise::normalise;
 use serde_json::Value;
 
 use crate::support::{
-    bools, folder, i64s, json, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
+    bools, folder, i64s, json, mine, mine_fails, mine_ok, read, repo, shared, strings, text, tiny, write_parquet,
 };
 
 pub const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
@@ -98,6 +98,11 @@ fn models_are_scored_on_natural_pairs_and_bad_rows_are_told() {
 fn senseless_questions_are_usage_errors() {
     let refused = |arguments: &[&str]| mine_fails(arguments, 2);
     refused(&["evaluate"]);
+    refused(&["evaluate", "mined"]);
+    refused(&["evaluate", "--gold", GOLD]);
+    refused(&["evaluate", "mined", "--run", "mined", "--gold", GOLD]);
+    refused(&["evaluate", "mined", "--gold", GOLD, "--threshold", "0.5"]);
+    refused(&["evaluate", "--pairs", PAIRS, "--cross-encoder", "none", "--one-order"]);
     refused(&["evaluate", "--pairs", PAIRS, "--run", "mined"]);
     refused(&["evaluate", "--pairs", PAIRS, "--grid", "0"]);
     refused(&["evaluate", "--pairs", PAIRS, "--score-column", "x", "--bi-encoder", BI]);
@@ -172,6 +177,8 @@ fn a_run_is_measured_and_every_lost_duplicate_has_its_reason() {
     assert_eq!(funnel["mended_by_clustering"], mended);
     assert!(kinds.iter().any(|kind| kind != "semantic"), "the fixture has copies, which are not counted as mined");
     assert_eq!(raw["mining"]["pairs"], kinds.iter().filter(|kind| *kind == "semantic").count());
+
+    assert_eq!(json(&["evaluate", text(&out), "--gold", GOLD, "--json"]), answer, "a run can be named as elsewhere");
 
     // the same gold as texts gives the same answer
     let by_text = folder.path().join("gold.csv");
@@ -260,6 +267,28 @@ fn a_labelled_sample_estimates_the_run() {
         json(&["evaluate", "--pairs", text(&labelled), "--bi-encoder", BI, "--json"])["cosine"]["pairs"],
         rows.len()
     );
+}
+
+/// Without a scorer, what a run decides with is measured.
+#[test]
+fn a_run_decides_with_both_models_and_so_does_evaluate() {
+    let work = folder();
+    let few = work.path().join("few.csv");
+    let lines: Vec<String> = std::fs::read_to_string(PAIRS).unwrap().lines().take(41).map(String::from).collect();
+    std::fs::write(&few, lines.join("\n")).unwrap();
+    let evaluate =
+        |more: &[&str]| json(&[&["evaluate", "--pairs", text(&few), "--json", "--bootstrap", "0"], more].concat());
+    let both = evaluate(&["--bi-encoder", "built-in", "--cross-encoder", "built-in"]);
+    assert!(both["together"].is_object());
+    assert_eq!(evaluate(&[]), both);
+    let cosine = evaluate(&["--bi-encoder", "built-in"]);
+    assert!(cosine.get("together").is_none() && cosine.get("cross_encoder").is_none());
+    assert_eq!(evaluate(&["--cross-encoder", "none"]), cosine);
+    assert_eq!(evaluate(&["--bi-encoder", "built-in", "--cross-encoder", "none"]), cosine);
+    let shown = mine(&["evaluate", "--pairs", text(&few), "--bootstrap", "0"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let header: Vec<&str> = shown.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header[0], "together", "{shown}");
 }
 
 #[test]

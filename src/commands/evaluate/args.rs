@@ -1,6 +1,6 @@
 //! The flags of `mine evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 
@@ -16,23 +16,32 @@ const MANY_PAIRS: usize = 200_000;
 pub(super) const DRAWS_OF_SAMPLE: u64 = 10_000;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("question").required(true).args(["pairs", "run", "sample", "compare"]))]
+#[command(group = ArgGroup::new("question").required(true).args(["pairs", "gold", "sample", "compare"]))]
+#[command(group = ArgGroup::new("which_run").args(["run", "run_flag"]).conflicts_with_all(["pairs", "compare"]))]
 #[command(after_help = "Examples:
-  mine evaluate --pairs dev.parquet --bi-encoder built-in --cross-encoder my-cross-encoder/ --json
+  mine evaluate --pairs dev.parquet --json
   mine evaluate --pairs scored.parquet --score-column my_score
-  mine evaluate --run mined/ --gold labels.parquet
-  mine evaluate --sample labelled.csv
+  mine evaluate mined --gold labels.parquet
+  mine evaluate --sample to-label.csv --target-precision 0.95
+  mine evaluate mined --sample to-label.csv
   mine evaluate --compare model-a/ model-b/ --valid valid.parquet --test test.parquet --output table.csv")]
 pub struct EvaluateArgs {
+    /// Output folder of a finished run: for --gold, and for --sample by the run's present scores and threshold
+    run: Option<PathBuf>,
+    /// The same, as older versions took it
+    #[arg(long = "run", value_name = "DIR", hide = true)]
+    run_flag: Option<PathBuf>,
+
     /// Labelled pairs: question1, question2, is_duplicate
     #[arg(long, value_name = "FILE")]
     pub(super) pairs: Option<PathBuf>,
     #[command(flatten)]
     pub(super) columns: PairColumns,
-    /// Score with this bi-encoder: a folder, a hub name or `built-in` (the default if no other scorer is named)
+    /// Score with this bi-encoder: a folder, a hub name or `built-in`; if no scorer is named, both built-in models
+    /// score, as in a run
     #[arg(long, value_name = "MODEL", requires = "pairs")]
     pub(super) bi_encoder: Option<String>,
-    /// Score with this cross-encoder, and with both models if they were calibrated together
+    /// Score with this cross-encoder, and with both models if they were calibrated together; `none`: the cosine alone
     #[arg(long, value_name = "MODEL", requires = "pairs")]
     pub(super) cross_encoder: Option<String>,
     /// Score with a column of the pairs file; can be repeated
@@ -42,29 +51,31 @@ pub struct EvaluateArgs {
     #[arg(long, requires = "cross_encoder")]
     pub(super) one_order: bool,
     /// Keep added pairs (column `natural` is false); they change the share of duplicates
-    #[arg(long, conflicts_with_all = ["run", "sample"])]
+    #[arg(long, conflicts_with_all = ["gold", "sample"])]
     pub(super) include_added: bool,
-    /// Count decisions at this threshold [default: the model's calibrated threshold, or that of the best F1]
-    #[arg(long, value_name = "SCORE", requires = "pairs", allow_negative_numbers = true)]
+    /// Decide at this threshold [default: of --pairs the model's calibrated one, else that of the best F1; of --sample the
+    /// decisions in the file, or the threshold of the run that is named]
+    #[arg(long, value_name = "SCORE", conflicts_with_all = ["gold", "compare"], allow_negative_numbers = true)]
     pub(super) threshold: Option<f64>,
     /// Also try thresholds from 0 to 1 in steps of this size; the reference notebooks use 0.01
-    #[arg(long, value_name = "STEP", conflicts_with_all = ["run", "sample"])]
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["gold", "sample"])]
     pub(super) grid: Option<f64>,
 
-    /// Folder of a finished run
-    #[arg(long, value_name = "DIR", requires = "gold")]
-    pub(super) run: Option<PathBuf>,
     /// Known duplicates of the run's questions: pairs by text (question1, question2, is_duplicate) or by id (id_a,
     /// id_b), or groups (id, group)
-    #[arg(long, value_name = "FILE", requires = "run")]
+    #[arg(long, value_name = "FILE", requires = "which_run")]
     pub(super) gold: Vec<PathBuf>,
     /// Use only the labelled pairs; do not add (a, c) if (a, b) and (b, c) are duplicates
     #[arg(long, conflicts_with_all = ["pairs", "sample", "compare"])]
     pub(super) no_closure: bool,
 
-    /// A file from `mine sample` whose column is_duplicate is filled in
+    /// A file from `mine sample` whose column is_duplicate is filled in, all of it or a part; can be repeated for samples
+    /// of one run that exclude each other
     #[arg(long, value_name = "FILE")]
-    pub(super) sample: Option<PathBuf>,
+    pub(super) sample: Vec<PathBuf>,
+    /// Name the lowest threshold that reaches this precision on the sample
+    #[arg(long, value_name = "SHARE", requires = "sample", conflicts_with = "threshold")]
+    pub(super) target_precision: Option<f64>,
 
     /// Models to compare, bi- or cross-encoders: folders, hub names, `built-in` or `built-in-cross-encoder`
     #[arg(long, value_name = "MODEL", num_args = 1.., requires_all = ["valid", "test"])]
@@ -97,6 +108,11 @@ pub struct EvaluateArgs {
 }
 
 impl EvaluateArgs {
+    /// The run's folder, if one is named.
+    pub(super) fn run(&self) -> Option<&Path> {
+        self.run.as_deref().or(self.run_flag.as_deref())
+    }
+
     /// Bootstrap draws for this many pairs.
     pub(super) fn draws(&self, pairs: usize) -> u64 {
         self.bootstrap.unwrap_or(if pairs > MANY_PAIRS { DRAWS_OF_MANY } else { DRAWS })

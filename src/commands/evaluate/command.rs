@@ -14,10 +14,10 @@ pub fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String>> {
     }
     if let Some(file) = &args.pairs {
         pairs_command::run(args, file, progress)
-    } else if let Some(folder) = &args.run {
+    } else if !args.sample.is_empty() {
+        sample_command::run(args, progress)
+    } else if let Some(folder) = args.run() {
         run_command::run(args, folder, progress)
-    } else if let Some(file) = &args.sample {
-        sample_command::run(args, file, progress)
     } else {
         compare_command::run(args, progress)
     }

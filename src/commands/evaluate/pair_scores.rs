@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::commands::evaluate::args::EvaluateArgs;
 use crate::commands::evaluate::labelled_questions::{added_note, warn_of_large_cluster};
+use crate::error::usage;
 use crate::metrics::bootstrap::Clusters;
 use crate::mining::score_pairs::{QuestionPairs, Scorer, log_odds, similarities};
 use crate::models::bi_encoder;
@@ -18,6 +19,9 @@ use crate::models::hub;
 use crate::progress::Progress;
 use crate::tables::columns::{self, CellKind, Wanted};
 
+/// The name of no cross-encoder, as in a run.
+const NONE: &str = "none";
+
 /// Scores of labelled pairs by one scorer.
 pub(super) struct PairScores {
     pub scorer: Scorer,
@@ -26,14 +30,22 @@ pub(super) struct PairScores {
     pub calibrated: Option<f64>,
 }
 
-/// Scores by the models that the flags name; by the built-in bi-encoder if they name none.
+/// Scores by the models that the flags name; by both built-in models, as a run uses them, if the flags name none. With
+/// `--cross-encoder none` the cosine decides alone.
 pub(super) fn score(args: &EvaluateArgs, questions: &QuestionPairs, progress: &Progress) -> Result<Vec<PairScores>> {
-    let bi_encoder = args.bi_encoder.as_deref().or(args.cross_encoder.is_none().then_some(built_in::NAME));
+    let is_named = args.bi_encoder.is_some() || args.cross_encoder.is_some();
+    let built_in = (!is_named).then_some(built_in::NAME);
+    let cross_encoder = args.cross_encoder.as_deref().or(built_in).filter(|name| *name != NONE);
+    if cross_encoder.is_none() && args.one_order {
+        return Err(usage("--one-order needs a cross-encoder, and --cross-encoder is none"));
+    }
+    let bi_encoder = args.bi_encoder.as_deref().or(built_in);
+    let bi_encoder = bi_encoder.or(cross_encoder.is_none().then_some(built_in::NAME));
     let mut scored = Vec::new();
     if let Some(name) = bi_encoder {
         scored.extend(score_bi_encoder(args, name, questions, progress)?);
     }
-    if let Some(name) = &args.cross_encoder {
+    if let Some(name) = cross_encoder {
         let folder = hub::open_or(name, built_in::CROSS_ENCODER, progress)?;
         let (calibration, logits) = (calibration::read(&folder)?, logits(args, &folder, questions, progress)?);
         scored.push(alone(&calibration, &logits));
@@ -43,6 +55,10 @@ pub(super) fn score(args: &EvaluateArgs, questions: &QuestionPairs, progress: &P
             let both = cosines.and_then(|cosines| fused(&calibration, &bi_encoder, &logits, &cosines.scores));
             scored.extend(both);
         }
+    }
+    if !is_named {
+        // what a run decides with comes first
+        scored.sort_by_key(|scored| scored.scorer != Scorer::Fused);
     }
     Ok(scored)
 }

@@ -9,12 +9,12 @@ use crate::commands::evaluate::args::EvaluateArgs;
 use crate::commands::evaluate::missing_cosines;
 use crate::commands::evaluate::run_answer::{Draws, MinedPair, RunAnswer};
 use crate::error::hint;
-use crate::labels::gold::{self, GoldFile};
 use crate::metrics::gold::{Fate, Gold};
 use crate::mining::collapse::{UniqueTexts, collapse};
 use crate::progress::{Progress, readable};
 use crate::run::reader::FinishedRun;
 use crate::run::schema::PairKind;
+use crate::tables::gold_file::{self, Named};
 use crate::tables::questions::Questions;
 use crate::tables::texts::Texts;
 
@@ -70,19 +70,14 @@ fn gold_pairs(
     let of_id = |id: &str| finished.results.index().find(id).and_then(|row| text_of_row.get(&row).copied());
     let mut labelled = Vec::new();
     for file in &args.gold {
-        let (gold, warning) = gold::read(file, &args.columns)?;
+        let (gold, warning) = gold_file::read(file, &args.columns)?;
         warning.into_iter().for_each(|warning| progress.warn(warning));
-        let before = labelled.len();
-        let all = match gold {
-            GoldFile::Texts(pairs) => {
-                labelled.extend(pairs.iter().filter_map(|p| Some((of_text(&p.a)?, of_text(&p.b)?, p.is_duplicate))));
-                pairs.len()
-            }
-            GoldFile::Ids(pairs) => {
-                labelled.extend(pairs.iter().filter_map(|p| Some((of_id(&p.a)?, of_id(&p.b)?, p.is_duplicate))));
-                pairs.len()
-            }
+        let (before, all) = (labelled.len(), gold.pairs.len());
+        let find = |name: &str| match gold.named {
+            Named::ByText => of_text(name),
+            Named::ById => of_id(name),
         };
+        labelled.extend(gold.pairs.iter().filter_map(|p| Some((find(&p.a)?, find(&p.b)?, p.is_duplicate))));
         let kept = labelled.len() - before;
         if kept == 0 {
             return Err(hint(

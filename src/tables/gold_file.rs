@@ -15,15 +15,27 @@ pub struct GoldPair {
     pub a: String,
     pub b: String,
     pub is_duplicate: bool,
+    /// Row of the file, from 0; `None` in a file of texts.
+    pub row: Option<usize>,
+}
+
+/// What names the questions of a gold file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    ByText,
+    ById,
 }
 
 /// What a gold file holds.
 #[derive(Debug, PartialEq, Eq)]
-pub enum GoldFile {
-    /// Pairs of texts.
-    Texts(Vec<GoldPair>),
-    /// Pairs of ids; groups of ids become the pairs that tie each member to the group's first.
-    Ids(Vec<GoldPair>),
+pub struct GoldFile {
+    pub named: Named,
+    /// Groups of ids become the pairs that tie each member to the group's first.
+    pub pairs: Vec<GoldPair>,
+    /// Whether the file lists duplicates only: groups, or pairs of ids without a label.
+    pub lists_duplicates: bool,
+    /// Rows without a label.
+    pub unlabelled: usize,
 }
 
 /// Reads a gold file. Its columns decide how: `id_a, id_b` and optionally a label (without a label all pairs are
@@ -56,7 +68,7 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
             let at = || format!("{}: {}", path.display(), table.place(row));
             let written = if table.has(2) { table.text(2, row) } else { Some("1") };
             match (cell(0, row), cell(1, row), parse_label(written).map_err(|e| anyhow!("{}: {label} is {e}", at()))?) {
-                (Some(a), Some(b), Some(is_duplicate)) => gold.push(GoldPair { a, b, is_duplicate }),
+                (Some(a), Some(b), Some(is_duplicate)) => gold.push(GoldPair { a, b, is_duplicate, row: Some(row) }),
                 (_, _, None) => unlabelled += 1,
                 _ => bail!("{}: expected two ids", at()),
             }
@@ -70,7 +82,8 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
                 gold.len()
             )),
         };
-        return Ok((GoldFile::Ids(gold), note));
+        let file = GoldFile { named: Named::ById, pairs: gold, lists_duplicates: !table.has(2), unlabelled };
+        return Ok((file, note));
     }
     if table.has(3) && table.has(4) && !table.has(5) {
         let mut first_of = HashMap::new();
@@ -79,15 +92,22 @@ pub fn read(path: &Path, columns: &PairColumns) -> Result<(GoldFile, Option<Stri
             let (Some(b), Some(group)) = (cell(3, row), cell(4, row)) else { continue };
             let a = first_of.entry(group).or_insert_with(|| b.clone()).clone();
             // the first of a group is paired with itself, so that a group of one is known too
-            gold.push(GoldPair { a, b, is_duplicate: true });
+            gold.push(GoldPair { a, b, is_duplicate: true, row: Some(row) });
         }
         let left_out = table.rows() - gold.len();
         let note = format!("{}: {left_out} rows without an id or a group left out", path.display());
-        return Ok((GoldFile::Ids(gold), (left_out > 0).then_some(note)));
+        let file = GoldFile { named: Named::ById, pairs: gold, lists_duplicates: true, unlabelled: 0 };
+        return Ok((file, (left_out > 0).then_some(note)));
     }
     let read = labelled_pairs::read(path, columns)?;
     let warning = read.warning();
-    let gold = read.pairs.into_iter();
-    let gold = gold.map(|pair| GoldPair { a: pair.question1, b: pair.question2, is_duplicate: pair.is_duplicate });
-    Ok((GoldFile::Texts(gold.collect()), warning))
+    let pairs = read.pairs.into_iter().map(|pair| GoldPair {
+        a: pair.question1,
+        b: pair.question2,
+        is_duplicate: pair.is_duplicate,
+        row: None,
+    });
+    let unlabelled = read.bad.len();
+    let file = GoldFile { named: Named::ByText, pairs: pairs.collect(), lists_duplicates: false, unlabelled };
+    Ok((file, warning))
 }
