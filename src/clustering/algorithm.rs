@@ -26,6 +26,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether a single low pair keeps two clusters apart.
+    pub fn rules_pairs_out(self) -> bool {
+        self == Self::Cohesive
+    }
+
     /// Why a question with a duplicate can be in no cluster.
     pub fn why_kept_out(self) -> &'static str {
         match self {

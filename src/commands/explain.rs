@@ -1,31 +1,52 @@
 //! `mine explain`: whether a run would call two texts duplicates, and why.
 
-use anyhow::{Result, ensure};
-use clap::Args;
+use std::path::{Path, PathBuf};
 
-use crate::commands::output::print_lines;
+use anyhow::{Result, anyhow, bail, ensure};
+use clap::{ArgGroup, Args};
+
+use crate::commands::output::{print_json, print_lines};
+use crate::commands::run_models;
 use crate::commands::terminal::fit;
 use crate::device::plain_cpu;
 use crate::error::usage;
 use crate::mining::plan::Plan;
 use crate::models::bi_encoder::BiEncoder;
+use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::progress::Progress;
-use crate::run::decision::Scores;
+use crate::run::decision::{Rule, Scores};
 use crate::run::flags::{self, RawOptions};
 use crate::run::options;
+use crate::run::reader::FinishedRun;
 use crate::search::dot::dot;
 use crate::text::normalise::normalise;
 use crate::text::tokenizer::Tokenizer;
+use crate::view::decided::{DecidedPair, SoughtPair};
 use crate::view::explanation::{self, Explanation, ReadText, ScoredTexts};
+use crate::view::named::row_of;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which_run").args(["run", "run_flag"]))]
+#[command(after_help = "Examples:
+  mine explain --a \"How do I learn Rust?\" --b \"Best way to learn Rust?\"
+  mine explain mined --a 12 --b 99")]
 pub struct ExplainArgs {
-    /// The first text
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    /// Output folder of a finished run: --a and --b are then ids of its questions, and its models and options decide
+    #[arg(conflicts_with_all = ["bi_encoder", "cross_encoder", "min_cosine", "threshold", "rerank_floor"])]
+    run: Option<PathBuf>,
+    /// The same
+    #[arg(
+        long = "run",
+        value_name = "DIR",
+        conflicts_with_all = ["bi_encoder", "cross_encoder", "min_cosine", "threshold", "rerank_floor"]
+    )]
+    run_flag: Option<PathBuf>,
+    /// The first text; with a run, the id of the first question
+    #[arg(long, value_name = "TEXT|ID", allow_hyphen_values = true)]
     a: String,
-    /// The second text
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    /// The second text; with a run, the id of the second question
+    #[arg(long, value_name = "TEXT|ID", allow_hyphen_values = true)]
     b: String,
     /// A bi-encoder: a folder, a hub name or `built-in` [default: built-in]
     #[arg(long, value_name = "DIR|NAME")]
@@ -47,17 +68,66 @@ pub struct ExplainArgs {
     json: bool,
 }
 
+/// What decides about the two texts.
+struct Deciders {
+    bi_encoder: ModelFolder,
+    cross_encoder: Option<ModelFolder>,
+    min_cosine: f32,
+    rule: Rule,
+}
+
 /// Scores the two texts and prints the explanation.
 pub fn run(args: ExplainArgs, progress: &Progress) -> Result<()> {
     let json = args.json;
-    let explanation = explain(args, progress)?;
+    if let Some(folder) = args.run.clone().or(args.run_flag.clone()) {
+        let (explanation, decided) = explain_ids(&args, &folder, progress)?;
+        return match json {
+            true => print_json(&decided.json(&explanation)?),
+            false => print_lines(fit([explanation::lines(&explanation), decided.lines()].concat())),
+        };
+    }
+    let explanation = explain_texts(args, progress)?;
     print_lines(match json {
         true => vec![serde_json::to_string_pretty(&explanation)?],
         false => fit(explanation::lines(&explanation)),
     })
 }
 
-fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
+/// Two questions of a run, by its models and options, and what the run decided about them.
+fn explain_ids(args: &ExplainArgs, folder: &Path, progress: &Progress) -> Result<(Explanation, DecidedPair)> {
+    let finished = FinishedRun::open(folder)?;
+    if let Err(why) = &finished.questions {
+        bail!("{}: the texts of the run are not available: {why}", folder.display());
+    }
+    let row = |typed: &str| row_of(&finished, typed, "question");
+    let (a, b) = (row(&args.a)?, row(&args.b)?);
+    if a == b {
+        return Err(usage(format!("--a and --b are both question {}", args.a)));
+    }
+    let text = |row: u32, typed: &str| {
+        let text = finished.text(row).map(String::from);
+        text.ok_or_else(|| anyhow!("{}: question {typed} has no text: its row was skipped", folder.display()))
+    };
+    let (text_a, text_b) = (text(a, &args.a)?, text(b, &args.b)?);
+    let manifest = &finished.manifest;
+    let deciders = Deciders {
+        bi_encoder: run_models::bi_encoder(manifest, progress)?,
+        cross_encoder: run_models::cross_encoder(manifest, progress)?,
+        min_cosine: manifest.options.min_cosine.unwrap_or_default(),
+        rule: manifest.rule(),
+    };
+    let explanation = explain(&text_a, &text_b, &deciders)?;
+    let clusters = finished.results.clusters()?;
+    let mut sought = SoughtPair::new(&finished, [a, b], &clusters);
+    for batch in finished.results.pairs()? {
+        progress.check()?;
+        batch?.iter().for_each(|pair| sought.see(pair));
+    }
+    let decided = sought.finish(&finished, explanation.cosine);
+    Ok((explanation, decided))
+}
+
+fn explain_texts(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
     for (flag, text) in [("--a", &args.a), ("--b", &args.b)] {
         if text.trim().is_empty() {
             return Err(usage(format!("{flag} is blank: a run skips such a row")));
@@ -74,26 +144,30 @@ fn explain(args: ExplainArgs, progress: &Progress) -> Result<Explanation> {
     };
     let base = flags::defaults()?;
     let plan = Plan::of_inputs(options::check(&flags::overlay(&base, &typed)?)?, Vec::new(), progress)?;
-    let device = plain_cpu();
+    let Plan { bi_encoder, cross_encoder, min_cosine, rule, .. } = plan;
+    explain(&args.a, &args.b, &Deciders { bi_encoder, cross_encoder, min_cosine, rule })
+}
 
-    let normal = [normalise(&args.a), normalise(&args.b)];
-    let [text_a, text_b] = normal.each_ref().map(AsRef::as_ref);
-    let model = BiEncoder::load(&plan.bi_encoder, &device)?;
-    let tokenized = model.tokenizer.tokenize(&[text_a, text_b])?;
+fn explain(text_a: &str, text_b: &str, deciders: &Deciders) -> Result<Explanation> {
+    let device = plain_cpu();
+    let normal = [normalise(text_a), normalise(text_b)];
+    let [normal_a, normal_b] = normal.each_ref().map(AsRef::as_ref);
+    let model = BiEncoder::load(&deciders.bi_encoder, &device)?;
+    let tokenized = model.tokenizer.tokenize(&[normal_a, normal_b])?;
     let vectors = model.embed(&[tokenized.ids(0), tokenized.ids(1)])?;
     let (a, b) = vectors.split_at(model.dimensions());
     let cosine = dot(a, b);
-    ensure!(cosine.is_finite(), "{} gives no usable vector for these texts", plan.bi_encoder.name());
+    ensure!(cosine.is_finite(), "{} gives no usable vector for these texts", deciders.bi_encoder.name());
     let mut scores = Scores::default();
-    if let Some(folder) = &plan.cross_encoder {
+    if let Some(folder) = &deciders.cross_encoder {
         let model = CrossEncoder::load(folder, &device)?;
-        let pairs = model.tokenizer.tokenize_pairs(&[(text_a, text_b), (text_b, text_a)])?;
+        let pairs = model.tokenizer.tokenize_pairs(&[(normal_a, normal_b), (normal_b, normal_a)])?;
         let logit = |at: usize| -> Result<Option<f32>> { Ok(model.logits(&[&pairs[at]])?.first().copied()) };
         scores = Scores { logit_ab: logit(0)?, logit_ba: logit(1)? };
     }
     let read = |text: &str, normalised: &str| read_text(&model.tokenizer, text, normalised);
-    let (a, b) = (read(&args.a, text_a)?, read(&args.b, text_b)?);
-    Ok(explanation::explain(ScoredTexts { a, b, cosine, scores }, plan.min_cosine, &plan.rule))
+    let (a, b) = (read(text_a, normal_a)?, read(text_b, normal_b)?);
+    Ok(explanation::explain(ScoredTexts { a, b, cosine, scores }, deciders.min_cosine, &deciders.rule))
 }
 
 fn read_text(tokenizer: &Tokenizer, text: &str, normalised: &str) -> Result<ReadText> {

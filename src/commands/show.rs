@@ -61,7 +61,11 @@ fn show_question(args: &ShowArgs, run: &FinishedRun, id: &str, progress: &Progre
     }
     let rows = QuestionRows::find(run, id, &run.results.clusters()?)?;
     let own = pairs(run, |pair| rows.is_in(pair), progress)?;
-    let rows = rows.add_pairs(own);
+    let mut rows = rows.add_pairs(own);
+    if rows.has_apart() {
+        let between = pairs(run, |pair| rows.is_between(pair), progress)?;
+        rows = rows.explain_apart(between);
+    }
     print(args, question::view(run, &rows), question::lines(run, &rows))
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::progress::readable;
 use crate::run::reader::FinishedRun;
 use crate::run::schema::{ClusterRow, PairKind, PairRow, SkippedRow};
+use crate::view::apart::{Between, Places};
 use crate::view::block::Block;
 use crate::view::named::{NamedQuestion, id, row_of, shown_id, shown_text};
 use crate::view::pair::{PairView, score, verdict};
@@ -22,8 +23,29 @@ pub struct QuestionView {
     /// `None` if it is in no cluster.
     pub cluster: Option<Membership>,
     /// Its pairs, the most probable first.
-    pub pairs: Vec<PairView>,
+    pub pairs: Vec<PlacedPair>,
+    /// Its duplicates that are in another cluster or in none.
+    pub apart: Vec<ApartView>,
     pub why: String,
+}
+
+/// A pair for JSON, with the cluster of the other question.
+#[derive(Debug, Serialize)]
+pub struct PlacedPair {
+    #[serde(flatten)]
+    pub pair: PairView,
+    pub other_cluster_id: Option<i64>,
+    pub in_same_cluster: bool,
+}
+
+/// A duplicate in another cluster, for JSON.
+#[derive(Debug, Serialize)]
+pub struct ApartView {
+    pub id: Value,
+    pub cluster_id: Option<i64>,
+    pub why: String,
+    /// The pair of the run that rules out a common cluster, if there is one.
+    pub ruled_out_by: Option<PairView>,
 }
 
 /// A question's cluster for JSON.
@@ -44,6 +66,8 @@ pub struct QuestionRows {
     representative: Option<u32>,
     /// Its pairs, the most probable first.
     pairs: Vec<PairRow>,
+    places: Places,
+    between: Between,
 }
 
 impl QuestionRows {
@@ -55,7 +79,9 @@ impl QuestionRows {
             let is_representative = |row: &&ClusterRow| row.cluster == member.cluster && row.is_representative;
             clusters.iter().find(is_representative).map(|row| row.question)
         });
-        Ok(Self { question, member, representative, pairs: Vec::new() })
+        let places = Places::new(clusters);
+        let between = Between::new(question, &[], &places);
+        Ok(Self { question, member, representative, pairs: Vec::new(), places, between })
     }
 
     /// Whether the question is one of the pair's.
@@ -67,8 +93,38 @@ impl QuestionRows {
     pub fn add_pairs(mut self, mut pairs: Vec<PairRow>) -> Self {
         let key = |pair: &PairRow| (pair.probability.unwrap_or(-1.0), pair.cosine);
         pairs.sort_by(|x, y| key(y).0.total_cmp(&key(x).0).then(key(y).1.total_cmp(&key(x).1)));
+        self.between = Between::new(self.question, &pairs, &self.places);
         self.pairs = pairs;
         self
+    }
+
+    /// Whether a duplicate of the question is in another cluster: then [`QuestionRows::explain_apart`] needs the pairs for
+    /// which [`QuestionRows::is_between`] holds.
+    pub fn has_apart(&self) -> bool {
+        !self.between.is_empty()
+    }
+
+    /// Whether a pair lies between the question's cluster and that of a duplicate elsewhere.
+    pub fn is_between(&self, pair: &PairRow) -> bool {
+        self.between.is_between(pair, &self.places)
+    }
+
+    /// With the pairs between the clusters.
+    pub fn explain_apart(mut self, pairs: Vec<PairRow>) -> Self {
+        self.between = self.between.add_pairs(pairs);
+        self
+    }
+
+    /// Whether the pair's other question is in the question's own cluster.
+    fn in_same_cluster(&self, pair: &PairRow) -> bool {
+        self.places.of(self.other(pair)) == self.places.of(self.question)
+    }
+
+    /// The duplicates in another cluster or in none, the most probable first.
+    fn apart(&self) -> impl Iterator<Item = u32> {
+        let duplicates =
+            self.pairs.iter().filter(|pair| pair.is_duplicate == Some(true) && !self.in_same_cluster(pair));
+        duplicates.map(|pair| self.other(pair))
     }
 
     /// The other question of a pair.
@@ -111,7 +167,7 @@ impl QuestionRows {
             (Some(p), _) => format!(
                 "it matches {other} with {p:.4}, but the clustering ({}) kept it out: {}",
                 options.clustering.name(),
-                options.clustering.why_kept_out()
+                self.between.why(run, self.other(best), &self.places)
             ),
         }
     }
@@ -126,10 +182,22 @@ pub fn view(run: &FinishedRun, rows: &QuestionRows) -> QuestionView {
         probability_to_representative: member.probability_to_representative,
         representative: rows.representative.map(|row| id(run, row)),
     };
+    let placed = |pair: &PairRow| PlacedPair {
+        pair: PairView::new(run, pair),
+        other_cluster_id: rows.places.cluster(rows.other(pair)),
+        in_same_cluster: rows.in_same_cluster(pair),
+    };
+    let apart = |other: u32| ApartView {
+        id: id(run, other),
+        cluster_id: rows.places.cluster(other),
+        why: rows.between.why(run, other, &rows.places),
+        ruled_out_by: rows.between.ruled_out_by(run, other, &rows.places).map(|pair| PairView::new(run, pair)),
+    };
     QuestionView {
         question: NamedQuestion::new(run, rows.question),
         cluster: rows.member.map(membership),
-        pairs: rows.pairs.iter().map(|pair| PairView::new(run, pair)).collect(),
+        pairs: rows.pairs.iter().map(placed).collect(),
+        apart: rows.apart().map(apart).collect(),
         why: rows.why(run),
     }
 }
@@ -148,6 +216,7 @@ pub fn lines(run: &FinishedRun, rows: &QuestionRows) -> Vec<Block> {
     if rows.pairs.is_empty() {
         return lines;
     }
+    let cluster_name = |other: u32| rows.places.cluster(other).map_or("none".into(), |cluster| cluster.to_string());
     let listed = |pair: &PairRow| {
         let other = rows.other(pair);
         vec![
@@ -155,14 +224,24 @@ pub fn lines(run: &FinishedRun, rows: &QuestionRows) -> Vec<Block> {
             score(Some(pair.cosine)),
             score(pair.probability),
             verdict(pair.is_duplicate).into(),
+            if rows.in_same_cluster(pair) { "same".into() } else { cluster_name(other) },
             shown_text(run, other),
         ]
     };
-    let header = ["with", "cosine", "probability", "verdict", "text"];
+    let header = ["with", "cosine", "probability", "verdict", "cluster", "text"];
     lines.push(Block::gap());
     lines.push(Block::table(&header, &[1, 2], rows.pairs.iter().take(LISTED).map(listed).collect()));
     if rows.pairs.len() > LISTED {
         lines.push(Block::line(format!("… and {} more pairs", readable(rows.pairs.len() - LISTED))));
+    }
+    let apart: Vec<u32> = rows.apart().take(LISTED).collect();
+    if !apart.is_empty() {
+        lines.extend([Block::gap(), Block::line("duplicates that are not in its cluster, and why")]);
+        let row = |other: &u32| {
+            let why = rows.between.why(run, *other, &rows.places);
+            vec![shown_id(run, *other), cluster_name(*other), why]
+        };
+        lines.push(Block::table(&["with", "cluster", "why"], &[], apart.iter().map(row).collect()));
     }
     lines
 }
@@ -176,7 +255,7 @@ pub fn find_skipped<'a>(run: &FinishedRun, typed: &str, skipped: &'a [SkippedRow
 /// A skipped row for JSON.
 pub fn skipped_view(typed: &str, skipped: &SkippedRow) -> QuestionView {
     let question = NamedQuestion { id: typed.into(), text: None };
-    QuestionView { question, cluster: None, pairs: Vec::new(), why: skipped_why(skipped) }
+    QuestionView { question, cluster: None, pairs: Vec::new(), apart: Vec::new(), why: skipped_why(skipped) }
 }
 
 /// A skipped row for the terminal.
