@@ -48,7 +48,7 @@
   const shown = ([id, size, review, representative, members], terms) => {
     const first = members[representative === null ? 0 : representative] || members[0];
     const summary = element("summary", "", element("span", "size", size.toLocaleString("en")), question(first, terms));
-    if (review) summary.append(element("span", "tag", "review"));
+    if (review) summary.append(element("span", "tags", element("span", "tag review", "review")));
     const list = element("ul");
     for (const member of members) {
       const score = member[2] === null ? "–" : member[2].toFixed(3);
@@ -103,4 +103,30 @@
   });
   addEventListener("hashchange", fromAddress);
   fromAddress();
+
+  // the slider walks through the rows of the table; without this script the table is all there is
+  const slider = document.getElementById("threshold-slider");
+  if (slider === null) return;
+  const PLOT = { left: 60, width: 326, top: 8, height: 198 };
+  const rows = [...document.querySelectorAll("#threshold-table tbody tr")];
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  line.id = "threshold-line";
+  line.setAttribute("y1", PLOT.top);
+  line.setAttribute("y2", PLOT.top + PLOT.height);
+  document.querySelector("#threshold-chart svg").append(line);
+  const targets = ["value", "precision", "recall", "pairs", "clusters"].map((name) => document.getElementById(`threshold-${name}`));
+  const choose = () => {
+    const row = rows[slider.valueAsNumber];
+    rows.forEach((other) => other.classList.toggle("chosen", other === row));
+    targets.forEach((target, at) => { target.textContent = row.cells[at].textContent; });
+    const x = PLOT.left + PLOT.width * Number(row.dataset.place);
+    line.setAttribute("x1", x);
+    line.setAttribute("x2", x);
+    const table = row.closest(".tall");
+    table.scrollTop = row.offsetTop - table.clientHeight / 2;
+    slider.setAttribute("aria-valuetext", row.cells[0].textContent);
+  };
+  slider.addEventListener("input", choose);
+  document.getElementById("threshold-control").hidden = false;
+  choose();
 })();

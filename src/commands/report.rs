@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use crate::mining;
 use crate::progress::{Progress, readable};
-use crate::report::labels::Labels;
 use crate::report::source::{Night, Source};
-use crate::report::{self, page};
+use crate::report::{self, label_file, page, thresholds};
 use crate::run::manifest::Manifest;
 use crate::run::reader::FinishedRun;
 use crate::store::versions::Versions;
+use crate::tables::labelled_pairs::PairColumns;
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {
@@ -21,9 +22,12 @@ pub struct ReportArgs {
     /// File to write [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Labelled pairs of the run, as `mine sample` writes them: columns id_a, id_b, is_duplicate and optionally weight
+    /// Labels of the run's questions: a file of `mine sample`, or any that `mine evaluate --gold` takes (pairs by text or by
+    /// id, optionally with a column weight, or groups)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    #[command(flatten)]
+    columns: PairColumns,
 }
 
 /// Reads the run and writes its page.
@@ -33,7 +37,15 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
         progress.warn(format!("{why}: the report shows ids without texts"));
     }
     let index = run.results.index();
-    let labels = args.labels.as_ref().map(|path| Labels::read(path, index)).transpose()?;
+    let labels = args.labels.as_ref().map(|path| label_file::read(path, &args.columns, &run)).transpose()?;
+    let labels = labels.map(|(labels, note)| {
+        note.into_iter().for_each(|note| progress.warn(note));
+        labels
+    });
+    let outcomes = match labels {
+        Some(_) => mining::thresholds::outcomes(&run, &thresholds::grid(&run.manifest), progress)?,
+        None => Vec::new(),
+    };
     let metrics = run.results.metrics()?;
     let history = Versions::of(&args.run).kept();
     let night = Some(Night::new(run.results.events()?, &history, run.manifest.number));
@@ -46,6 +58,7 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
         clusters: &run.results.clusters()?,
         stats: &run.results.cluster_stats()?,
         labels: labels.as_ref(),
+        outcomes: &outcomes,
         night: night.as_ref(),
     };
     let kinds = ["pairs.exact", "pairs.normalised", "pairs.semantic"];

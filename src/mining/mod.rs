@@ -19,5 +19,6 @@ pub mod run;
 pub mod score_pairs;
 pub mod stale;
 mod summary;
+pub mod thresholds;
 pub mod verify;
 mod write;

@@ -155,6 +155,7 @@ pub fn stage_report(
         clusters: &tables.clusters,
         stats: &tables.stats,
         labels: None,
+        outcomes: &[],
         night: Some(&Night::new(changes.events.clone(), history, manifest.number)),
     };
     let page = page::render(&source, tables.pairs.chunks(REPORT_PAIRS).map(|batch| Ok(batch.to_vec())))?;

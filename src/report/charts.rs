@@ -141,6 +141,42 @@ pub fn precision_recall(curve: &[CurvePoint], chosen: Option<CurvePoint>) -> Res
     })
 }
 
+/// Precision and recall at a threshold; no precision if nothing is called a duplicate.
+pub struct RatePoint {
+    pub threshold: f64,
+    pub precision: Option<f64>,
+    pub recall: f64,
+}
+
+/// Precision and recall over the threshold, with the run's own threshold. The script of the page draws a line into it: it
+/// knows the place of the axes (`PLOT` in templates/report.js).
+pub fn thresholds(points: &[RatePoint], own: f64) -> Result<String> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(String::new()) };
+    let range = [first.threshold, last.threshold.max(first.threshold + 0.01)];
+    let label = |value: &f64| format!("{value:.2}");
+    let x = Axis { range, ticks: ticks(range[0], range[1], 5), name: "threshold", label: &label };
+    let precision: Vec<(f64, f64)> =
+        points.iter().filter_map(|point| Some((point.threshold, point.precision?))).collect();
+    let recall: Vec<(f64, f64)> = points.iter().map(|point| (point.threshold, point.recall)).collect();
+    svg("Precision and recall over the threshold", |area| {
+        let mut chart = axes(area, x, unit_axis("share"))?;
+        chart.draw_series([PathElement::new(vec![(own, 0.0), (own, 1.02)], SOFT.stroke_width(2))])?;
+        for (line, colour, name) in [(precision, ACCENT, "precision"), (recall, MARK, "recall")] {
+            if let Some(&(at, share)) = line.get(line.len() / 4) {
+                // above the line, unless it touches the top
+                let beside = if share > 0.9 { share - 0.03 } else { share + 0.08 };
+                chart.draw_series([Text::new(
+                    name,
+                    (at, beside),
+                    font(colour).pos(Pos::new(HPos::Left, VPos::Top)),
+                )])?;
+            }
+            chart.draw_series([PathElement::new(line, colour.stroke_width(2))])?;
+        }
+        Ok(())
+    })
+}
+
 /// Share of duplicates over the predicted probability; on the diagonal both are equal.
 pub fn calibration(bins: &[ReliabilityBin]) -> Result<String> {
     let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.mean_probability, bin.observed)).collect();

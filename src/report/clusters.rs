@@ -8,7 +8,7 @@ use crate::report::format::{count, optional_score, percent, score};
 use crate::report::source::{QuestionCard, Source};
 use crate::run::schema::{ClusterRow, ClusterStatsRow, PairKind, PairRow};
 
-/// Clusters of each list.
+/// Clusters that are shown for each reason.
 const LISTED: usize = 15;
 /// Members shown of one cluster.
 const MEMBERS: usize = 40;
@@ -25,11 +25,11 @@ pub fn groups<'a>(rows: &'a [ClusterRow], stats: &[ClusterStatsRow]) -> Result<V
     Ok(groups)
 }
 
-/// Positions of the clusters to show, for each list.
+/// Positions of the clusters to show, by why they are shown.
 pub struct Chosen {
-    pub biggest: Vec<usize>,
-    pub least_cohesive: Vec<usize>,
-    pub to_review: Vec<usize>,
+    biggest: Vec<usize>,
+    least_cohesive: Vec<usize>,
+    to_review: Vec<usize>,
 }
 
 impl Chosen {
@@ -55,24 +55,33 @@ impl Chosen {
         }
     }
 
-    /// Every chosen cluster once.
-    pub fn all(&self) -> Vec<usize> {
+    /// Every chosen cluster once, the biggest first.
+    pub fn all(&self, stats: &[ClusterStatsRow]) -> Vec<usize> {
         let mut all = [&self.biggest[..], &self.least_cohesive, &self.to_review].concat();
-        all.sort_unstable();
+        all.sort_unstable_by_key(|&at| (std::cmp::Reverse(stats[at].size), at));
         all.dedup();
         all
+    }
+
+    /// Why a cluster is shown. A cluster to review is marked even if it is shown for another reason.
+    pub fn marks(&self, at: usize, stats: &ClusterStatsRow) -> Vec<&'static str> {
+        let marks = [
+            ("biggest", self.biggest.contains(&at)),
+            ("least cohesive", self.least_cohesive.contains(&at)),
+            ("review", stats.needs_review),
+        ];
+        marks.into_iter().filter(|(_, is_marked)| *is_marked).map(|(mark, _)| mark).collect()
     }
 }
 
 /// A cluster on the page.
-#[derive(Clone)]
 pub struct ClusterCard {
     pub id: String,
     pub size: String,
     pub density: String,
     pub lowest: String,
     pub mean: String,
-    pub needs_review: bool,
+    pub marks: Vec<&'static str>,
     pub representative: QuestionCard,
     pub members: Vec<Member>,
     pub members_left_out: Option<String>,
@@ -126,8 +135,14 @@ impl PairCard {
     }
 }
 
-/// Describes a cluster from its rows and the pairs inside it.
-pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs: &[PairRow]) -> ClusterCard {
+/// Describes a cluster from its rows, the pairs inside it, and why it is shown.
+pub fn view(
+    source: &Source,
+    stats: &ClusterStatsRow,
+    rows: &[ClusterRow],
+    pairs: &[PairRow],
+    marks: Vec<&'static str>,
+) -> ClusterCard {
     let member = |(at, row): (usize, &ClusterRow)| Member {
         number: at + 1,
         question: source.question(row.question),
@@ -145,7 +160,7 @@ pub fn view(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow], pairs
         density: percent(stats.density.into()),
         lowest: score(stats.min_probability),
         mean: score(stats.mean_probability),
-        needs_review: stats.needs_review,
+        marks,
         representative: source.question(stats.representative),
         members: rows.iter().copied().enumerate().take(MEMBERS).map(member).collect(),
         members_left_out: (left_out > 0).then(|| count(left_out as f64)),

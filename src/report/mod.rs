@@ -11,6 +11,7 @@
 mod charts;
 mod clusters;
 mod format;
+pub mod label_file;
 pub mod labels;
 mod night;
 pub mod page;
@@ -19,5 +20,6 @@ mod search;
 mod smallest;
 pub mod source;
 mod tally;
+pub mod thresholds;
 
 pub use page::FILE;

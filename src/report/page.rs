@@ -7,25 +7,19 @@ use askama::Template;
 
 use crate::report::charts;
 use crate::report::clusters::{self, Chosen, ClusterCard, PairCard};
-use crate::report::format::{count, percent, score};
+use crate::report::format::{count, score};
 use crate::report::labels::{Labels, ScoredLabels};
 use crate::report::night::{self, NightView};
 use crate::report::run::{self, Fact, InputView, OptionView, StageView, Step};
 use crate::report::search;
 use crate::report::source::Source;
 use crate::report::tally::{Tally, tally};
+use crate::report::thresholds::{self, Thresholds, share};
 use crate::run::schema::{ClusterStatsRow, PairRow};
 use crate::text::visible::visible;
 
 /// File name in the output folder.
 pub const FILE: &str = "report.html";
-
-/// A list of clusters under its heading.
-struct ClusterList {
-    title: &'static str,
-    about: &'static str,
-    clusters: Vec<ClusterCard>,
-}
 
 /// A chart under its heading, with a sentence on how to read it.
 struct Figure {
@@ -48,9 +42,10 @@ struct Page {
     figures: Vec<Figure>,
     label_figures: Vec<Figure>,
     label_facts: Vec<Fact>,
+    thresholds: Option<Thresholds>,
     audit: Vec<Fact>,
     night: Option<NightView>,
-    lists: Vec<ClusterList>,
+    clusters: Vec<ClusterCard>,
     above: Vec<PairCard>,
     below: Vec<PairCard>,
     threshold: String,
@@ -68,25 +63,20 @@ struct Page {
 pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>) -> Result<String> {
     let groups = clusters::groups(source.clusters, source.stats)?;
     let chosen = Chosen::new(source.stats);
-    let shown = chosen.all();
+    let shown = chosen.all(source.stats);
     let slot_of: HashMap<u32, u32> =
         shown.iter().zip(0..).flat_map(|(&at, slot)| groups[at].iter().map(move |row| (row.question, slot))).collect();
     let thresholds = [source.min_cosine(), source.threshold()];
     let tally = tally(pairs, thresholds, (shown.len(), &slot_of), source.labels)?;
-    let views: HashMap<usize, ClusterCard> = shown
-        .iter()
-        .zip(&tally.inside)
-        .map(|(&at, inside)| (at, clusters::view(source, &source.stats[at], groups[at], inside)))
-        .collect();
-    let list = |title, about, chosen: &[usize]| {
-        let clusters = chosen.iter().filter_map(|at| views.get(at)).cloned().collect();
-        ClusterList { title, about, clusters }
+    let card = |(&at, inside): (&usize, &Vec<PairRow>)| {
+        let stats = &source.stats[at];
+        clusters::view(source, stats, groups[at], inside, chosen.marks(at, stats))
     };
     let search = search::data(source, &groups);
     let left_out = groups.len() - search.clusters;
-    let (label_figures, label_facts) = match source.labels {
-        Some(labels) => label_section(labels, &tally, source.threshold())?,
-        None => Default::default(),
+    let LabelSection { figures: label_figures, facts: label_facts, thresholds } = match source.labels {
+        Some(labels) => label_section(labels, &tally, source)?,
+        None => LabelSection::default(),
     };
     let inputs = run::inputs(source);
     let title = match inputs.as_slice() {
@@ -106,17 +96,10 @@ pub fn render(source: &Source, pairs: impl Iterator<Item = Result<Vec<PairRow>>>
         figures: figures(source, &tally)?,
         label_figures,
         label_facts,
+        thresholds,
         audit: run::audit(source),
         night: night::view(source)?,
-        lists: vec![
-            list("Biggest", "The clusters that hold the most questions.", &chosen.biggest),
-            list("Least cohesive", "The smallest share of pairs known to be duplicates.", &chosen.least_cohesive),
-            list(
-                "To review",
-                "A scored pair inside is below the threshold, or fewer than half of the pairs are known duplicates.",
-                &chosen.to_review,
-            ),
-        ],
+        clusters: shown.iter().zip(&tally.inside).map(card).collect(),
         above: tally.above.iter().rev().map(pair).collect(),
         below: tally.below.iter().map(pair).collect(),
         threshold: score(source.threshold()),
@@ -190,18 +173,28 @@ fn sizes(stats: &[ClusterStatsRow]) -> Vec<(String, u64)> {
 /// Bins of the calibration curve: few enough to see each of them.
 const CURVE_BINS: usize = 10;
 
-fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<Figure>, Vec<Fact>)> {
+/// What the page says about the labels.
+#[derive(Default)]
+struct LabelSection {
+    figures: Vec<Figure>,
+    facts: Vec<Fact>,
+    thresholds: Option<Thresholds>,
+}
+
+fn label_section(labels: &Labels, tally: &Tally, source: &Source) -> Result<LabelSection> {
+    let threshold = source.threshold();
     let scored = ScoredLabels::new(&tally.labelled);
     let (curve, bins) = (scored.curve(), scored.reliability(CURVE_BINS));
     let (at_threshold, best) = (curve.at(f64::from(threshold)), curve.best_f1());
     let unscored = tally.labelled.iter().filter(|pair| pair.probability.is_none()).count();
     let fact = |name: &str, value: String| Fact { name: name.into(), value };
     let figure = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.3}"));
-    let share = |value: Option<f64>| value.map_or("–".into(), percent);
+    let estimates = scored.figures_at(f64::from(threshold));
+    let (precision, recall) = (estimates.and_then(|f| f.precision), estimates.and_then(|f| f.recall));
     let mut facts = vec![
         fact("labelled pairs", count(tally.labelled.len() as f64)),
-        fact("precision at the threshold", share(at_threshold.map(|point| point.precision))),
-        fact("recall at the threshold", share(at_threshold.map(|point| point.recall))),
+        fact("precision at the threshold", share(at_threshold.map(|point| point.precision), precision)),
+        fact("recall at the threshold", share(at_threshold.map(|point| point.recall), recall)),
         fact("average precision", figure(curve.average_precision)),
         fact("best F1", best.map_or("–".into(), |p| format!("{:.3} at {:.3}", p.f1(), p.threshold))),
         fact("expected calibration error", figure(scored.expected_calibration_error())),
@@ -227,7 +220,8 @@ fn label_section(labels: &Labels, tally: &Tally, threshold: f32) -> Result<(Vec<
             about: "On the straight line, pairs called 0.8 are duplicates eight times in ten.".into(),
         },
     ];
-    Ok((figures, facts))
+    let thresholds = thresholds::view(source.outcomes, &scored, threshold)?;
+    Ok(LabelSection { figures, facts, thresholds })
 }
 
 #[cfg(test)]
@@ -302,6 +296,7 @@ mod tests {
             clusters: &clusters,
             stats: &stats,
             labels: None,
+            outcomes: &[],
             night: None,
         };
         let pair = |a: u32| PairRow {

@@ -158,9 +158,10 @@ pub fn options(source: &Source) -> Result<Vec<OptionView>> {
     let view = |((option, value), (_, default)): ((&Declared, Value), (&Declared, Value))| {
         // the user or the model decides these: they have no fixed default
         let has_default = !matches!(option.flag, "input" | "min-cosine" | "threshold");
+        let written = shown(&value);
         OptionView {
             name: option.flag.into(),
-            value: shown(&value),
+            value: effective(source, option.flag, &value).unwrap_or(written),
             is_default: value == default && has_default,
             default: if has_default { shown(&default) } else { String::new() },
         }
@@ -168,6 +169,28 @@ pub fn options(source: &Source) -> Result<Vec<OptionView>> {
     let mut views: Vec<OptionView> = pairs.map(view).collect();
     views.sort_by_key(|option| option.is_default);
     Ok(views)
+}
+
+/// What the run took, if nobody set the option or its value names a rule.
+fn effective(source: &Source, flag: &str, value: &Value) -> Option<String> {
+    let (options, models) = (&source.manifest.options, &source.manifest.models);
+    Some(match (flag, value) {
+        ("rerank-floor", Value::Null) => match &models.decision {
+            Some(decision) => match decision.rerank_floor {
+                Some(floor) => format!("{floor}, measured for the two models"),
+                None => "none: every candidate is reranked".into(),
+            },
+            None => "none: there is no cross-encoder".into(),
+        },
+        ("rerank-budget", Value::Null) => "none".into(),
+        ("reference", Value::Null) => "none".into(),
+        ("text-column", Value::Null) => "text".into(),
+        ("index", Value::String(written)) if written == "auto" => {
+            let texts = source.metric("collapse.rows_out") as usize;
+            format!("{}, chosen by auto", options.index.resolve(texts).name())
+        }
+        _ => return None,
+    })
 }
 
 /// The files that were mined.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::report::labels::Labels;
+use crate::report::thresholds::Outcome;
 use crate::run::change_schema::ClusterEventRow;
 use crate::run::manifest::Manifest;
 use crate::run::options::Options;
@@ -29,6 +30,8 @@ pub struct Source<'a> {
     /// In the order of the clusters.
     pub stats: &'a [ClusterStatsRow],
     pub labels: Option<&'a Labels>,
+    /// What other thresholds would give; empty without labels.
+    pub outcomes: &'a [Outcome],
     /// What changed since the version before; `None` in a first version.
     pub night: Option<&'a Night>,
 }

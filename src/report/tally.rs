@@ -74,8 +74,8 @@ pub fn tally(
             {
                 inside[*slot as usize].push(pair.probability.unwrap_or(f32::INFINITY), pair);
             }
-            if let Some(at) = labels.and_then(|labels| labels.position(pair.a, pair.b)) {
-                labelled[at].probability = pair.probability.map(f64::from);
+            if let Some(labels) = labels {
+                labels.note(&pair, &mut labelled);
             }
         }
     }

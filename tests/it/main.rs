@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a panic is how a test fails")]
 
+mod apart;
 mod architecture;
 mod calibrate;
 mod clustering_quality;
@@ -28,8 +29,10 @@ mod parity;
 mod readme;
 mod recipes;
 mod report;
+mod report_labels;
 mod rerank;
 mod results;
+mod samples;
 mod search;
 mod show;
 mod split;

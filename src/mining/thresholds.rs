@@ -1,0 +1,92 @@
+//! What a finished run would decide at other thresholds, from the scores that it has.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+
+use crate::clustering::{Edge, Graph, cluster};
+use crate::hash::hash64;
+use crate::mining::collapse::{UniqueTexts, collapse};
+use crate::progress::Progress;
+use crate::report::thresholds::Outcome;
+use crate::run::decision::Rule;
+use crate::run::reader::FinishedRun;
+use crate::run::schema::{PairKind, PairRow};
+
+/// With more pairs, only pairs are counted: each threshold is a clustering, which would take seconds.
+const MOST_EDGES: usize = 2_000_000;
+
+/// Duplicates and clusters at each threshold. Pairs without a probability are no duplicates at any of them.
+pub fn outcomes(run: &FinishedRun, thresholds: &[f32], progress: &Progress) -> Result<Vec<Outcome>> {
+    let rule = run.manifest.rule();
+    let (mut scored, mut copies) = (Vec::new(), 0);
+    for batch in run.results.pairs()? {
+        progress.check()?;
+        for pair in batch? {
+            match pair.kind {
+                PairKind::Semantic => scored.extend(pair.probability.map(|probability| (pair, probability))),
+                PairKind::Exact | PairKind::Normalised => copies += 1,
+            }
+        }
+    }
+    let can_be_duplicate = |pair: &PairRow| rule.calibrated.is_none() || rule.should_rerank(pair.cosine);
+    let mut called: Vec<f32> =
+        scored.iter().filter(|(pair, _)| can_be_duplicate(pair)).map(|(_, probability)| *probability).collect();
+    called.sort_unstable_by(f32::total_cmp);
+    let texts = clusterable(run, &scored);
+    let task = progress.task("thresholds", "thresholds", thresholds.len());
+    let at = |&threshold: &f32| {
+        task.advance(1)?;
+        let duplicates =
+            copies + (called.len() - called.partition_point(|&probability| probability < threshold)) as u64;
+        let clusters = texts.as_ref().map(|texts| texts.clusters(run, Rule { threshold, ..rule.clone() }));
+        Ok(Outcome { threshold, duplicates, clusters })
+    };
+    thresholds.iter().map(at).collect()
+}
+
+/// Distinct texts and their scored pairs.
+struct ScoredTexts {
+    /// Hash of each text; it breaks ties.
+    keys: Vec<u64>,
+    /// Questions with each text.
+    copies: Vec<u32>,
+    edges: Vec<Edge>,
+}
+
+/// `None` if the clusters cannot be counted: the texts are not there, there are too many pairs, or known clusters of a
+/// reference would have to stay apart.
+fn clusterable(run: &FinishedRun, scored: &[(PairRow, f32)]) -> Option<ScoredTexts> {
+    let questions = run.questions.as_ref().ok()?;
+    if scored.len() > MOST_EDGES || run.manifest.options.reference.is_some() {
+        return None;
+    }
+    let unique: UniqueTexts = collapse(&questions.texts, &questions.is_reference);
+    let text_of: HashMap<u32, u32> = questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
+    let edge = |(pair, probability): &(PairRow, f32)| {
+        let (a, b) = (*text_of.get(&pair.a)?, *text_of.get(&pair.b)?);
+        Some(Edge { a: a.min(b), b: a.max(b), probability: *probability })
+    };
+    let edges = scored.iter().map(edge).collect::<Option<Vec<Edge>>>()?;
+    let keys = unique.texts.iter().map(|text| hash64(text.as_bytes())).collect();
+    Some(ScoredTexts { keys, copies: unique.question_counts(), edges })
+}
+
+impl ScoredTexts {
+    /// Clusters of two questions or more.
+    fn clusters(&self, run: &FinishedRun, rule: Rule) -> u64 {
+        let graph = Graph {
+            nodes: self.keys.len(),
+            edges: &self.edges,
+            threshold: rule.threshold,
+            ruled_out: rule.ruled_out(),
+            keys: &self.keys,
+        };
+        let clustering = cluster(&graph, run.manifest.options.clustering);
+        let mut sizes = vec![0_u64; clustering.representative.len()];
+        for (&cluster, &copies) in clustering.cluster_of.iter().zip(&self.copies) {
+            sizes[cluster as usize] += u64::from(copies);
+        }
+        sizes.into_iter().filter(|&size| size > 1).count() as u64
+    }
+}
