@@ -107,7 +107,7 @@
   // the slider walks through the rows of the table; without this script the table is all there is
   const slider = document.getElementById("threshold-slider");
   if (slider === null) return;
-  const PLOT = { left: 60, width: 326, top: 8, height: 198 };
+  const PLOT = { left: 60, width: 325, top: 8, height: 198 };
   const rows = [...document.querySelectorAll("#threshold-table tbody tr")];
   const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
   line.id = "threshold-line";

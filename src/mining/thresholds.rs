@@ -19,21 +19,24 @@ const MOST_EDGES: usize = 2_000_000;
 /// Duplicates and clusters at each threshold. Pairs without a probability are no duplicates at any of them.
 pub fn outcomes(run: &FinishedRun, thresholds: &[f32], progress: &Progress) -> Result<Vec<Outcome>> {
     let rule = run.manifest.rule();
-    let (mut scored, mut copies) = (Vec::new(), 0);
+    let can_be_duplicate = |pair: &PairRow| rule.calibrated.is_none() || rule.should_rerank(pair.cosine);
+    let (mut scored, mut called, mut copies): (Vec<Edge>, Vec<f32>, u64) = (Vec::new(), Vec::new(), 0);
     for batch in run.results.pairs()? {
         progress.check()?;
         for pair in batch? {
-            match pair.kind {
-                PairKind::Semantic => scored.extend(pair.probability.map(|probability| (pair, probability))),
-                PairKind::Exact | PairKind::Normalised => copies += 1,
+            if pair.kind != PairKind::Semantic {
+                copies += 1;
+            } else if let Some(probability) = pair.probability {
+                called.extend(can_be_duplicate(&pair).then_some(probability));
+                // one more than are clustered: the rest need not be in memory
+                if scored.len() <= MOST_EDGES {
+                    scored.push(Edge { a: pair.a, b: pair.b, probability });
+                }
             }
         }
     }
-    let can_be_duplicate = |pair: &PairRow| rule.calibrated.is_none() || rule.should_rerank(pair.cosine);
-    let mut called: Vec<f32> =
-        scored.iter().filter(|(pair, _)| can_be_duplicate(pair)).map(|(_, probability)| *probability).collect();
     called.sort_unstable_by(f32::total_cmp);
-    let texts = clusterable(run, &scored);
+    let texts = clusterable(run, scored);
     let task = progress.task("thresholds", "thresholds", thresholds.len());
     let at = |&threshold: &f32| {
         task.advance(1)?;
@@ -54,20 +57,20 @@ struct ScoredTexts {
     edges: Vec<Edge>,
 }
 
-/// `None` if the clusters cannot be counted: the texts are not there, there are too many pairs, or known clusters of a
+/// `scored` are pairs of rows. `None` if the clusters cannot be counted: the texts are not there, there are too many pairs, or known clusters of a
 /// reference would have to stay apart.
-fn clusterable(run: &FinishedRun, scored: &[(PairRow, f32)]) -> Option<ScoredTexts> {
+fn clusterable(run: &FinishedRun, scored: Vec<Edge>) -> Option<ScoredTexts> {
     let questions = run.questions.as_ref().ok()?;
     if scored.len() > MOST_EDGES || run.manifest.options.reference.is_some() {
         return None;
     }
     let unique: UniqueTexts = collapse(&questions.texts, &questions.is_reference);
     let text_of: HashMap<u32, u32> = questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
-    let edge = |(pair, probability): &(PairRow, f32)| {
-        let (a, b) = (*text_of.get(&pair.a)?, *text_of.get(&pair.b)?);
-        Some(Edge { a: a.min(b), b: a.max(b), probability: *probability })
+    let of_texts = |edge: Edge| {
+        let (a, b) = (*text_of.get(&edge.a)?, *text_of.get(&edge.b)?);
+        Some(Edge { a: a.min(b), b: a.max(b), ..edge })
     };
-    let edges = scored.iter().map(edge).collect::<Option<Vec<Edge>>>()?;
+    let edges = scored.into_iter().map(of_texts).collect::<Option<Vec<Edge>>>()?;
     let keys = unique.texts.iter().map(|text| hash64(text.as_bytes())).collect();
     Some(ScoredTexts { keys, copies: unique.question_counts(), edges })
 }

@@ -32,7 +32,7 @@ fn page(output: &Path) -> String {
 }
 
 /// A Chromium to test with: `$CHROMIUM`, or one on the PATH.
-fn chromium() -> Option<PathBuf> {
+pub fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     let on_path = || {
         let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
@@ -47,13 +47,13 @@ fn chromium() -> Option<PathBuf> {
 }
 
 /// The page as the browser has it after its script ran, what it logged, and every address it asked for.
-struct Visit {
-    dom: String,
-    log: String,
+pub struct Visit {
+    pub dom: String,
+    pub log: String,
     requests: Vec<String>,
 }
 
-fn visit(browser: &Path, work: &Path, page: &Path, hash: &str) -> Visit {
+pub fn visit(browser: &Path, work: &Path, page: &Path, hash: &str) -> Visit {
     let net_log = work.join("net.json");
     let output = Command::new(browser)
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::evaluate::QUESTIONS;
+use crate::report::{chromium, visit};
 use crate::support::*;
 
 fn mined(work: &Path, threshold: &str) -> PathBuf {
@@ -72,6 +73,25 @@ fn another_threshold_gives_what_the_page_says() {
     }
     // a run writes no such table: it has no labels
     assert!(!std::fs::read_to_string(out.join("report.html")).unwrap().contains("threshold-table\">"));
+}
+
+#[test]
+fn in_a_browser_the_slider_begins_at_the_threshold_of_the_run() {
+    let Some(browser) = chromium() else { return };
+    let work = folder();
+    let out = mined(work.path(), "0.95");
+    let pairs = read(&out.join("pairs.parquet"));
+    let (a, b, p) = (i64s(&pairs, "id_a"), i64s(&pairs, "id_b"), f32s(&pairs, "probability"));
+    let line = |row: usize| format!("{},{},{}\n", a[row], b[row], p[row].unwrap() > 0.9);
+    let labels = work.path().join("labels.csv");
+    std::fs::write(&labels, (0..a.len()).map(line).fold("id_a,id_b,is_duplicate\n".to_string(), |all, row| all + &row))
+        .unwrap();
+    page(&out, &labels, &[]);
+    let seen = visit(&browser, work.path(), &out.join("labels.html"), "");
+    assert!(!seen.log.contains("CONSOLE"), "the console is silent: {}", seen.log);
+    assert!(seen.dom.contains("<div id=\"threshold-control\">"), "the control is shown");
+    assert!(seen.dom.contains("<strong id=\"threshold-value\">0.95</strong>"));
+    assert!(seen.dom.contains("class=\"own chosen\"") && seen.dom.contains("id=\"threshold-line\""));
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn the_threshold_that_is_typed_decides() {
     let refused = mine_fails(&["evaluate", "--sample", text(&file), "--target-precision", "0.5"], 1);
     assert!(refused.contains("no threshold reaches precision 0.5") && refused.contains("hint: "), "{refused}");
     mine_fails(&["evaluate", "--sample", text(&file), "--target-precision", "1.5"], 2);
+    mine_fails(&["evaluate", "--sample", text(&file), "--threshold", "7"], 2);
     mine_fails(&["evaluate", "--sample", text(&file), "--target-precision", "0.5", "--threshold", "0.5"], 2);
 }
 

@@ -19,6 +19,9 @@ pub(super) fn run(args: &EvaluateArgs, progress: &Progress) -> Result<Vec<String
     if let Some(target) = args.target_precision.filter(|target| !(0.0..=1.0).contains(target)) {
         return Err(usage(format!("--target-precision is {target}, expected 0 to 1")));
     }
+    if let Some(threshold) = args.threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
+        return Err(usage(format!("--threshold is {threshold}, expected 0 to 1")));
+    }
     let mut sample = Sample::read(&args.sample, progress)?;
     let threshold_of_run = args.run().map(|folder| sample.rescore(folder, progress)).transpose()?;
     let curve = curve(&sample);
