@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::error::Interrupted;
 
@@ -20,6 +20,15 @@ const PLAIN_LINE_EVERY: Duration = Duration::from_secs(10);
 /// A number with commas between thousands.
 pub fn readable(number: usize) -> String {
     HumanCount(number as u64).to_string()
+}
+
+/// So many things a second, as a person reads it: `1,204/s`, `3.4/s`.
+fn rate(per_second: f64) -> String {
+    if per_second < 9.95 {
+        format!("{per_second:.1}/s")
+    } else {
+        format!("{}/s", HumanCount(per_second.round() as u64))
+    }
 }
 
 /// How Ctrl-C stops the work; the signal handler shares it.
@@ -119,8 +128,12 @@ impl Progress {
         let bar = if self.quiet || !std::io::stderr().is_terminal() {
             self.bar.clone()
         } else {
-            let style = "{prefix:>10} {wide_bar:.cyan} {human_pos}/{human_len} {msg}  {per_sec}  {eta} left";
+            // the spinner turns while a batch is under way, however long it takes
+            let style = "{prefix:>10} {spinner} {wide_bar:.cyan} {human_pos}/{human_len} {msg}  {rate}  {eta} left";
             let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = out.write_str(&rate(state.per_sec()));
+            });
             let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(name).with_message(unit);
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
@@ -163,8 +176,13 @@ impl Task {
         self.progress.check()
     }
 
-    /// Counts `n` things that an earlier run had done: they do not count in the rate.
+    /// Counts `n` things that an earlier run had done, and says so. They do not count in the rate.
     pub fn resume(&self, n: usize) {
+        if n == 0 {
+            return;
+        }
+        let (done, total) = (readable(n), readable(self.total));
+        self.progress.say(&format!("{:<10} {done} of {total} {} are there already", self.name, self.unit));
         self.done.fetch_add(n as u64, Ordering::Relaxed);
         self.skipped.fetch_add(n as u64, Ordering::Relaxed);
         self.progress.bar.inc(n as u64);
@@ -179,8 +197,9 @@ impl Task {
         }
     }
 
-    /// Fails if the user wants to stop.
+    /// Fails if the user wants to stop. Says how far the work is, if that is due.
     pub fn check(&self) -> Result<()> {
+        self.plain_line(self.done.load(Ordering::Relaxed));
         self.progress.check()
     }
 
@@ -194,18 +213,22 @@ impl Task {
         }
         *last = Instant::now();
         let fresh = done.saturating_sub(self.skipped.load(Ordering::Relaxed));
-        let rate = fresh as f64 / self.started.elapsed().as_secs_f64();
-        let left = Duration::from_secs_f64((self.total as f64 - done as f64).max(0.0) / rate.max(1e-9));
+        let per_second = fresh as f64 / self.started.elapsed().as_secs_f64();
+        let left = match fresh {
+            0 => String::new(),
+            _ => {
+                let left = (self.total as f64 - done as f64).max(0.0) / per_second;
+                format!(", {}, {} left", rate(per_second), HumanDuration(Duration::from_secs_f64(left)))
+            }
+        };
         let note = self.note.lock().map(|note| note.clone()).unwrap_or_default();
         eprintln!(
-            "{}: {} of {} {} ({:.0} %), {:.0} a second, {} left{}{note}",
+            "{}: {} of {} {} ({:.0} %){left}{}{note}",
             self.name,
             HumanCount(done),
             HumanCount(self.total as u64),
             self.unit,
             100.0 * done as f64 / self.total.max(1) as f64,
-            rate,
-            HumanDuration(left),
             if note.is_empty() { "" } else { ", " }
         );
     }
@@ -222,6 +245,12 @@ impl Drop for Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_readable() {
+        let rates = [0.04, 3.44, 9.96, 107.5167, 1204.4, 5e6].map(rate);
+        assert_eq!(rates, ["0.0/s", "3.4/s", "10/s", "108/s", "1,204/s", "5,000,000/s"]);
+    }
 
     #[test]
     fn work_is_finished_at_the_first_ctrl_c_and_cut_off_at_the_second() {

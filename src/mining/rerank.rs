@@ -46,8 +46,14 @@ pub struct PairScores {
     pub truncated: Vec<bool>,
 }
 
-/// The logits of pairs of texts, in their order.
-pub fn score(models: &Replicas<CrossEncoder>, pairs: &[(&str, &str)], task: &Task) -> Result<PairScores> {
+/// The logits of pairs of texts, in their order. After each batch, the pairs of which `is_done` (number and logit) says so
+/// count in the task.
+pub fn score(
+    models: &Replicas<CrossEncoder>,
+    pairs: &[(&str, &str)],
+    is_done: &dyn Fn(usize, f32) -> bool,
+    task: &Task,
+) -> Result<PairScores> {
     let tokenized = models.first().tokenizer.tokenize_pairs(pairs)?;
     let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
     let plan = batch::plan(&lengths, models.tuning.batch);
@@ -62,10 +68,12 @@ pub fn score(models: &Replicas<CrossEncoder>, pairs: &[(&str, &str)], task: &Tas
         |encoder, batch| encoder.model.forward(batch),
         |_, _, logits| cross_encoder::read_logits(logits),
         |batch, computed| {
+            let mut done = 0;
             for (&at, logit) in pairs_of(batch).iter().zip(computed) {
                 logits[at as usize] = logit;
+                done += usize::from(is_done(at as usize, logit));
             }
-            task.check()
+            task.advance(done)
         },
     )?;
     Ok(PairScores { logits, truncated: tokenized.iter().map(|pair| pair.truncated).collect() })
@@ -195,6 +203,7 @@ pub fn run(
         ));
     }
     let task = progress.task("rerank", "pairs", pairs);
+    task.resume(chosen.scored.len());
     let mut scorer = Scorer { plan, folder, devices, unique, task: &task, progress, models: None };
     let partition_pairs = Tuning::of_devices(devices).rerank_partition_pairs;
     for (numbers, is_new) in [(&chosen.scored, false), (&chosen.unscored, true)] {
@@ -204,8 +213,7 @@ pub fn run(
             {
                 break;
             }
-            scorer.partition(&mut stored, &mut reranked, candidates, partition)?;
-            if is_new { task.advance(partition.len())? } else { task.resume(partition.len()) }
+            scorer.partition(&mut stored, &mut reranked, candidates, (partition, is_new))?;
         }
     }
     reranked.computed = stored.computed;
@@ -275,27 +283,30 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    /// Scores the candidates of these numbers: in one order, and in the other if that leaves the decision open.
+    /// Scores the candidates of these numbers: in one order, and in the other if that leaves the decision open. Each counts
+    /// in the task when it has its last score, unless it counts already.
     fn partition(
         &mut self,
         stored: &mut Stored,
         reranked: &mut Reranked,
         candidates: &[Candidate],
-        numbers: &[u32],
+        (numbers, is_new): (&[u32], bool),
     ) -> Result<()> {
         let of = |numbers: &[u32]| -> Vec<(u32, u32)> {
             numbers.iter().map(|&at| candidates[at as usize].texts()).collect()
         };
-        let first = self.scores(stored, &of(numbers))?;
+        let rule = &self.plan.rule;
+        let is_open = |at: u32, logit: f32| rule.is_open(logit, candidates[at as usize].cosine);
+        let first = self.scores(stored, &of(numbers), &|at, logit| is_new && !is_open(numbers[at], logit))?;
         let mut open = Vec::new();
         for (&at, score) in numbers.iter().zip(&first) {
             reranked.scores[at as usize].logit_ab = Some(score.logit);
-            if self.plan.rule.is_open(score.logit, candidates[at as usize].cosine) {
+            if is_open(at, score.logit) {
                 open.push(at);
             }
         }
         let swapped: Vec<(u32, u32)> = of(&open).into_iter().map(|(a, b)| (b, a)).collect();
-        let second = self.scores(stored, &swapped)?;
+        let second = self.scores(stored, &swapped, &|_, _| is_new)?;
         for (&at, score) in open.iter().zip(&second) {
             reranked.scores[at as usize].logit_ba = Some(score.logit);
         }
@@ -305,9 +316,16 @@ impl Scorer<'_> {
         Ok(())
     }
 
-    /// One score a pair, in their order.
-    fn scores(&mut self, stored: &mut Stored, pairs: &[(u32, u32)]) -> Result<Vec<Score>> {
+    /// One score a pair, in their order; `is_done` as in [`score`].
+    fn scores(
+        &mut self,
+        stored: &mut Stored,
+        pairs: &[(u32, u32)],
+        is_done: &dyn Fn(usize, f32) -> bool,
+    ) -> Result<Vec<Score>> {
         let mut scores: Vec<Option<Score>> = pairs.iter().map(|&pair| stored.find(pair)).collect();
+        let found = scores.iter().enumerate();
+        self.task.advance(found.filter(|(at, score)| score.is_some_and(|score| is_done(*at, score.logit))).count())?;
         let missing: Vec<usize> = (0..pairs.len()).filter(|&at| scores[at].is_none()).collect();
         if !missing.is_empty() {
             if self.models.is_none() {
@@ -317,7 +335,7 @@ impl Scorer<'_> {
             let models = self.models.as_ref().context("the cross-encoder is loaded")?;
             let text = |number: u32| self.unique.texts.get(number as usize);
             let texts: Vec<(&str, &str)> = missing.iter().map(|&at| (text(pairs[at].0), text(pairs[at].1))).collect();
-            let computed = score(models, &texts, self.task)?;
+            let computed = score(models, &texts, &|at, logit| is_done(missing[at], logit), self.task)?;
             for ((&at, &logit), &truncated) in missing.iter().zip(&computed.logits).zip(&computed.truncated) {
                 scores[at] = Some(Score { pair: pairs[at], logit, truncated });
             }

@@ -202,11 +202,10 @@ pub fn log_odds(
     let mut logits = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(models.tuning.rerank_partition_pairs) {
         let in_order: Vec<(&str, &str)> = chunk.iter().map(|&(a, b)| (text(a), text(b))).collect();
-        let ab = rerank::score(models, &in_order, &task)?.logits;
+        let ab = rerank::score(models, &in_order, &|_, _| !both_orders, &task)?.logits;
         let swapped: Vec<(&str, &str)> = in_order.into_iter().map(|(a, b)| (b, a)).collect();
-        let ba = if both_orders { rerank::score(models, &swapped, &task)?.logits } else { ab.clone() };
+        let ba = if both_orders { rerank::score(models, &swapped, &|_, _| true, &task)?.logits } else { ab.clone() };
         logits.extend(ab.into_iter().zip(ba).map(|(ab, ba)| (f64::from(ab) + f64::from(ba)) / 2.0));
-        task.advance(chunk.len())?;
     }
     Ok(logits)
 }

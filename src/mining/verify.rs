@@ -272,13 +272,15 @@ impl Subject<'_> {
                 orders.extend(row.logit_ba.map(|logit| (candidate, logit, (b, a))));
             }
             let texts: Vec<(&str, &str)> = orders.iter().map(|(_, _, texts)| *texts).collect();
-            for ((candidate, logit, _), again) in orders.iter().zip(rerank::score(&models, &texts, &task)?.logits) {
+            // a pair is done with its last order
+            let is_last = |at: usize, _| orders.get(at + 1).is_none_or(|next| !std::ptr::eq(next.0, orders[at].0));
+            let again = rerank::score(&models, &texts, &is_last, &task)?.logits;
+            for ((candidate, logit, _), again) in orders.iter().zip(again) {
                 largest = largest.max((logit - again).abs());
                 if (logit - again).abs() > self.tolerance.logit {
                     differ.push(self.named(candidate));
                 }
             }
-            task.advance(partition.len())?;
         }
         findings.lines.push(format!(
             "scores     {} of {} pairs scored again; largest difference {largest:.1e}",

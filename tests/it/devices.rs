@@ -48,7 +48,7 @@ fn scored(devices: &Devices, precision: Precision) -> Vec<f32> {
     let all = texts();
     let pairs: Vec<(&str, &str)> =
         (0..all.len()).map(|i| (all[i].as_str(), all[i * 31 % all.len()].as_str())).collect();
-    rerank::score(&models, &pairs, &task()).unwrap().logits
+    rerank::score(&models, &pairs, &|_, _| true, &task()).unwrap().logits
 }
 
 fn largest_difference(left: &[f32], right: &[f32]) -> f32 {

@@ -154,7 +154,7 @@ fn a_pair_has_the_same_score_alone_and_in_company() {
     let pairs = [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)].map(|(a, b)| (texts[a], texts[b]));
     let logits = |pairs: &[(&str, &str)]| {
         let task = progress.task("rerank", "pairs", pairs.len());
-        score(&models, pairs, &task).unwrap().logits
+        score(&models, pairs, &|_, _| true, &task).unwrap().logits
     };
     let alone: Vec<f32> = pairs.iter().flat_map(|pair| logits(&[*pair])).collect();
     assert_eq!(logits(&pairs), alone);
@@ -174,4 +174,47 @@ fn another_threshold_scores_nothing_again() {
     mine_ok(&tiny(text(&input), text(&output), &["--force"]));
     let said = mine_ok(&tiny(text(&input), text(&output), &[&first[..], &["--force"]].concat()));
     assert!(!said.contains("loading "), "{said}");
+}
+
+/// On a terminal the bar moves with every batch, and not only when a partition is stored.
+#[test]
+fn the_bar_moves_within_a_partition() {
+    let work = folder();
+    let (input, output) = (repo("fixtures/questions.parquet"), work.path().join("out"));
+    let typed = format!(
+        "{} --input {} --output {} --rerank-floor 0.7",
+        env!("CARGO_BIN_EXE_mine"),
+        text(&input),
+        text(&output)
+    );
+    let arguments = ["-qec", &typed, "/dev/null"];
+    let Ok(ran) =
+        std::process::Command::new("script").args(arguments).env("TERM", "xterm").env("COLUMNS", "120").output()
+    else {
+        return skipped("there is no script(1) to make a terminal: the bar is not looked at");
+    };
+    let shown = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{shown}");
+    let positions: std::collections::BTreeSet<u64> = shown
+        .split(['\r', '\n'])
+        .filter_map(|line| {
+            let (_, bar) = line.split_once("rerank ")?;
+            let (position, _) = bar.split_once('/')?;
+            position.rsplit(' ').next()?.replace(',', "").parse().ok()
+        })
+        .collect();
+    assert!(positions.len() > 4, "a partition has 2,048 pairs, and the bar was at {positions:?}:\n{shown}");
+    let rate = shown.split_once("rerank ").and_then(|(_, bar)| bar.split("/s").next()?.rsplit(' ').next());
+    assert!(rate.is_some_and(|rate| rate.len() < 7 && rate.parse::<f64>().is_ok()), "{rate:?} in {shown}");
+}
+
+#[test]
+fn a_resumed_stage_says_what_is_there_already() {
+    let work = folder();
+    let output = work.path().join("out");
+    let (_, said) = run(&output, &["--rerank-budget", "20"]);
+    assert!(!said.contains("are there already"), "{said}");
+    let (_, said) = run(&output, &["--rerank-budget", "20"]);
+    let line = said.lines().find(|line| line.contains("are there already")).unwrap();
+    assert_eq!(line, "rerank     20 of 40 pairs are there already");
 }
