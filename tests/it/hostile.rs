@@ -221,6 +221,15 @@ fn lying_headers_are_refused() {
         let found = errors.iter().filter(|e| e.contains("model.safetensors: not a readable safetensors file")).count();
         assert_eq!(found, 3, "{what}: {errors:?}");
     }
+    for (kept, said) in [(4, ""), (100, "it is cut off: 100 of "), (5000, "it is cut off: 5000 of ")] {
+        let work = folder();
+        let model = whole(work.path());
+        in_place(&model.join("model.safetensors"), |bytes| bytes.truncate(kept));
+        let whole = format!("{} bytes", std::fs::metadata(WHOLE.path().join("model/model.safetensors")).unwrap().len());
+        let errors = use_model(&model);
+        let is_said = |error: &&String| error.contains(said) && (kept < 5000 || error.ends_with(&whole));
+        assert_eq!(errors.iter().filter(is_said).count(), 3, "{kept}: {errors:?}");
+    }
     let work = folder();
     let model = whole(work.path());
     std::fs::write(model.join("config.json"), &deep).unwrap();

@@ -10,7 +10,11 @@ use anyhow::{Context, Result};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
 
+use crate::error::hint;
 use crate::models::checkpoint::folder::ModelFolder;
+
+/// Longest header that safetensors reads.
+const MOST_HEADER_BYTES: u64 = 100_000_000;
 
 /// A file with its parsed header.
 pub struct TensorFile {
@@ -27,6 +31,12 @@ impl TensorFile {
     pub fn open(folder: &ModelFolder, name: &str) -> Result<Self> {
         let (bytes, path) = (folder.require(name)?, folder.path(name));
         let not_readable = || format!("{}: not a readable safetensors file", path.display());
+        if let Some(whole) = whole_size(&bytes).filter(|whole| *whole > bytes.len() as u64) {
+            return Err(hint(
+                format!("{}: it is cut off: {} of {whole} bytes", not_readable(), bytes.len()),
+                "copy or download the model again",
+            ));
+        }
         let (header_length, header) = SafeTensors::read_metadata(&bytes).with_context(not_readable)?;
         let data = header_length + size_of::<u64>();
         Ok(Self { path, bytes, header, data })
@@ -49,6 +59,19 @@ impl TensorFile {
     pub fn tensors(&self) -> Vec<(String, Dtype, Vec<usize>)> {
         self.header.tensors().into_iter().map(|(name, info)| (name, info.dtype, info.shape.clone())).collect()
     }
+}
+
+/// Bytes that a file has by its own header; `None` if the header cannot be read.
+fn whole_size(bytes: &[u8]) -> Option<u64> {
+    let length = u64::from_le_bytes(*bytes.first_chunk()?);
+    let data = length.checked_add(size_of::<u64>() as u64).filter(|_| length <= MOST_HEADER_BYTES)?;
+    let Some(header) = bytes.get(size_of::<u64>()..usize::try_from(data).ok()?) else {
+        // a file of other bytes says some length too
+        return bytes.get(size_of::<u64>()).is_some_and(|first| *first == b'{').then_some(data);
+    };
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    let ends = header.values().filter_map(|tensor| tensor.get("data_offsets")?.get(1)?.as_u64());
+    data.checked_add(ends.max().unwrap_or(0))
 }
 
 /// Names of the tensors in a file's bytes.
