@@ -1,14 +1,19 @@
 //! How a run fails: one line, sometimes a hint, and the exit code.
 //!
-//! Errors are `anyhow` errors that may contain one of the types here. From them `main` tells a wrong command line (exit
-//! code 2), refused results (3), a store in use (4) and an interruption (130) from other failures (1), and prints a hint on a separate line.
+//! Errors are `anyhow` errors that may contain one of the types here. They decide the exit code by one rule: 2 if what was
+//! typed is wrong or names what is not there, 3 for refused results, 4 for a store in use, 130 for an interruption, and 1 if
+//! the work failed. A hint is printed on a separate line.
 
+use std::io::ErrorKind;
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
+use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
 
+/// Exit code if what was typed is wrong, or names what is not there.
+const WRONG_USAGE: u8 = 2;
 /// Exit code of a failure without a code of its own.
 const FAILED: u8 = 1;
 /// Exit code if a guard refuses the results.
@@ -16,7 +21,7 @@ const REFUSED: u8 = 3;
 /// Exit code if another run uses the output or the store.
 const IN_USE: u8 = 4;
 
-/// The command line or a pipeline file is wrong: exit code 2.
+/// What was typed is wrong: the command line, an option file, or the name of a file that is not there. Exit code 2.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
@@ -44,6 +49,11 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
 
+/// A usage error with a hint.
+pub fn usage_with_hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Hinted { message: message.into(), hint: hint.into(), code: WRONG_USAGE }.into()
+}
+
 /// An error with a hint.
 pub fn hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     Hinted { message: message.into(), hint: hint.into(), code: FAILED }.into()
@@ -59,13 +69,21 @@ pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> anyhow::E
     Hinted { message: message.into(), hint: hint.into(), code: REFUSED }.into()
 }
 
+/// What is said of a file that cannot be opened or read.
+pub fn cannot_read(path: &Path, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!("{}: no such file", path.display()),
+        _ => format!("cannot read {}: {error}", path.display()),
+    }
+}
+
 /// The process's exit code for an error.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let has = |test: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(test);
     if has(|e| e.is::<Interrupted>()) {
         130
     } else if has(|e| e.is::<Usage>()) {
-        2
+        WRONG_USAGE
     } else {
         error.chain().find_map(|e| e.downcast_ref::<Hinted>()).map_or(FAILED, |hinted| hinted.code)
     }

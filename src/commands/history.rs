@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::commands::output::{print_json, print_lines};
 use crate::commands::terminal::table;
-use crate::error::hint;
+use crate::error::usage_with_hint;
 use crate::progress::readable;
 use crate::run::change_schema::Event;
 use crate::store::versions::{Version, Versions};
@@ -26,7 +26,7 @@ pub struct HistoryArgs {
 pub fn run(args: &HistoryArgs) -> Result<()> {
     let versions = Versions::of(&args.run);
     let Some(current) = versions.current() else {
-        return Err(hint(
+        return Err(usage_with_hint(
             format!("{} has no versions", args.run.display()),
             "give the --output folder of a run of mine that has ended",
         ));

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::calibration::fitted::FEW_PAIRS;
 use crate::device::Devices;
-use crate::error::{hint, usage};
+use crate::error::{cannot_read, hint, usage};
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration::{self, Calibration};
 use crate::models::checkpoint::folder::ModelFolder;
@@ -277,7 +277,7 @@ fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) 
     add(options.identity.as_bytes());
     add(from.fingerprint()?.as_bytes());
     for file in [Some(&options.pairs), options.dev.as_ref()].into_iter().flatten() {
-        add(&std::fs::read(file).map_err(|e| usage(format!("cannot read {}: {e}", file.display())))?);
+        add(&std::fs::read(file).map_err(|e| usage(cannot_read(file, &e)))?);
     }
     if let Some(teacher) = &options.teacher {
         let teacher = hub::open_path_or(Some(teacher), built_in::CROSS_ENCODER, progress)?;

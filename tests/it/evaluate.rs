@@ -112,7 +112,7 @@ fn senseless_questions_are_usage_errors() {
     refused(&["evaluate", "--sample", PAIRS, "--bootstrap", "18446744073709551615"]);
     refused(&["calibrate", "--pairs", PAIRS]);
     refused(&["calibrate", "--pairs", PAIRS, "--bi-encoder", BI, "--target-precision", "1.5"]);
-    let stderr = mine_fails(&["evaluate", "--run", text(folder().path()), "--gold", GOLD], 1);
+    let stderr = mine_fails(&["evaluate", "--run", text(folder().path()), "--gold", GOLD], 2);
     assert!(stderr.contains("holds no finished run"), "{stderr}");
     let stderr = mine_fails(&["calibrate", "--pairs", PAIRS, "--bi-encoder", "built-in"], 1);
     assert!(stderr.contains("part of the binary") && stderr.contains("hint: "), "{stderr}");

@@ -117,7 +117,7 @@ fn what_is_not_there_is_named() {
     let at = (0..ids.len()).find(|&at| ids[at] != of[at]).unwrap();
     let error = mine_fails(&["show", out, "--cluster", &ids[at].to_string()], 1);
     assert!(error.contains(&format!("hint: question {} is in cluster {}", ids[at], of[at])), "{error}");
-    let error = mine_fails(&["show", text(work.path())], 1);
+    let error = mine_fails(&["show", text(work.path())], 2);
     assert!(error.contains("holds no finished run: it has no manifest.json") && error.contains("hint:"), "{error}");
     mine_fails(&["show", out, "--cluster", "1", "--question", "1"], 2);
     std::fs::write(output.join("manifest.json"), "{}").unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::error::hint;
+use crate::error::{hint, usage_with_hint};
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::hub::cache;
@@ -72,7 +72,7 @@ pub fn pull(name: &HubName, progress: &Progress) -> Result<ModelFolder> {
 /// The hub name in `written`, when it can be one.
 pub fn name(written: &str) -> Result<HubName> {
     HubName::parse(written).ok_or_else(|| {
-        hint(
+        usage_with_hint(
             format!("model folder {written} does not exist or is not a folder"),
             "give a sentence-transformers folder (one with a config.json and a model.safetensors), or a name on the hub \
              as in sentence-transformers/all-MiniLM-L6-v2",
