@@ -134,7 +134,7 @@ fn explain_texts(args: ExplainArgs, progress: &Progress) -> Result<Explanation> 
         }
     }
     let typed = RawOptions {
-        input: Some(String::new()),
+        input: vec![String::new()],
         bi_encoder: args.bi_encoder,
         cross_encoder: args.cross_encoder,
         min_cosine: args.min_cosine,

@@ -58,7 +58,7 @@ pub struct Plan {
 impl Plan {
     /// Finds the files and reads the models' calibration. Warns of thresholds that nobody measured.
     pub fn new(options: Options, progress: &Progress) -> Result<Self> {
-        let inputs = input::resolve(&options.input)?;
+        let inputs = input::resolve_all(&options.input)?;
         Self::of_inputs(options, inputs, progress)
     }
 

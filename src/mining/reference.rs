@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::error::hint;
+use crate::error::{hint, usage};
 use crate::mining::cluster::Known;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::plan::Plan;
@@ -15,8 +15,9 @@ use crate::run::manifest;
 use crate::run::reader::FinishedRun;
 use crate::store::root::Store;
 use crate::tables::id_index::IdIndex;
-use crate::tables::question_rows::Columns;
+use crate::tables::question_rows::ReadOptions;
 use crate::tables::questions::{self, Questions};
+use crate::tables::source;
 
 /// The questions of the reference, and their clusters if it is the output of another run.
 pub struct Reference {
@@ -40,13 +41,13 @@ impl Reference {
             let store = Some(run.manifest.options.store.clone().unwrap_or_else(|| folder.join(".mine")));
             return Ok(Self { path: path.into(), questions, clusters, store });
         }
-        let columns = Columns {
-            text: plan.options.text_column.clone(),
-            id: plan.options.id_column.clone(),
-            ..Columns::default()
-        };
-        let questions =
-            questions::read(&input::resolve(path).context("--reference")?, &columns).context("--reference")?;
+        let files = input::resolve(path).context("--reference")?;
+        if files.iter().any(|file| source::is_stdin(file)) {
+            return Err(usage("--reference cannot be standard input: give it a file"));
+        }
+        // its format is told by its name: --format and --delta are of the input
+        let options = ReadOptions { format: None, are_changes: false, ..plan.options.read_options() };
+        let (questions, _) = questions::read(&files, &options).context("--reference")?;
         Ok(Self { path: path.into(), questions, clusters: Vec::new(), store: None })
     }
 

@@ -3,6 +3,7 @@
 //! [`mine`] is the loop. Each stage looks up what is stored for the keys of its texts and computes what is missing; result
 //! files get their names only when all of them are complete.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -18,11 +19,14 @@ use crate::progress::{Progress, readable};
 use crate::run::input::InputFile;
 use crate::run::manifest::{FORMAT, Manifest};
 use crate::run::reader::stored_questions;
+use crate::search::engine::Engine;
 use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
 use crate::tables::delta;
-use crate::tables::question_rows::{Columns, SkipReason};
-use crate::tables::questions::{self, Questions};
+use crate::tables::encoding::Encoding;
+use crate::tables::format::Format;
+use crate::tables::question_rows::SkipReason;
+use crate::tables::questions::{self, IdsFrom, Questions};
 
 /// Runs the pipeline and writes the results as the next version. `force` lets it replace what no run wrote, and accepts what
 /// a guard would refuse.
@@ -30,7 +34,6 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     progress.keeps_finished_work();
     write::check_folder(plan, force)?;
-    warn_of_useless_flags(plan, progress);
     let devices = open_devices(plan, progress)?;
     let output = &plan.options.output;
     let holder = format!("process {} since {started:.0}, --output {}", std::process::id(), output.display());
@@ -42,12 +45,14 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let mut log = Log::default();
 
     let mut reference = plan.options.reference.as_deref().map(|path| Reference::open(path, plan)).transpose()?;
+    warn_of_useless_flags(plan, progress);
     let questions = read(plan, reference.as_mut(), progress, &mut log)?;
     let since = Instant::now();
     let unique = collapse::collapse(&questions.texts, &questions.is_reference);
     let copies = collapse::copies(&questions.texts, &unique, &questions.is_reference);
     let noted = [("copies", copies.len() as u64)];
     log.stage("collapse", since.elapsed().as_secs_f64(), false, [questions.texts.len(), unique.keys.len()], &noted);
+    warn_of_useless_index_flags(plan, unique.keys.len(), progress)?;
     progress.check()?;
     night.fit_ids(&questions, progress);
     if !force {
@@ -168,13 +173,34 @@ fn prune(store: &Store, plan: &Plan) -> Result<()> {
 }
 
 fn warn_of_useless_flags(plan: &Plan, progress: &Progress) {
-    let given = [
-        ("--rerank-budget", plan.options.rerank_budget.is_some()),
-        ("--rerank-floor", plan.options.rerank_floor.is_some()),
-    ];
+    let options = &plan.options;
+    let given =
+        [("--rerank-budget", options.rerank_budget.is_some()), ("--rerank-floor", options.rerank_floor.is_some())];
     for (flag, _) in given.into_iter().filter(|(_, given)| *given && plan.cross_encoder.is_none()) {
         progress.warn(format!("{flag} has no effect without a cross-encoder"));
     }
+    let is_parquet =
+        |file: &PathBuf| Format::of_input(file, options.format).is_ok_and(|format| format == Format::Parquet);
+    if options.encoding != Encoding::Utf8 && plan.inputs.iter().all(is_parquet) {
+        progress.warn("--encoding has no effect on Parquet files, whose texts are in UTF-8");
+    }
+}
+
+/// Says which options of HNSW were changed for a search that is exact.
+fn warn_of_useless_index_flags(plan: &Plan, texts: usize, progress: &Progress) -> Result<()> {
+    let (options, default) = (&plan.options, Manifest::default_options()?);
+    if options.index.resolve(texts) == Engine::Hnsw {
+        return Ok(());
+    }
+    let changed = [
+        ("--hnsw-links", options.hnsw_links != default.hnsw_links),
+        ("--hnsw-ef-construction", options.hnsw_ef_construction != default.hnsw_ef_construction),
+        ("--hnsw-ef-search", options.hnsw_ef_search != default.hnsw_ef_search),
+    ];
+    for (flag, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        progress.warn(format!("{flag} has no effect: the search is exact; --index hnsw makes an HNSW index"));
+    }
+    Ok(())
 }
 
 fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
@@ -187,12 +213,11 @@ fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
 /// Reads the questions, with those of the reference, and says what was left out.
 pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress, log: &mut Log) -> Result<Questions> {
     let since = Instant::now();
-    let columns =
-        Columns { text: plan.options.text_column.clone(), id: plan.options.id_column.clone(), ..Columns::default() };
-    let questions = match plan.options.delta {
-        true => read_delta(plan, &columns, progress)?,
-        false => questions::read(&plan.inputs, &columns)?,
+    let (questions, ids) = match plan.options.delta {
+        true => read_delta(plan, progress)?,
+        false => questions::read(&plan.inputs, &plan.options.read_options())?,
     };
+    progress.say(&format!("ids        {ids}"));
     let questions = match reference {
         Some(reference) => reference.join(questions, progress)?,
         None => questions,
@@ -201,7 +226,7 @@ pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress,
     let dropped = [("null_text", skipped(SkipReason::Null)), ("blank_text", skipped(SkipReason::Blank))];
     log.stage("read", since.elapsed().as_secs_f64(), false, [questions.ids.len(), questions.texts.len()], &dropped);
     if questions.ids.is_empty() {
-        progress.warn(format!("{} holds no questions: the results are empty", plan.options.input));
+        progress.warn(format!("{} holds no questions: the results are empty", plan.options.input.join(", ")));
     }
     if !questions.skipped.is_empty() {
         let [(_, null), (_, blank)] = dropped;
@@ -215,7 +240,7 @@ pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress,
 }
 
 /// The questions of the current version with the changes of the input.
-fn read_delta(plan: &Plan, columns: &Columns, progress: &Progress) -> Result<Questions> {
+fn read_delta(plan: &Plan, progress: &Progress) -> Result<(Questions, IdsFrom)> {
     let output = &plan.options.output;
     let Some(current) = Versions::of(output).current() else {
         return Err(hint(
@@ -225,7 +250,8 @@ fn read_delta(plan: &Plan, columns: &Columns, progress: &Progress) -> Result<Que
     };
     let before = stored_questions(output, &current.content).context("--delta needs the questions of the last run")?;
     let before = before.without_reference()?;
-    let (questions, applied) = delta::apply(&before, &plan.inputs, columns)?;
+    let options = plan.options.read_options();
+    let (questions, applied) = delta::apply(&before, &plan.inputs, &options)?;
     progress.say(&format!(
         "changes    {} rows added or replaced, {} deleted, in {} questions",
         readable(applied.upserted),
@@ -235,5 +261,5 @@ fn read_delta(plan: &Plan, columns: &Columns, progress: &Progress) -> Result<Que
     if applied.unknown > 0 {
         progress.warn(format!("{} deletions name ids that are not there: they change nothing", applied.unknown));
     }
-    Ok(questions)
+    Ok((questions, IdsFrom::Column(options.id().into())))
 }

@@ -64,7 +64,8 @@ fn is_at_risk(file: &Path, plan: &Plan) -> bool {
     let in_output = folder(folder_of(file)).is_some_and(|of| Some(of) == folder(&plan.options.output));
     let is_result =
         file.file_name().is_some_and(|name| name == manifest::FILE || FILES.iter().any(|file| name == *file));
-    in_output && (is_result || !Path::new(&plan.options.input).is_file())
+    let is_named = plan.options.input.iter().any(|input| Path::new(input) == file);
+    in_output && (is_result || !is_named)
 }
 
 /// Refuses to replace what only `--force` may replace: what no run left. Results of other options are kept as a version.

@@ -13,16 +13,26 @@ use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::models::network::precision::Precision;
 use crate::option_file;
+use crate::run::input::one_or_many;
 use crate::search::engine::Engine;
+use crate::tables::encoding::Encoding;
+use crate::tables::format::Format;
 
 /// Every option of the mining pipeline, each absent or present.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RawOptions {
-    /// Questions: a .parquet, .csv, .tsv or .jsonl file, a folder of Parquet files, or a quoted glob such as 'dumps/*.csv'
+    /// Questions: a file, a folder of Parquet files, a quoted glob such as 'dumps/*.csv', or - for standard input; repeatable
     #[arg(long, value_name = "PATH")]
-    pub input: Option<String>,
-    /// Column that holds the question [default: text]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub input: Vec<String>,
+    /// How the input is read [default: by the file's name; standard input by its first bytes]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Encoding of the characters of text files [default: utf-8]
+    #[arg(long)]
+    pub encoding: Option<Encoding>,
+    /// Column that holds the question; or several, as subject,body or as text with '{subject} {body}' in it [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
     /// Column that holds the id [default: id; where there is none, row numbers from 0]
@@ -91,8 +101,8 @@ pub struct RawOptions {
     /// Candidates kept while searching the HNSW graph (ef) [default: 128]
     #[arg(long, value_name = "EF")]
     pub hnsw_ef_search: Option<usize>,
-    /// Limit reranking to a number of pairs, or to a time (`30m`); the most promising pairs come first
-    #[arg(long, value_name = "PAIRS|MINUTES")]
+    /// Limit reranking to a number of pairs, or to a time (`30m`, `1h`, `45s`); the most promising pairs come first
+    #[arg(long, value_name = "PAIRS|TIME")]
     pub rerank_budget: Option<Budget>,
     /// Skip reranking below this cosine and call the pairs different; -1 reranks all [default: measured for the two models]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
@@ -116,7 +126,7 @@ pub struct RawOptions {
     /// Number format of the encoders [default: f32]
     #[arg(long)]
     pub precision: Option<Precision>,
-    /// Worker threads; the results do not depend on it [default: one a core]
+    /// Worker threads; the results do not depend on it [default: 0, which is one a core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Seed of every random choice [default: 42]
@@ -194,14 +204,14 @@ impl std::str::FromStr for Budget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is neither a number of pairs (200000) nor minutes (30m)");
-        match text.strip_suffix('m') {
-            Some(minutes) => {
-                let minutes: f64 = minutes.trim().parse().map_err(|_| wrong())?;
-                Duration::try_from_secs_f64(minutes * 60.0).map(Self::Time).map_err(|_| wrong())
-            }
-            None => text.replace('_', "").parse().map(Self::Pairs).map_err(|_| wrong()),
-        }
+        let wrong = || format!("{text:?} is neither a number of pairs (200000) nor a time (30m, 1h, 45s)");
+        let units = [('h', 3600.0), ('m', 60.0), ('s', 1.0)];
+        let Some((number, seconds)) = units.iter().find_map(|(unit, of)| Some((text.trim().strip_suffix(*unit)?, of)))
+        else {
+            return text.replace('_', "").parse().map(Self::Pairs).map_err(|_| wrong());
+        };
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+        Duration::try_from_secs_f64(number * seconds).map(Self::Time).map_err(|_| wrong())
     }
 }
 
@@ -209,7 +219,10 @@ impl std::fmt::Display for Budget {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Self::Pairs(pairs) => write!(f, "{pairs}"),
-            Self::Time(time) => write!(f, "{}m", time.as_secs_f64() / 60.0),
+            Self::Time(time) if time.as_secs() % 60 == 0 && time.subsec_nanos() == 0 => {
+                write!(f, "{}m", time.as_secs() / 60)
+            }
+            Self::Time(time) => write!(f, "{}s", time.as_secs_f64()),
         }
     }
 }
@@ -223,7 +236,7 @@ impl Serialize for Budget {
 impl<'de> Deserialize<'de> for Budget {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a number of pairs (200000) or minutes (\"30m\")")]
+        #[serde(untagged, expecting = "expected a number of pairs (200000) or a time (\"30m\")")]
         enum Written {
             Pairs(usize),
             Text(String),
@@ -275,7 +288,16 @@ mod tests {
             "p.toml: line 2: unknown key `topk`; the nearest known key is `top-k`"
         );
         let wrong_type = error("\ntop-k = \"many\"\n");
-        assert!(wrong_type.starts_with("p.toml: line 2: key `top-k`: invalid type"), "{wrong_type}");
+        assert_eq!(wrong_type, "p.toml: line 2: key `top-k`: found \"many\", expected a whole number");
+        assert_eq!(
+            error("top-k = \"9\""),
+            "p.toml: line 1: key `top-k`: found \"9\", expected a whole number: leave out the quotes"
+        );
+        assert_eq!(error("wait = 1"), "p.toml: line 1: key `wait`: found integer `1`, expected true or false");
+        assert_eq!(
+            error("top-k = -5"),
+            "p.toml: line 1: key `top-k`: found integer `-5`, expected a whole number, not below 0"
+        );
         assert!(error("top-k = ").starts_with("p.toml: line 1: "));
         assert!(parse_set("top-q=3").unwrap_err().to_string().contains("`top-k`"));
     }
@@ -286,7 +308,9 @@ mod tests {
         let merged = overlay(&lower, &parse_set("top-k=9").unwrap()).unwrap();
         assert_eq!((merged.top_k, merged.seed), (Some(9), Some(1)));
         assert_eq!(merged.rerank_budget, Some(Budget::Time(Duration::from_secs(1800))));
-        assert_eq!(parse_set("input=a b.parquet").unwrap().input.as_deref(), Some("a b.parquet"));
+        assert_eq!(parse_set("input=a b.parquet").unwrap().input, ["a b.parquet"]);
+        assert_eq!(parse_set("input=[\"a.csv\", \"b.csv\"]").unwrap().input, ["a.csv", "b.csv"]);
+        assert!(error("input = 3").contains("key `input`: found integer `3`, expected a path or a list of paths"));
     }
 
     #[test]
@@ -294,7 +318,25 @@ mod tests {
         assert!(error("hnsw-ef-construction = 9\nhnsw-ef = 5\n").starts_with("p.toml: line 2: unknown key `hnsw-ef`"));
         for budget in ["30.5", "-1"] {
             let error = error(&format!("rerank-budget = {budget}"));
-            assert!(error.contains("`rerank-budget`: expected a number of pairs (200000) or minutes"), "{error}");
+            assert!(error.contains("`rerank-budget`: expected a number of pairs (200000) or a time"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_hours_minutes_or_seconds() {
+        let seconds = |text: &str| match text.parse() {
+            Ok(Budget::Time(time)) => time.as_secs_f64(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(["1h", "1.5h", "90m", "45s", "30 m"].map(seconds), [3600.0, 5400.0, 5400.0, 45.0, 1800.0]);
+        for text in ["1h", "90m", "45s", "0.5s", "200_000"] {
+            let budget: Budget = text.parse().unwrap();
+            assert_eq!(budget.to_string().parse(), Ok(budget), "{text}");
+        }
+        // as it was always written: identities contain it
+        assert_eq!(["1h", "30m"].map(|text| text.parse::<Budget>().unwrap().to_string()), ["60m", "30m"]);
+        for text in ["h", "-1m", "1d", "soon"] {
+            assert!(text.parse::<Budget>().is_err(), "{text}");
         }
     }
 

@@ -166,7 +166,7 @@ impl Manifest {
     /// Options of a run without flags. `input`, `min-cosine` and `threshold` have no default: the user or the model
     /// decides them.
     pub fn default_options() -> Result<Options> {
-        let input = RawOptions { input: Some(String::new()), ..RawOptions::default() };
+        let input = RawOptions { input: vec![String::new()], ..RawOptions::default() };
         options::check(&flags::overlay(&flags::defaults()?, &input)?)
     }
 }

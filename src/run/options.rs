@@ -11,8 +11,12 @@ use crate::device::DeviceChoice;
 use crate::error::usage;
 use crate::models::network::precision::Precision;
 use crate::run::flags::{Budget, RawOptions, RunTime, Share};
+use crate::run::input::one_or_many;
 use crate::search::engine::Engine;
 use crate::search::hnsw::HnswConfig;
+use crate::tables::encoding::Encoding;
+use crate::tables::format::Format;
+use crate::tables::question_rows::ReadOptions;
 
 /// What an option decides. A result is stored under the options of its part, so a change of one option costs what
 /// depends on it and nothing else.
@@ -53,8 +57,10 @@ const fn harmless(flag: &'static str, default: &'static str, why_harmless: &'sta
 }
 
 /// Every option of a mining run.
-pub const OPTIONS: [Declared; 34] = [
+pub const OPTIONS: [Declared; 36] = [
     option("input", "", &[Part::Corpus]),
+    option("format", "", &[Part::Corpus]),
+    option("encoding", "\"utf-8\"", &[Part::Corpus]),
     option("text-column", "", &[Part::Corpus]),
     option("id-column", "", &[Part::Corpus]),
     option("delta", "false", &[Part::Corpus]),
@@ -102,7 +108,12 @@ pub fn declared(flag: &str) -> Option<&'static Declared> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Options {
-    pub input: String,
+    #[serde(with = "one_or_many")]
+    pub input: Vec<String>,
+    #[serde(default)]
+    pub format: Option<Format>,
+    #[serde(default)]
+    pub encoding: Encoding,
     pub text_column: Option<String>,
     pub id_column: Option<String>,
     #[serde(default)]
@@ -167,6 +178,17 @@ impl Options {
     /// The cross-encoder's name, unless the cosine decides.
     pub fn cross_encoder(&self) -> Option<&str> {
         Some(self.cross_encoder.as_str()).filter(|name| *name != "none")
+    }
+
+    /// How the input is read.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            text: self.text_column.clone(),
+            id: self.id_column.clone(),
+            format: self.format,
+            encoding: self.encoding,
+            are_changes: self.delta,
+        }
     }
 
     pub fn hnsw(&self) -> HnswConfig {
@@ -269,6 +291,8 @@ mod tests {
         let before = set(&[]).unwrap();
         let changed = [
             ("input", "other.parquet"),
+            ("format", "csv"),
+            ("encoding", "latin1"),
             ("text-column", "t"),
             ("id-column", "i"),
             ("delta", "true"),

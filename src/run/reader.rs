@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::error::hint;
+use crate::error::usage_with_hint;
 use crate::run::change_schema::{CLUSTER_EVENTS, ClusterEventRow};
 use crate::run::input::InputFile;
 use crate::run::manifest::{self, Manifest};
@@ -16,8 +16,8 @@ use crate::store::versions::Versions;
 use crate::tables::corpus;
 use crate::tables::id_index::IdIndex;
 use crate::tables::ids::Ids;
-use crate::tables::question_rows::Columns;
 use crate::tables::questions::{self, Questions};
+use crate::tables::source;
 
 /// An output folder that holds a complete run.
 pub struct FinishedRun {
@@ -60,7 +60,7 @@ fn files_and_manifest(folder: &Path) -> Result<(PathBuf, Manifest)> {
             return Ok((files, manifest));
         }
     }
-    Err(hint(
+    Err(usage_with_hint(
         format!("{} holds no finished run: it has no {}", folder.display(), manifest::FILE),
         "give the --output folder of a run of mine that has ended",
     ))
@@ -77,6 +77,9 @@ pub fn stored_questions(output: &Path, content: &str) -> Result<Questions> {
 /// Reads the questions that the manifest names, if they are those that were mined.
 fn input_questions(manifest: &Manifest) -> Result<Questions, String> {
     let files: Vec<PathBuf> = manifest.inputs.iter().map(|file| file.path.clone()).collect();
+    if files.iter().any(|file| source::is_stdin(file)) {
+        return Err("the input was standard input".into());
+    }
     if let Some(gone) = files.iter().find(|file| !file.is_file()) {
         return Err(format!("the input {} is gone", gone.display()));
     }
@@ -86,12 +89,7 @@ fn input_questions(manifest: &Manifest) -> Result<Questions, String> {
     if let Some(changed) = manifest.inputs.iter().find(|file| InputFile::of(&file.path).bytes != file.bytes) {
         return Err(format!("the input {} has changed since the run", changed.path.display()));
     }
-    let columns = Columns {
-        text: manifest.options.text_column.clone(),
-        id: manifest.options.id_column.clone(),
-        ..Columns::default()
-    };
-    let questions = questions::read(&files, &columns).map_err(|e| format!("{e:#}"))?;
+    let (questions, _) = questions::read(&files, &manifest.options.read_options()).map_err(|e| format!("{e:#}"))?;
     if questions.content != manifest.content {
         let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         return Err(format!("the input {} has changed since the run", names.join(", ")));

@@ -1,10 +1,8 @@
-//! Named columns out of a table in any format that is read: Parquet, CSV, TSV, JSON lines.
+//! Named columns out of a table in any format that is read: Parquet, CSV, TSV, JSON.
 //!
 //! For the small tables of evaluation and training (labelled pairs, gold groups, scores). The mining corpus has its own
 //! reader, [`crate::tables::questions`], which keeps ids in their type.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,10 +11,13 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Builder, LargeStringBuilder,
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Float64Type};
 use parquet::arrow::ProjectionMask;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::tables::encoding::Encoding;
 use crate::tables::format::{Format, missing_column, open_parquet};
-use crate::tables::read_lines::{check_closed, describe_csv_error};
+use crate::tables::read_csv::{check_closed, describe_csv_error};
+use crate::tables::read_json::{self, Place};
+use crate::tables::source;
 
 const BATCH_ROWS: usize = 65_536;
 
@@ -42,7 +43,7 @@ pub struct Wanted<'a> {
 pub struct Table {
     columns: Vec<Option<ArrayRef>>,
     rows: usize,
-    /// Line of each row in a text file; empty for Parquet, whose rows count from 0.
+    /// Line of each row in a text file; empty for Parquet and for an array in JSON, whose rows count from 0.
     lines: Vec<u64>,
     /// Lines of a text file that are no row.
     pub broken: Vec<BrokenLine>,
@@ -77,12 +78,12 @@ impl Table {
         values.is_valid(row).then(|| values.value(row))
     }
 
-    /// Line of a row of a text file, number of a row of a Parquet file.
+    /// Line of a row of a text file, number of a row of another.
     pub fn line(&self, row: usize) -> u64 {
         self.lines.get(row).copied().unwrap_or(row as u64)
     }
 
-    /// Where a row is, for messages: `row 7` of a Parquet file, `line 9` of a text file.
+    /// Where a row is, for messages: `row 7`, or `line 9` of a text file.
     pub fn place(&self, row: usize) -> String {
         self.lines.get(row).map_or_else(|| format!("row {row}"), |line| format!("line {line}"))
     }
@@ -99,13 +100,11 @@ pub fn read(path: &Path, wanted: &[Wanted]) -> Result<Table> {
 
 /// Reads `wanted` columns of one file; lines that are no row are in [`Table::broken`].
 pub fn read_rows(path: &Path, wanted: &[Wanted]) -> Result<Table> {
-    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
-        bail!("{}: the file is empty (0 bytes)", path.display());
-    }
+    source::check(path)?;
     match Format::of(path) {
         Some(Format::Csv) => read_delimited(path, b',', wanted),
         Some(Format::Tsv) => read_delimited(path, b'\t', wanted),
-        Some(Format::JsonLines) => read_json(path, wanted),
+        Some(Format::Json) => read_json(path, wanted),
         Some(Format::Parquet) | None => read_parquet(path, wanted),
     }
 }
@@ -115,7 +114,7 @@ fn find(path: &Path, present: &[String], wanted: &[Wanted]) -> Result<Vec<Option
     let position = |column: &Wanted| {
         let found = present.iter().position(|name| name == column.name);
         match (found, column.flag) {
-            (None, Some(flag)) => Err(missing_column(path, column.name, flag, present)),
+            (None, Some(flag)) => Err(missing_column(path, (column.name, column.name), flag, present, None)),
             (found, _) => Ok(found),
         }
     };
@@ -207,7 +206,8 @@ fn parse_number(cell: &str) -> Option<f64> {
 
 fn read_delimited(path: &Path, delimiter: u8, wanted: &[Wanted]) -> Result<Table> {
     let failed = |e: csv::Error| describe_csv_error(path, &e);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_path(path).map_err(failed)?;
+    let text = source::text(path, Encoding::Utf8)?;
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text);
     let header = reader.headers().map_err(failed)?;
     let present: Vec<String> = header.iter().map(|name| name.trim_start_matches('\u{feff}').to_string()).collect();
     let positions = find(path, &present, wanted)?;
@@ -242,7 +242,7 @@ fn read_delimited(path: &Path, delimiter: u8, wanted: &[Wanted]) -> Result<Table
             builder.push(position.and_then(|at| record.get(at)).filter(|cell| !cell.is_empty()));
         }
     }
-    check_closed(path, delimiter, &last_record)?;
+    check_closed(path, Encoding::Utf8, delimiter, &last_record)?;
     Ok(Table { columns: finish(builders, &positions), rows: lines.len(), lines, broken })
 }
 
@@ -251,20 +251,16 @@ fn finish(builders: Vec<Builder>, positions: &[Option<usize>]) -> Vec<Option<Arr
 }
 
 fn read_json(path: &Path, wanted: &[Wanted]) -> Result<Table> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut builders: Vec<Builder> = wanted.iter().map(|column| Builder::new(column.kind)).collect();
-    let (mut present, mut lines, mut broken) = (Vec::<String>::new(), Vec::new(), Vec::new());
-    for (bytes, number) in BufReader::new(file).split(b'\n').zip(1..) {
-        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let object = match json_row(&bytes, wanted) {
-            Ok(object) => object,
-            Err(reason) => {
-                broken.push(BrokenLine { line: number, reason });
-                continue;
+    let (mut present, mut rows, mut lines, mut broken) = (Vec::<String>::new(), 0, Vec::new(), Vec::new());
+    read_json::objects(path, Encoding::Utf8, &mut |place, object| {
+        let object = match (object.and_then(|object| plain_values(object, wanted)), place) {
+            (Ok(object), _) => object,
+            (Err(reason), Place::Line(line)) => {
+                broken.push(BrokenLine { line, reason });
+                return Ok(());
             }
+            (Err(reason), Place::Row(_)) => bail!("{}: {place}: {reason}", path.display()),
         };
         for key in object.keys().filter(|key| !present.contains(key)).cloned().collect::<Vec<_>>() {
             present.push(key);
@@ -276,21 +272,21 @@ fn read_json(path: &Path, wanted: &[Wanted]) -> Result<Table> {
                 Some(value) => builder.push(Some(&value.to_string())),
             }
         }
-        lines.push(number);
-    }
+        rows += 1;
+        if let Place::Line(line) = place {
+            lines.push(line);
+        }
+        Ok(())
+    })?;
     if let (true, Some(BrokenLine { line, reason })) = (present.is_empty(), broken.first()) {
         bail!("{}: line {line}: {reason}", path.display());
     }
     let positions = find(path, &present, wanted)?;
-    Ok(Table { columns: finish(builders, &positions), rows: lines.len(), lines, broken })
+    Ok(Table { columns: finish(builders, &positions), rows, lines, broken })
 }
 
-/// A line's object, or why it is no row.
-fn json_row(line: &[u8], wanted: &[Wanted]) -> Result<serde_json::Map<String, Value>, String> {
-    let line = std::str::from_utf8(line).map_err(|e| format!("invalid UTF-8: {e}"))?;
-    let Value::Object(object) = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))? else {
-        return Err("expected a JSON object".into());
-    };
+/// The object, unless a wanted value is a list or an object of its own.
+fn plain_values(object: Map<String, Value>, wanted: &[Wanted]) -> Result<Map<String, Value>, String> {
     let values = wanted.iter().filter_map(|column| Some((column.name, object.get(column.name)?)));
     match values.into_iter().find(|(_, value)| value.is_array() || value.is_object()) {
         Some((key, value)) => Err(format!("key {key:?}: found {value}, expected a value")),

@@ -30,7 +30,7 @@ pub struct ComparisonRow {
 
 /// Refuses, before the work, a name whose extension is no format that the table is written in; makes its folder.
 pub fn prepare(path: &Path) -> Result<()> {
-    if !matches!(Format::of(path), Some(Format::Csv | Format::Parquet)) {
+    if !matches!(Format::of_plain(path), Some(Format::Csv | Format::Parquet)) {
         return Err(usage(format!("--output {}: expected a name that ends in .csv or .parquet", path.display())));
     }
     make_folder_of(path)
@@ -38,7 +38,7 @@ pub fn prepare(path: &Path) -> Result<()> {
 
 /// Writes the table, complete or not at all; the extension says the format.
 pub fn write(path: &Path, rows: &[ComparisonRow]) -> Result<()> {
-    if Format::of(path) == Some(Format::Csv) { write_csv(path, rows) } else { write_parquet(path, rows) }
+    if Format::of_plain(path) == Some(Format::Csv) { write_csv(path, rows) } else { write_parquet(path, rows) }
 }
 
 fn write_csv(path: &Path, rows: &[ComparisonRow]) -> Result<()> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::error::hint;
 use crate::tables::id_index::IdIndex;
 use crate::tables::ids::Ids;
-use crate::tables::question_rows::{Columns, Rows};
+use crate::tables::question_rows::{ReadOptions, Rows};
 use crate::tables::questions::{FileRows, Questions, read_rows};
 
 /// What the rows did.
@@ -23,15 +23,15 @@ pub struct Applied {
 
 /// Reads changes and applies them to `corpus`. If an id occurs in several rows, the last one counts. The result is the
 /// corpus that a whole input with these rows would be, but the rows of skipped questions are numbered by their ids.
-pub fn apply(corpus: &Questions, files: &[PathBuf], columns: &Columns) -> Result<(Questions, Applied)> {
-    let columns = Columns { are_changes: true, ..columns.clone() };
-    let FileRows { rows, ids, .. } = read_rows(files, &columns)?;
+pub fn apply(corpus: &Questions, files: &[PathBuf], options: &ReadOptions) -> Result<(Questions, Applied)> {
+    let options = ReadOptions { are_changes: true, ..options.clone() };
+    let FileRows { rows, ids, .. } = read_rows(files, &options)?;
     let ids = match ids {
         Some(ids) => ids.with_type_of(&corpus.ids).context("the changes do not fit the corpus")?,
         None if rows.seen == 0 => corpus.ids.pick(&[])?,
         None => {
             return Err(hint(
-                "changes need ids: the input has no column \"id\"",
+                format!("changes need ids: the input has no column {:?}", options.id()),
                 "name the column that holds them with --id-column",
             ));
         }

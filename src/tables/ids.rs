@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::compute::{CastOptions, cast, cast_with_options, concat, sort_to_indices, take};
-use arrow::datatypes::{DataType, Int64Type, UInt64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use serde_json::{Number, Value};
 
+use crate::error::hint;
 use crate::tables::texts::Texts;
 
 /// One id a row, in input order.
@@ -139,6 +140,31 @@ fn first_repeat<T: Hash + Eq>(values: impl Iterator<Item = T>) -> Option<(usize,
         }
     }
     None
+}
+
+/// Whether ids are numbers with a fraction, as pandas writes integers of a column that had a null.
+pub(super) fn is_float(kind: &DataType) -> bool {
+    matches!(kind, DataType::Float16 | DataType::Float32 | DataType::Float64)
+}
+
+/// Ids that are whole numbers as integers; the first of them is that of row `first`. Refuses others by row and value:
+/// beyond 2^53, a float stands for several integers.
+pub(super) fn integers_of_floats(floats: &ArrayRef, first: usize) -> Result<ArrayRef> {
+    let floats = cast(floats, &DataType::Float64)?;
+    let values = floats.as_primitive::<Float64Type>().values();
+    if let Some((row, value)) = values.iter().enumerate().find(|(_, value)| integer_of(**value).is_none()) {
+        return Err(hint(
+            format!("row {}: the id {value} is no integer", first + row),
+            "ids are integers or strings: name another column with --id-column, or write the ids as one of them",
+        ));
+    }
+    Ok(Arc::new(values.iter().filter_map(|value| integer_of(*value)).collect::<Int64Array>()))
+}
+
+/// The integer that a float is.
+pub(super) fn integer_of(value: f64) -> Option<i64> {
+    const EXACT: f64 = (1u64 << 53) as f64;
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
 /// Whether a column may serve as ids or, with `integers` false, as text.

@@ -4,14 +4,22 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::tables::format::missing_column;
+use crate::tables::encoding::Encoding;
+use crate::tables::format::{Format, missing_column};
+use crate::tables::text_column::TextColumns;
 use crate::tables::texts::Texts;
 
-/// Which columns hold what. A column left `None` is `text` or `id`; without a column `id` the row number serves.
+/// How the input is read, and which columns hold what. A column left `None` is `text` or `id`; without a column `id` the
+/// row number serves.
 #[derive(Debug, Clone, Default)]
-pub struct Columns {
+pub struct ReadOptions {
+    /// One column, or several as `--text-column` writes them.
     pub text: Option<String>,
     pub id: Option<String>,
+    /// `None` goes by the files' names.
+    pub format: Option<Format>,
+    /// Of text files.
+    pub encoding: Encoding,
     /// Whether the rows are changes, which a column [`OP`] can tell apart.
     pub are_changes: bool,
 }
@@ -21,30 +29,42 @@ pub const OP: &str = "op";
 
 /// Positions of columns in a file.
 pub(super) struct Positions {
-    pub text: usize,
+    /// One for each name of `columns`.
+    pub text: Vec<usize>,
+    pub columns: TextColumns,
     pub id: Option<usize>,
     pub op: Option<usize>,
 }
 
-impl Columns {
-    pub fn text(&self) -> &str {
+impl ReadOptions {
+    fn text(&self) -> &str {
         self.text.as_deref().unwrap_or("text")
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.id.as_deref().unwrap_or("id")
+    }
+
+    /// What the text is made of, in a file in which `exists` tells of each column whether it is there.
+    pub(super) fn text_columns(&self, exists: impl Fn(&str) -> bool) -> Result<TextColumns> {
+        TextColumns::parse(self.text(), exists)
     }
 
     /// Where the columns are among those that a file has.
     pub(super) fn find(&self, file: &Path, present: &[String]) -> Result<Positions> {
         let position = |name: &str| present.iter().position(|column| column == name);
-        let missing = |name: &str, flag: &str| missing_column(file, name, flag, present);
-        let text = position(self.text()).ok_or_else(|| missing(self.text(), "--text-column"))?;
+        let columns = self.text_columns(|name| position(name).is_some())?;
         let id = position(self.id());
+        let taken = id.map(|_| self.id());
+        let place = |name: &String| {
+            position(name).ok_or_else(|| missing_column(file, (name, self.text()), "--text-column", present, taken))
+        };
+        let text = columns.names.iter().map(place).collect::<Result<Vec<usize>>>()?;
         if id.is_none() && self.id.is_some() {
-            return Err(missing(self.id(), "--id-column"));
+            let taken = columns.names.first().map(String::as_str);
+            return Err(missing_column(file, (self.id(), self.id()), "--id-column", present, taken));
         }
-        Ok(Positions { text, id, op: position(OP).filter(|_| self.are_changes) })
+        Ok(Positions { text, columns, id, op: position(OP).filter(|_| self.are_changes) })
     }
 }
 
@@ -75,6 +95,8 @@ pub(super) struct Rows {
     pub texts: Texts,
     pub rows: Vec<u32>,
     pub skipped: Vec<(u32, SkipReason)>,
+    /// Columns of the first file.
+    pub columns: Vec<String>,
     /// Changes that delete their id.
     pub deleted: Vec<u32>,
     pub seen: usize,
@@ -102,6 +124,13 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// Remembers which columns the first file has.
+    pub fn note_columns(&mut self, present: &[String]) {
+        if self.columns.is_empty() {
+            self.columns = present.to_vec();
+        }
     }
 
     /// A row that holds no question for a known reason.

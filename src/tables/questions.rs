@@ -4,17 +4,19 @@
 //! column the ids are the row numbers of the input, and both orders are the same.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::error::hint;
-use crate::tables::format::Format;
+use crate::tables::format::{Format, is_like_id};
 use crate::tables::id_index::IdIndex;
 use crate::tables::ids::Ids;
-use crate::tables::question_rows::{Columns, Rows, SkipReason};
+use crate::tables::question_rows::{ReadOptions, Rows, SkipReason};
+use crate::tables::source::{self, name};
 use crate::tables::texts::Texts;
-use crate::tables::{read_lines, read_parquet};
+use crate::tables::{read_csv, read_json, read_parquet};
 
 /// A row without a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,21 +160,49 @@ impl Questions {
     }
 }
 
+/// Where the ids come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdsFrom {
+    Column(String),
+    /// The column that was looked for, and one that may have been meant.
+    RowNumbers {
+        sought: String,
+        likely: Option<String>,
+    },
+}
+
+impl fmt::Display for IdsFrom {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Column(name) => write!(f, "column {name}"),
+            Self::RowNumbers { sought, likely } => {
+                write!(f, "row numbers, because there is no column {sought}; name one with --id-column")?;
+                likely.iter().try_for_each(|name| write!(f, ", for instance --id-column {name}"))
+            }
+        }
+    }
+}
+
 /// Reads all files in order as one table, row group by row group. Refuses null and duplicate ids.
-pub fn read(files: &[PathBuf], columns: &Columns) -> Result<Questions> {
-    let FileRows { rows, ids, starts } = read_rows(files, columns)?;
+pub fn read(files: &[PathBuf], options: &ReadOptions) -> Result<(Questions, IdsFrom)> {
+    let FileRows { rows, ids, starts } = read_rows(files, options)?;
+    let likely = || rows.columns.iter().find(|column| !column.is_empty() && is_like_id(column)).cloned();
+    let from = match &ids {
+        Some(_) => IdsFrom::Column(options.id().into()),
+        None => IdsFrom::RowNumbers { sought: options.id().into(), likely: likely() },
+    };
     let ids = ids.unwrap_or_else(|| Ids::row_numbers(rows.seen));
     if let Some(found) = ids.find_duplicate()? {
         let place = |row: usize| {
             let file = starts.partition_point(|&start| start <= row) - 1;
-            format!("row {} of {}", row - starts[file], files[file].display())
+            format!("row {} of {}", row - starts[file], name(&files[file]))
         };
         return Err(hint(
             format!("id {} occurs twice: {} and {}", found.value, place(found.first_row), place(found.second_row)),
-            format!("ids in column {:?} must be unique; name another column with --id-column", columns.id()),
+            format!("ids in column {:?} must be unique; name another column with --id-column", options.id()),
         ));
     }
-    Questions::new(ids, rows)
+    Ok((Questions::new(ids, rows)?, from))
 }
 
 /// Questions with row numbers as ids.
@@ -193,24 +223,25 @@ pub(super) struct FileRows {
 }
 
 /// Reads all files in order.
-pub(super) fn read_rows(files: &[PathBuf], columns: &Columns) -> Result<FileRows> {
+pub(super) fn read_rows(files: &[PathBuf], options: &ReadOptions) -> Result<FileRows> {
     let mut rows = Rows::default();
     let mut ids = Vec::new();
     let mut starts = Vec::new();
+    let mut has_parquet = false;
     for file in files {
         starts.push(rows.seen);
-        if std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len() == 0 {
-            // a night without changes
-            if columns.are_changes && Format::of(file) == Some(Format::JsonLines) {
-                continue;
-            }
-            bail!("{}: the file is empty (0 bytes)", file.display());
+        // a night without changes
+        if options.are_changes && source::is_empty_lines(file)? {
+            continue;
         }
-        let file_ids = match Format::of(file) {
-            Some(Format::Csv) => read_lines::csv(file, b',', columns, &mut rows)?,
-            Some(Format::Tsv) => read_lines::csv(file, b'\t', columns, &mut rows)?,
-            Some(Format::JsonLines) => read_lines::json(file, columns, &mut rows)?,
-            Some(Format::Parquet) | None => read_parquet::read(file, columns, &mut rows)?,
+        source::check(file)?;
+        let format = Format::of_input(file, options.format)?;
+        has_parquet |= format == Format::Parquet;
+        let file_ids = match format {
+            Format::Csv => read_csv::read(file, b',', options, &mut rows)?,
+            Format::Tsv => read_csv::read(file, b'\t', options, &mut rows)?,
+            Format::Json => read_json::read(file, options, &mut rows)?,
+            Format::Parquet => read_parquet::read(file, options, &mut rows)?,
         };
         if files.len() == 1 || starts.last() != Some(&rows.seen) {
             ids.push((file, file_ids));
@@ -218,14 +249,14 @@ pub(super) fn read_rows(files: &[PathBuf], columns: &Columns) -> Result<FileRows
     }
     let differ = |ids: &[(&PathBuf, Option<Ids>)]| ids.iter().position(|(_, other)| kind(other) != kind(&ids[0].1));
     // in text an id has no type of its own: what looks like integers in one file may be strings in the next
-    if files.iter().all(|file| !matches!(Format::of(file), Some(Format::Parquet) | None)) && differ(&ids).is_some() {
+    if !has_parquet && differ(&ids).is_some() {
         for (_, ids) in &mut ids {
             *ids = ids.take().map(Ids::into_text).transpose()?;
         }
     }
     if let Some(at) = differ(&ids) {
         let ((first_file, first), (file, other)) = (&ids[0], &ids[at]);
-        bail!("{} has {}, but {} has {}", file.display(), kind(other), first_file.display(), kind(first));
+        bail!("{} has {}, but {} has {}", name(file), kind(other), name(first_file), kind(first));
     }
     let ids: Vec<_> = ids.into_iter().filter_map(|(_, ids)| ids).map(|ids| ids.0).collect();
     Ok(FileRows { rows, ids: Ids::concat(&ids)?, starts })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 
 use crate::support::*;
 
@@ -64,9 +64,18 @@ fn a_column_of_another_type_is_named_with_its_type() {
     let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
     let error = refuses("q.parquet", |path| write_parquet(path, vec![("text", numbers.clone())], 2));
     assert!(error.contains("column \"text\" has type Float64, expected strings"), "{error}");
-    let both = vec![("id", numbers), ("text", texts)];
+    let truths: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    let both = vec![("id", truths), ("text", texts.clone())];
     let error = refuses("q.parquet", |path| write_parquet(path, both.clone(), 2));
-    assert!(error.contains("column \"id\" has type Float64, expected integers or strings"), "{error}");
+    assert!(error.contains("column \"id\" has type Boolean, expected integers or strings"), "{error}");
+    for (value, said) in [(1.5, "1.5"), (f64::NAN, "NaN"), (1e300, "1"), (9_007_199_254_740_994.0, "9007199254740994")]
+    {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        let ids: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, value]));
+        let error =
+            refuses("q.parquet", |path| write_parquet(path, vec![("id", ids.clone()), ("text", texts.clone())], 2));
+        assert!(error.contains(&format!("column \"id\": row 2: the id {said}")), "{error}");
+    }
 }
 
 #[test]
@@ -79,11 +88,6 @@ fn files_that_are_not_what_they_say() {
         std::fs::write(path, &bytes[..bytes.len() * 2 / 3]).unwrap();
     });
     assert!(error.contains("q.parquet: not a readable Parquet file"), "{error}");
-    let error = refuses("q.txt", |path| std::fs::write(path, "id,text\n1,a\n").unwrap());
-    assert!(
-        error.contains("q.txt: not a readable Parquet file") && error.contains("hint: files are read by"),
-        "{error}"
-    );
     let error = refuses("q.parquet", |path| {
         std::fs::copy(repo("fixtures/questions-brotli.parquet"), path).unwrap();
     });
@@ -92,8 +96,20 @@ fn files_that_are_not_what_they_say() {
         let error = refuses(name, |path| std::fs::write(path, "").unwrap());
         assert!(error.contains("the file is empty (0 bytes)"), "{error}");
     }
-    let error = refuses("q.parquet", |path| std::fs::create_dir(path).unwrap());
-    assert!(error.contains("holds no Parquet files"), "{error}");
+    let work = folder();
+    let (unknown, output) = (work.path().join("q.txt"), work.path().join("out"));
+    std::fs::write(&unknown, "id,text\n1,a\n").unwrap();
+    for (input, said) in
+        [(&unknown, "q.txt: its name does not tell its format"), (&work.path().into(), "holds no Parquet files")]
+    {
+        let error = mine_fails(&tiny(text(input), text(&output), &[]), 2);
+        assert!(error.contains(said) && error.contains("hint: "), "{error}");
+    }
+    // what the name does not tell, the bytes or the flag do
+    mine_ok(&tiny(text(&unknown), text(&output), &["--format", "csv"]));
+    let nameless = work.path().join("part-0");
+    write_questions(&nameless, &["a"]);
+    mine_ok(&tiny(text(&nameless), text(&output), &["--force"]));
 }
 
 /// A Parquet file whose string column holds bytes that are not UTF-8, at row 1501 of 2000.
@@ -120,10 +136,10 @@ fn invalid_utf8_is_named_with_its_place() {
     let error = refuses("q.parquet", write_invalid_utf8);
     assert!(error.contains("row 1501, column \"text\"") && error.to_lowercase().contains("utf"), "{error}");
     let error = refuses("q.csv", |path| std::fs::write(path, b"id,text\n1,fine\n2,a\xffb\n").unwrap());
-    assert!(error.contains("line 3: invalid UTF-8 in field 2"), "{error}");
+    assert!(error.contains("line 3: invalid UTF-8 in field 2") && error.contains("--encoding windows-1252"), "{error}");
     let error =
         refuses("q.jsonl", |path| std::fs::write(path, b"{\"text\": \"fine\"}\n{\"text\": \"a\xffb\"}\n").unwrap());
-    assert!(error.contains("line 2: invalid UTF-8"), "{error}");
+    assert!(error.contains("line 2: invalid UTF-8") && error.contains("--encoding windows-1252"), "{error}");
 }
 
 #[test]
@@ -150,9 +166,9 @@ fn broken_lines_are_named() {
 fn input_that_is_not_there() {
     let work = folder();
     let output = work.path().join("out");
-    let error = mine_fails(&tiny("/no/such/file.parquet", text(&output), &[]), 1);
+    let error = mine_fails(&tiny("/no/such/file.parquet", text(&output), &[]), 2);
     assert!(error.contains("/no/such/file.parquet: no such file or folder"), "{error}");
-    let error = mine_fails(&tiny("/no/such/*.parquet", text(&output), &[]), 1);
+    let error = mine_fails(&tiny("/no/such/*.parquet", text(&output), &[]), 2);
     assert!(error.contains("the glob matches no file"), "{error}");
 }
 
@@ -165,7 +181,7 @@ fn wrong_usage_ends_with_code_2() {
     let error = mine_fails(&["--input", "x", "--threshold", "1.5"], 2);
     assert!(error.contains("--threshold is 1.5, expected 0 to 1"), "{error}");
     let error = mine_fails(&["--input", "x", "--rerank-budget", "soon"], 2);
-    assert!(error.contains("neither a number of pairs (200000) nor minutes (30m)"), "{error}");
+    assert!(error.contains("neither a number of pairs (200000) nor a time (30m, 1h, 45s)"), "{error}");
     let (input, folder, work) = (repo("fixtures/questions.parquet"), repo("fixtures"), folder());
     let error = mine_fails(&["--input", text(&folder), "--output", text(&folder)], 2);
     assert!(error.contains("is the folder of the input"), "{error}");
@@ -189,5 +205,5 @@ fn wrong_usage_ends_with_code_2() {
     );
     assert!(error.contains("is a bi-encoder, expected a cross-encoder") && !error.contains("embed"), "{error}");
     let error = mine_fails(&["run", "/no/such/pipeline.toml"], 2);
-    assert!(error.contains("cannot read pipeline /no/such/pipeline.toml"), "{error}");
+    assert!(error.contains("/no/such/pipeline.toml: no such file"), "{error}");
 }
