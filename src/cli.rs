@@ -15,9 +15,10 @@ use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
 use crate::commands::{explain, history, report, rollback, show, verify};
-use crate::error::usage;
+use crate::error::{self, usage};
 use crate::mining;
 use crate::mining::plan::Plan;
+use crate::mistyped;
 use crate::progress::{Cancellation, Progress};
 use crate::run::flags::{self, RawOptions};
 use crate::run::options;
@@ -89,6 +90,12 @@ enum Command {
     Explain(explain::ExplainArgs),
 }
 
+/// Parses the command line. Ends the process for `--help`, and for errors that the parser explains well itself.
+pub fn parse() -> Result<Cli> {
+    let typed: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    Cli::try_parse().map_err(|error| mistyped::explain(&error, &typed).unwrap_or_else(|| error.exit()))
+}
+
 /// Runs the command. `cancellation` is set if the user wants to stop.
 pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
     match cli.command {
@@ -98,7 +105,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         }
         Some(Command::Run { pipeline, sets, run }) => {
             let text = std::fs::read_to_string(&pipeline)
-                .map_err(|e| usage(format!("cannot read pipeline {}: {e}", pipeline.display())))?;
+                .map_err(|e| usage(error::cannot_read(&pipeline, &e)))?;
             if train::is_pipeline(&text) {
                 if run.plan || run.options != RawOptions::default() {
                     return Err(usage(format!(

@@ -18,6 +18,7 @@
 //! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer. [`labels`] has labelled pairs.
 //! - [`training`] makes models from labelled pairs by the [`losses`].
 //! - [`cli`] says what can be typed, [`commands`] has one file per subcommand.
+//! - [`mistyped`] answers slips on the command line.
 //! - [`option_file`] reads options, [`progress`] shows, [`error`] says how a run failed, [`atomic_file`] writes files that are
 //!   complete or absent, [`hash`] chooses by content.
 
@@ -34,6 +35,7 @@ pub mod labels;
 pub mod losses;
 pub mod metrics;
 pub mod mining;
+pub mod mistyped;
 pub mod models;
 pub mod nightly;
 pub mod option_file;

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
 use dupmine::progress::Cancellation;
 use dupmine::{cli, error};
 
@@ -32,7 +31,7 @@ fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(handler) {
         eprintln!("warning: Ctrl-C will not stop cleanly: {error}");
     }
-    match catch_unwind(AssertUnwindSafe(|| cli::run(cli::Cli::parse(), cancellation))) {
+    match catch_unwind(AssertUnwindSafe(|| cli::run(cli::parse()?, cancellation))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         // the hook has said what happened
         Err(_) => ExitCode::FAILURE,

@@ -47,9 +47,27 @@ pub fn check<Options: Args + DeserializeOwned>(table: &Table, place: impl Fn(&st
         }
         let alone = Table::from_iter([(key.clone(), value.clone())]);
         let parsed: Result<Options, _> = alone.try_into();
-        parsed.map_err(|e| usage(format!("{}: key `{key}`: {}", place(key), e.message())))?;
+        parsed.map_err(|e| usage(format!("{}: key `{key}`: {}", place(key), in_plain_words(e.message(), value))))?;
     }
     Ok(())
+}
+
+/// What serde says of a value, without the names of Rust's types.
+fn in_plain_words(message: &str, value: &Value) -> String {
+    let found = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = found.and_then(|rest| rest.split_once(", expected ")) else { return message.into() };
+    let is_number = matches!(expected, "usize" | "u64" | "u32" | "i64" | "f32" | "f64");
+    let expected = match expected {
+        "usize" | "u64" | "u32" if message.starts_with("invalid value") => "a whole number, not below 0",
+        "usize" | "u64" | "u32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "path string" => "a path",
+        other => other,
+    };
+    let is_quoted = is_number && value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok());
+    let advice = if is_quoted { ": leave out the quotes" } else { "" };
+    format!("found {}, expected {expected}{advice}", found.strip_prefix("string ").unwrap_or(found))
 }
 
 /// Parses and checks one `--set key=value`; a value that is not TOML counts as a string.
