@@ -104,8 +104,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
             mine(base, cli.run, cancellation)
         }
         Some(Command::Run { pipeline, sets, run }) => {
-            let text = std::fs::read_to_string(&pipeline)
-                .map_err(|e| usage(error::cannot_read(&pipeline, &e)))?;
+            let text = std::fs::read_to_string(&pipeline).map_err(|e| usage(error::cannot_read(&pipeline, &e)))?;
             if train::is_pipeline(&text) {
                 if run.plan || run.options != RawOptions::default() {
                     return Err(usage(format!(
