@@ -14,6 +14,7 @@ use crate::run::input;
 use crate::run::manifest;
 use crate::run::reader::FinishedRun;
 use crate::store::root::Store;
+use crate::tables::format::Format;
 use crate::tables::id_index::IdIndex;
 use crate::tables::question_rows::ReadOptions;
 use crate::tables::questions::{self, Questions};
@@ -45,8 +46,9 @@ impl Reference {
         if files.iter().any(|file| source::is_stdin(file)) {
             return Err(usage("--reference cannot be standard input: give it a file"));
         }
-        // its format is told by its name: --format and --delta are of the input
-        let options = ReadOptions { format: None, are_changes: false, ..plan.options.read_options() };
+        // --format and --delta are of the input; a name that tells the format comes first
+        let format = plan.options.format.filter(|_| files.iter().all(|file| Format::of(file).is_none()));
+        let options = ReadOptions { format, are_changes: false, ..plan.options.read_options() };
         let (questions, _) = questions::read(&files, &options).context("--reference")?;
         Ok(Self { path: path.into(), questions, clusters: Vec::new(), store: None })
     }

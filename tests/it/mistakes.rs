@@ -31,6 +31,7 @@ const TYPED: [(&str, &[&str]); 7] = [
             "mine --input questions.txt",
             "mine --input empty.csv",
             "mine --input - < empty.csv",
+            "mine --input /dev/null",
             "mine --input a.csv --reference known.csv",
         ],
     ),

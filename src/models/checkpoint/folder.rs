@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
-use crate::error::{hint, usage};
+use crate::error::hint;
 
 /// One file inside the binary: its name relative to the folder, and its bytes.
 pub type BuiltInFile = (&'static str, &'static [u8]);
@@ -87,7 +87,7 @@ impl ModelFolder {
 
     /// Bytes of a file that every model has.
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>> {
-        self.read(file)?.ok_or_else(|| self.missing(file))
+        self.read(file)?.with_context(|| format!("{} is missing from the model folder", self.path(file).display()))
     }
 
     /// A JSON file, `None` when absent.
@@ -101,12 +101,8 @@ impl ModelFolder {
     pub fn require_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
         match self.json(file)? {
             Some(value) => Ok(value),
-            None => Err(self.missing(file)),
+            None => bail!("{} is missing from the model folder", self.path(file).display()),
         }
-    }
-
-    fn missing(&self, file: &str) -> anyhow::Error {
-        usage(format!("{} is missing from the model folder", self.path(file).display()))
     }
 }
 
