@@ -14,7 +14,7 @@ use crate::commands::output::print_lines;
 use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
-use crate::commands::{explain, history, report, rollback, show, verify};
+use crate::commands::{explain, history, report, result, rollback, show, verify};
 use crate::error::{self, usage};
 use crate::mining;
 use crate::mining::plan::Plan;
@@ -47,6 +47,9 @@ struct RunArgs {
     /// Show no progress and no summary; still show warnings and errors
     #[arg(long)]
     quiet: bool,
+    /// Print one JSON object about the results when they are written
+    #[arg(long, conflicts_with = "plan")]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,5 +155,6 @@ fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Resu
     if run.plan {
         return print_lines(mining::stale::describe(&plan, run.force, &progress)?);
     }
-    mining::run::mine(&plan, run.force, &progress)
+    mining::run::mine(&plan, run.force, &progress)?;
+    if run.json { result::run(&plan.options.output) } else { Ok(()) }
 }

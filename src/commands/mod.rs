@@ -11,6 +11,7 @@ pub mod history;
 pub mod models;
 pub mod output;
 pub mod report;
+pub mod result;
 pub mod rollback;
 mod run_models;
 pub mod sample;

@@ -169,7 +169,7 @@ fn a_pipeline_file_trains_what_is_not_trained_yet() {
     let error = mine_fails(&["run", text(&file)], 2);
     assert!(error.contains("train.toml: [[train]] table 1: --epochs is 0"), "{error}");
     let error = mine_fails(&["run", text(&file), "--set", "epochs=few"], 2);
-    assert!(error.contains("--set epochs=few: key `epochs`: invalid type"), "{error}");
+    assert!(error.contains("--set epochs=few: key `epochs`: found \"few\", expected a whole number"), "{error}");
 }
 
 #[test]

@@ -83,6 +83,19 @@ fn going_back_is_a_version_of_its_own_and_its_events_add_up() {
 }
 
 #[test]
+fn a_run_says_what_it_did_to_the_program_that_started_it() {
+    let work = folder();
+    let output = work.path().join("out");
+    nights(work.path(), &output, 2);
+    let input = work.path().join("q.parquet");
+    let result =
+        json(&tiny(text(&input), text(&output), &["--threshold", "1", "--quiet", "--json", "--keep-versions", "3"]));
+    assert_eq!((result["version"].as_u64(), result["questions"].as_u64()), (Some(2), Some(44)));
+    assert_eq!((result["counts"]["new"].as_u64(), result["counts"]["events"]["created"].as_u64()), (Some(3), Some(3)));
+    assert!(result["stages"].as_array().unwrap().len() > 4 && result["run_time"] == "2026-11-02T03:00:00Z");
+}
+
+#[test]
 fn as_many_versions_are_kept_as_asked_for() {
     let work = folder();
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
