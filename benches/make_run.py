@@ -52,12 +52,20 @@ starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
 clustered = np.arange(sizes.sum())
 cluster = np.repeat(starts, sizes)
 probability = np.where(clustered == cluster, 1.0, random.uniform(0.8, 1, len(clustered))).astype(np.float32)
-write("clusters.parquet", id=ids(clustered), cluster_id=ids(cluster), is_representative=clustered == cluster,
+write("clusters.parquet", id=ids(clustered), cluster_id=cluster.astype(np.int64) + 1, is_representative=clustered == cluster,
+      is_reference=np.zeros(len(clustered), bool),
       probability_to_representative=probability, cluster_size=np.repeat(sizes, sizes).astype(np.uint32))
 low = random.uniform(0.5, 1, len(sizes)).astype(np.float32)
 density = np.where(sizes == 2, 1, random.uniform(0.3, 1, len(sizes))).astype(np.float32)
-write("cluster_stats.parquet", cluster_id=ids(starts), size=sizes.astype(np.uint32), edges=(sizes - 1).astype(np.uint64), density=density,
-      min_probability=low, mean_probability=(low + 1) / 2, representative=ids(starts), needs_review=density < 0.5)
+time = pa.array(np.full(len(sizes), 1_763_780_400_000_000), pa.timestamp("us", "UTC"))
+first = np.ones(len(sizes), np.uint64)
+write("cluster_stats.parquet", cluster_id=starts.astype(np.int64) + 1, size=sizes.astype(np.uint32), edges=(sizes - 1).astype(np.uint64), density=density,
+      min_probability=low, mean_probability=(low + 1) / 2, representative=ids(starts), needs_review=density < 0.5,
+      first_seen=first, first_seen_at=time, last_changed=first, last_changed_at=time)
+nothing = lambda kind: pa.array([], kind)
+write("cluster_events.parquet", version=nothing(pa.uint64()), run_time=nothing(time.type), event=nothing(pa.string()),
+      cluster_id=nothing(pa.int64()), other_cluster_id=nothing(pa.int64()), size_before=nothing(pa.uint32()),
+      size_after=nothing(pa.uint32()), questions=nothing(pa.uint32()), representative=ids(rows[:0]))
 
 a = np.sort(random.integers(0, n - 1, m))
 b = np.minimum(a + 1 + random.geometric(0.0001, m), n - 1)
