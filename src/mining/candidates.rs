@@ -121,7 +121,7 @@ pub fn is_usable(vector: &[f32]) -> bool {
 }
 
 /// `count` rows by a seeded hash of their number: no generator state, the same sample on every machine.
-fn sample_rows(rows: &[u32], count: usize, seed: u64) -> Vec<u32> {
+pub fn sample_rows(rows: &[u32], count: usize, seed: u64) -> Vec<u32> {
     let key = |row: u32| hash64(&[seed.to_le_bytes(), u64::from(row).to_le_bytes()].concat());
     let mut keyed: Vec<(u64, u32)> = rows.iter().map(|&row| (key(row), row)).collect();
     keyed.sort_unstable();

@@ -8,8 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::device::Devices;
 use crate::executor::tuning::Tuning;
-use crate::hash::hash64;
-use crate::mining::candidates::{self, Candidate, SearchConfig, is_usable, unordered};
+use crate::mining::candidates::{self, Candidate, SearchConfig, is_usable, sample_rows, unordered};
 use crate::mining::collapse::{UniqueTexts, collapse};
 use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
@@ -108,14 +107,12 @@ impl Findings {
 impl Subject<'_> {
     /// `count` of the numbers below `all`, by the run's seed; all without a count. Ascending.
     fn choose(&self, all: usize, count: Option<usize>) -> Vec<usize> {
-        let seed = self.plan.options.seed;
-        let mut keyed: Vec<(u64, usize)> =
-            (0..all).map(|at| (hash64(&[seed.to_le_bytes(), (at as u64).to_le_bytes()].concat()), at)).collect();
-        keyed.sort_unstable();
-        keyed.truncate(count.unwrap_or(all));
-        let mut chosen: Vec<usize> = keyed.into_iter().map(|(_, at)| at).collect();
-        chosen.sort_unstable();
-        chosen
+        let every: Vec<u32> = (0..all as u32).collect();
+        let chosen = match count {
+            Some(count) => sample_rows(&every, count, self.plan.options.seed),
+            None => every,
+        };
+        chosen.into_iter().map(|at| at as usize).collect()
     }
 
     fn named(&self, candidate: &Candidate) -> String {

@@ -14,9 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file::{remove_if_there, step, sync_folder, write_bytes, write_json};
 use crate::store::identity::{Identity, Kind};
 
-/// Versions that are kept, the current one included.
-pub const KEPT: usize = 7;
-
 const FOLDER: &str = ".mine";
 const CURRENT: &str = "CURRENT";
 const VERSIONS: &str = "versions";
@@ -275,7 +272,7 @@ mod tests {
         }
         // a run that was killed before it was the current one
         write_json(&versions.path(9), &version(9)).unwrap();
-        versions.prune(KEPT).unwrap();
+        versions.prune(7).unwrap();
         let kept: Vec<u64> = versions.kept().iter().map(|version| version.number).collect();
         assert_eq!(kept, [2, 3, 4, 5, 6, 7, 8]);
         assert!(!versions.files_of(1).exists() && versions.files_of(2).exists() && !versions.path(9).exists());

@@ -205,7 +205,8 @@ pub fn read(files: &[PathBuf], options: &ReadOptions) -> Result<(Questions, IdsF
     Ok((Questions::new(ids, rows)?, from))
 }
 
-/// Questions with row numbers as ids.
+/// Questions with row numbers as ids, for tests.
+#[cfg(test)]
 pub fn of_texts(texts: impl Iterator<Item = String>) -> Questions {
     let texts: Texts = texts.collect();
     let rows: Vec<u32> = (0..texts.len() as u32).collect();

@@ -183,7 +183,7 @@ fn nights(seed: u64, questions: usize, nights: u64, options: &[&str]) {
 #[test]
 fn thirty_nights_with_cut_lists_end_as_a_run_from_nothing() {
     let options = ["--cross-encoder", CROSS, "--threshold", "0.6", "--swap-margin", "0.1", "--top-k", "3"];
-    nights(7, 90, 28, &options);
+    nights(7, 90, 30, &options);
 }
 
 #[test]

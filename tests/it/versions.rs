@@ -38,6 +38,14 @@ fn going_back_is_a_version_of_its_own_and_its_events_add_up() {
     let out = text(&output);
     let third = clusters(&output);
     let history = stdout(&["history", out]);
+    let page = std::fs::read_to_string(output.join("report.html")).unwrap();
+    assert!(
+        page.contains("<h2>Since version 2</h2>") && page.contains("<dt>clusters created</dt><dd>3</dd>"),
+        "{page}"
+    );
+    assert!(page.contains("how do i  cook 4 eggs") || page.contains("how do i cook 4 eggs"));
+    let first = std::fs::read_to_string(output.join(".mine/versions/000001/report.html")).unwrap();
+    assert!(!first.contains("Since version"));
     assert!(history.contains("3 *") && history.contains("2026-11-02"), "{history}");
     let kept = |name: &str| std::fs::read(output.join(".mine/versions/000001").join(name)).unwrap();
     let (pairs, members) = (kept("pairs.parquet"), kept("clusters.parquet"));
