@@ -254,7 +254,7 @@ impl Night {
             texts: store.write_texts(&unique.keys)?,
             identities: identities.collect(),
             parent: self.same.as_ref().map_or(self.parent(), |same| same.parent),
-            rolled_back_to: None,
+            rolled_back_to: self.same.as_ref().and_then(|same| same.rolled_back_to),
             seconds: run.seconds,
             members: Some(self.keep(questions, unique, run.groups, run.ids, tables)?),
             decision: plan.decision()?,

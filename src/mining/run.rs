@@ -226,7 +226,7 @@ pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress,
     let dropped = [("null_text", skipped(SkipReason::Null)), ("blank_text", skipped(SkipReason::Blank))];
     log.stage("read", since.elapsed().as_secs_f64(), false, [questions.ids.len(), questions.texts.len()], &dropped);
     if questions.ids.is_empty() {
-        progress.warn(format!("{} holds no questions: the results are empty", plan.options.input.join(", ")));
+        progress.warn(format!("{} holds no questions", plan.options.input.join(", ")));
     }
     if !questions.skipped.is_empty() {
         let [(_, null), (_, blank)] = dropped;

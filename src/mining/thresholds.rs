@@ -57,8 +57,8 @@ struct ScoredTexts {
     edges: Vec<Edge>,
 }
 
-/// `scored` are pairs of rows. `None` if the clusters cannot be counted: the texts are not there, there are too many pairs, or known clusters of a
-/// reference would have to stay apart.
+/// `scored` are pairs of rows. `None` if the clusters cannot be counted: the texts are not there, there are too many pairs,
+/// or known clusters of a reference would have to stay apart.
 fn clusterable(run: &FinishedRun, scored: Vec<Edge>) -> Option<ScoredTexts> {
     let questions = run.questions.as_ref().ok()?;
     if scored.len() > MOST_EDGES || run.manifest.options.reference.is_some() {

@@ -58,21 +58,13 @@ struct Questions<'a> {
 
 impl<'a> Questions<'a> {
     fn new(path: &Path, file: &GoldFile, run: &'a FinishedRun) -> Result<Self> {
-        let mut first = HashMap::new();
-        match &run.questions {
-            Ok(questions) => {
-                // those of a reference come first
-                let is_known = |at: &usize| questions.is_reference.get(*at) == Some(&true);
-                let all = || 0..questions.rows.len();
-                for at in all().filter(is_known).chain(all().filter(|at| !is_known(at))) {
-                    first.entry(key(questions.texts.get(at))).or_insert(questions.rows[at]);
-                }
-            }
+        let first = match &run.questions {
+            Ok(questions) => questions.first_rows(),
             Err(why) if file.named == Named::ByText => {
                 bail!("{}: it names questions by their text, but {why}", path.display())
             }
-            Err(_) => {}
-        }
+            Err(_) => HashMap::new(),
+        };
         Ok(Self { named: file.named, run, first })
     }
 

@@ -59,7 +59,7 @@ pub struct RawOptions {
     /// Time to record for the run, such as 2026-11-27T03:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     pub run_time: Option<RunTime>,
-    /// Refuse results if more of the questions before are gone or edited [default: 5%, from 20 questions on]
+    /// Refuse results if more of the previous questions are gone or edited [default: 5%, from 20 questions on]
     #[arg(long, value_name = "SHARE")]
     pub max_deleted: Option<Share>,
     /// Refuse results with a larger cluster [default: 1000, or 10 times the largest before; none in a first run]

@@ -17,6 +17,8 @@ use crate::tables::question_rows::{ReadOptions, Rows, SkipReason};
 use crate::tables::source::{self, name};
 use crate::tables::texts::Texts;
 use crate::tables::{read_csv, read_json, read_parquet};
+use crate::text::key::TextKey;
+use crate::text::normalise::normalise;
 
 /// A row without a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +146,17 @@ impl Questions {
         rest.hashed()
     }
 
+    /// The row that stands for each text in the pairs of a run: a question of the reference, or the one with the smallest id.
+    pub fn first_rows(&self) -> HashMap<TextKey, u32> {
+        let is_reference = |at: &usize| self.is_reference.get(*at) == Some(&true);
+        let all = || 0..self.rows.len();
+        let mut first = HashMap::new();
+        for at in all().filter(is_reference).chain(all().filter(|at| !is_reference(at))) {
+            first.entry(TextKey::of(&normalise(self.texts.get(at)))).or_insert(self.rows[at]);
+        }
+        first
+    }
+
     /// The questions of these numbers, without skipped rows.
     pub fn part(&self, numbers: &[usize]) -> Result<Self> {
         let mut rows = Rows::default();
@@ -232,7 +245,8 @@ pub(super) fn read_rows(files: &[PathBuf], options: &ReadOptions) -> Result<File
     for file in files {
         starts.push(rows.seen);
         // a night without changes
-        if options.are_changes && source::is_empty_lines(file)? {
+        let is_json = || Format::of_input(file, options.format).is_ok_and(|format| format == Format::Json);
+        if options.are_changes && is_json() && source::size(file)? == 0 {
             continue;
         }
         source::check(file)?;

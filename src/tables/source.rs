@@ -71,11 +71,6 @@ pub fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file of JSON lines has none.
-pub fn is_empty_lines(path: &Path) -> Result<bool> {
-    Ok(path.extension().is_some_and(|extension| extension == "jsonl" || extension == "ndjson") && size(path)? == 0)
-}
-
 /// The text of a file in UTF-8. What gzip or zstd packed is unpacked, whatever the file is called.
 pub fn text(path: &Path, encoding: Encoding) -> Result<Box<dyn BufRead>> {
     let mut file = BufReader::with_capacity(BUFFER, open(path)?);

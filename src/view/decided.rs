@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::run::reader::FinishedRun;
 use crate::run::schema::{ClusterRow, PairRow};
+use crate::text::key::TextKey;
 use crate::text::normalise::normalise;
 use crate::view::apart::{Between, Place, Places};
 use crate::view::block::Block;
@@ -38,7 +39,9 @@ pub struct DecidedPair {
 impl SoughtPair {
     /// `clusters` are all rows of the run; [`SoughtPair::see`] must see all its pairs.
     pub fn new(run: &FinishedRun, questions: [u32; 2], clusters: &[ClusterRow]) -> Self {
-        let first = questions.map(|row| first_with_text(run, row).unwrap_or(row));
+        let rows = run.questions.as_ref().map(|questions| questions.first_rows()).unwrap_or_default();
+        let first_with_text = |row: u32| rows.get(&TextKey::of(&normalise(run.text(row)?))).copied();
+        let first = questions.map(|row| first_with_text(row).unwrap_or(row));
         Self { questions, first, places: Places::new(clusters), pair: None, between: Vec::new() }
     }
 
@@ -128,14 +131,4 @@ impl DecidedPair {
             ),
         ]
     }
-}
-
-/// The row that stands for the text of `row` in the run's pairs: a question of the reference, or the one with the
-/// smallest id.
-fn first_with_text(run: &FinishedRun, row: u32) -> Option<u32> {
-    let questions = run.questions.as_ref().ok()?;
-    let text = normalise(run.text(row)?).into_owned();
-    let same = (0..questions.rows.len()).filter(|&at| normalise(questions.texts.get(at)) == text);
-    let is_reference = |at: usize| questions.is_reference.get(at) == Some(&true);
-    same.min_by_key(|&at| (!is_reference(at), at)).map(|at| questions.rows[at])
 }
