@@ -3,6 +3,8 @@
 # Needs the Python environment of `just peer` (or PEER=path/to/python), and DATA and MODEL as in benches/data.sh.
 #   benches/versus.sh encode    20,000 questions, f32
 #   benches/versus.sh mine      99,639 questions, top-k 100, for --index exact, the default and hnsw; pairs compared
+#   benches/versus.sh int8      6,000 questions and 2,000 pairs in f32 and int8, each twice in turn; BACKENDS is a Python with the packages that
+#                               benches/peer_backends.py names, and measures every processor backend of the peer
 #   benches/versus.sh train     1,920 pairs: cross-encoder at batch 16, bi-encoder with ranking at batch 64
 #   benches/versus.sh losses    quality: 25,636 natural pairs once, with each loss of bi-encoders over labels (2 hours on two cores)
 #   benches/versus.sh multitask quality: contrastive and ranking at once, the natural pairs and as many duplicates (an hour)
@@ -32,18 +34,42 @@ encode() {
 import sys, pandas as pd
 pd.read_parquet(sys.argv[1]).sample(20000, random_state=1).to_parquet(sys.argv[2])
 PY
-    run encode --input "$work/20k.parquet" --bi-encoder $model --min-cosine 0.99 --threshold 0.99
+    run encode --input "$work/20k.parquet" --bi-encoder $model --precision f32 --min-cosine 0.99 --threshold 0.99
     grep -A1 '"stage": "embed"' "$work/encode/manifest.json"
     peer encode --model $model --input "$work/20k.parquet"
     peer encode --model $model --input "$work/20k.parquet" --batch-size 128
 }
 
+int8() {
+    $python - "$questions" "$work/6k.parquet" <<'PY'
+import sys, pandas as pd
+pd.read_parquet(sys.argv[1]).sample(6000, random_state=1).to_parquet(sys.argv[2])
+PY
+    for _ in 1 2; do
+        for precision in f32 int8; do
+            run $precision --input "$work/6k.parquet" --bi-encoder $model --precision $precision --min-cosine 0.99 --threshold 0.99
+            rm -rf "$work/rerank-$precision"
+            $mine --output "$work/rerank-$precision" --quiet --input "$work/6k.parquet" --min-cosine 0.7 --rerank-floor -1 --swap-margin 0 \
+                --rerank-budget 2000 --precision $precision
+            $python - "$precision" "$work/$precision/manifest.json" "$work/rerank-$precision/manifest.json" <<'PY'
+import json, sys
+for path, stage in ((sys.argv[2], "embed"), (sys.argv[3], "rerank")):
+    stage = next(s for s in json.load(open(path))["stages"] if s["stage"] == stage)
+    print(f"{stage['stage']} {sys.argv[1]}: {stage['rows_out']} in {stage['seconds']:.2f} s, {stage['rows_out'] / stage['seconds']:.0f} a second")
+PY
+        done
+    done
+    peer encode --model $model --input "$work/6k.parquet"
+    $mine models export --input built-in-cross-encoder --output "$work/cross-encoder" 2>/dev/null || true
+    [ -z "${BACKENDS:-}" ] || $BACKENDS benches/peer_backends.py $model "$work/6k.parquet" "$work/backends" "$work/cross-encoder" 2>/dev/null
+}
+
 mine_all() {
     peer mine --model $model --input $questions --top-k 100 --output "$work/peer.parquet"
     floor=$($python -c "import pandas as pd; print(pd.read_parquet('$work/peer.parquet').cosine.min())")
-    run exact --input $questions --top-k 100 --bi-encoder $model --min-cosine "$floor" --threshold 0.75 --index exact
+    run exact --input $questions --top-k 100 --bi-encoder $model --precision f32 --min-cosine "$floor" --threshold 0.75 --index exact
     run default --input $questions --top-k 100 --bi-encoder $model --min-cosine "$floor" --threshold 0.75
-    run hnsw --input $questions --top-k 100 --bi-encoder $model --min-cosine "$floor" --threshold 0.75 --index hnsw
+    run hnsw --input $questions --top-k 100 --bi-encoder $model --precision f32 --min-cosine "$floor" --threshold 0.75 --index hnsw
     $python benches/compare_pairs.py "$work/peer.parquet" "$work"/{exact,default,hnsw}
 }
 
@@ -105,10 +131,11 @@ large() {
 case ${1:-all} in
     encode) encode ;;
     mine) mine_all ;;
+    int8) int8 ;;
     train) train ;;
     losses) losses ;;
     multitask) multitask ;;
     large) large ;;
     all) encode; mine_all; train; large ;;
-    *) echo "usage: $0 encode|mine|train|losses|multitask|large|all" >&2; exit 2 ;;
+    *) echo "usage: $0 encode|mine|int8|train|losses|multitask|large|all" >&2; exit 2 ;;
 esac

@@ -84,6 +84,18 @@ pub enum DeviceKind {
     Gpu,
 }
 
+impl DeviceChoice {
+    /// The kind of the devices that [`DeviceChoice::open`] opens.
+    pub fn kind(self) -> DeviceKind {
+        match self {
+            Self::Cpu => DeviceKind::Cpu,
+            Self::Tch => DeviceKind::Tch,
+            Self::Cuda(_) | Self::CudaAll | Self::TchCuda(_) => DeviceKind::Gpu,
+            Self::Auto => best().0.kind,
+        }
+    }
+}
+
 /// Opened devices of one kind; each takes a copy of the model and a share of the batches.
 #[derive(Debug, Clone)]
 pub struct Devices {
@@ -159,19 +171,25 @@ type Backend = Result<fn(usize) -> Device, &'static str>;
 /// The first card that works, else the processor. Warns if this build could use a card and does not, because the run will
 /// take hours instead of minutes.
 fn auto(progress: &Progress) -> Devices {
+    let (devices, reasons) = best();
+    if !reasons.is_empty() {
+        progress.warn(format!("no GPU is used ({}); --device cpu asks for none", reasons.join("; ")));
+    }
+    devices
+}
+
+/// The first card that works, else the processor, and why cards that this build could use do not work.
+fn best() -> (Devices, Vec<String>) {
     let mut reasons = Vec::new();
     for (name, gpu) in backend::gpus() {
         let counted = if name == "cuda" { count_cards().map(drop) } else { Ok(()) };
         match counted.and_then(|()| cards(name, gpu, &[0])) {
-            Ok(devices) => return devices,
+            Ok(devices) => return (devices, Vec::new()),
             Err(why) if gpu.is_ok() => reasons.push(format!("{name}: {why}")),
             Err(_) => {}
         }
     }
-    if !reasons.is_empty() {
-        progress.warn(format!("no GPU is used ({}); --device cpu asks for none", reasons.join("; ")));
-    }
-    cpu()
+    (cpu(), reasons)
 }
 
 fn tch() -> Result<Devices, String> {

@@ -183,7 +183,8 @@ fn measure_cross_encoder(
     // the short work first: an error of the bi-encoder shows at once
     let of_bi_encoder = |folder| cosines(&load(args, folder, progress)?, questions, progress);
     let cosines = bi_encoder.map(of_bi_encoder).transpose()?;
-    let models = cross_encoder::replicas(folder, &args.devices.open(progress)?, args.devices.precision)?;
+    let (devices, precision) = args.devices.open(progress)?;
+    let models = cross_encoder::replicas(folder, &devices, precision)?;
     let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
     let weigh =
@@ -207,9 +208,12 @@ fn measure_cross_encoder(
                 let sums: Vec<f64> = pairs.map(|(&z, &cosine)| decision::sum(z, cosine_weight, cosine)).collect();
                 let fitted = input.fit(&sums, ScoreKind::LogOdds).map_err(of_file)?;
                 let calibrator = fitted.choice.calibrator.clone();
-                let decision = Decision { cosine_weight, calibrator, threshold: fitted.threshold, rerank_floor: None };
+                let threshold = fitted.threshold;
+                let decision =
+                    Decision { cosine_weight, calibrator, threshold, rerank_floor: None, rerank_ceiling: None };
                 let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
-                let decision = Decision { rerank_floor, ..decision };
+                let rerank_ceiling = decision.fit_rerank_ceiling(&scores, cosines);
+                let decision = Decision { rerank_floor, rerank_ceiling, ..decision };
                 calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision });
                 together = Some(fitted);
             }
@@ -247,7 +251,8 @@ fn measure_bi_encoder(
 }
 
 fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> Result<Replicas<BiEncoder>> {
-    bi_encoder::replicas(bi_encoder, &args.devices.open(progress)?, args.devices.precision)
+    let (devices, precision) = args.devices.open(progress)?;
+    bi_encoder::replicas(bi_encoder, &devices, precision)
 }
 
 fn measured_on(args: &CalibrateArgs, input: &FitInput) -> String {
@@ -311,6 +316,9 @@ impl Measured {
                     decision::ENOUGH_CALLED
                 ),
             });
+            lines.extend(together.decision.rerank_ceiling.map(|ceiling| {
+                format!("rerank ceiling {}: pairs with a higher cosine are not reranked", ceiling.cosine)
+            }));
         }
         lines
     }

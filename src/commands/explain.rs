@@ -8,12 +8,13 @@ use clap::{ArgGroup, Args};
 use crate::commands::output::{print_json, print_lines};
 use crate::commands::run_models;
 use crate::commands::terminal::fit;
-use crate::device::plain_cpu;
+use crate::device::{DeviceChoice, DeviceKind, plain_cpu};
 use crate::error::usage;
 use crate::mining::plan::Plan;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::CrossEncoder;
+use crate::models::network::precision::Precision;
 use crate::progress::Progress;
 use crate::run::decision::{Rule, Scores};
 use crate::run::flags::{self, RawOptions};
@@ -72,6 +73,7 @@ pub struct ExplainArgs {
 struct Deciders {
     bi_encoder: ModelFolder,
     cross_encoder: Option<ModelFolder>,
+    precision: Precision,
     min_cosine: f32,
     rule: Rule,
 }
@@ -113,6 +115,7 @@ fn explain_ids(args: &ExplainArgs, folder: &Path, progress: &Progress) -> Result
     let deciders = Deciders {
         bi_encoder: run_models::bi_encoder(manifest, progress)?,
         cross_encoder: run_models::cross_encoder(manifest, progress)?,
+        precision: manifest.options.precision.on(DeviceKind::Cpu),
         min_cosine: manifest.options.min_cosine.unwrap_or_default(),
         rule: manifest.rule(),
     };
@@ -140,19 +143,20 @@ fn explain_texts(args: ExplainArgs, progress: &Progress) -> Result<Explanation> 
         min_cosine: args.min_cosine,
         threshold: args.threshold,
         rerank_floor: args.rerank_floor,
+        device: Some(DeviceChoice::Cpu),
         ..RawOptions::default()
     };
     let base = flags::defaults()?;
     let plan = Plan::of_inputs(options::check(&flags::overlay(&base, &typed)?)?, Vec::new(), progress)?;
-    let Plan { bi_encoder, cross_encoder, min_cosine, rule, .. } = plan;
-    explain(&args.a, &args.b, &Deciders { bi_encoder, cross_encoder, min_cosine, rule })
+    let Plan { bi_encoder, cross_encoder, precision, min_cosine, rule, .. } = plan;
+    explain(&args.a, &args.b, &Deciders { bi_encoder, cross_encoder, precision, min_cosine, rule })
 }
 
 fn explain(text_a: &str, text_b: &str, deciders: &Deciders) -> Result<Explanation> {
     let device = plain_cpu();
     let normal = [normalise(text_a), normalise(text_b)];
     let [normal_a, normal_b] = normal.each_ref().map(AsRef::as_ref);
-    let model = BiEncoder::load(&deciders.bi_encoder, &device)?;
+    let model = BiEncoder::load(&deciders.bi_encoder, &device)?.in_precision(deciders.precision);
     let tokenized = model.tokenizer.tokenize(&[normal_a, normal_b])?;
     let vectors = model.embed(&[tokenized.ids(0), tokenized.ids(1)])?;
     let (a, b) = vectors.split_at(model.dimensions());
@@ -160,7 +164,7 @@ fn explain(text_a: &str, text_b: &str, deciders: &Deciders) -> Result<Explanatio
     ensure!(cosine.is_finite(), "{} gives no usable vector for these texts", deciders.bi_encoder.name());
     let mut scores = Scores::default();
     if let Some(folder) = &deciders.cross_encoder {
-        let model = CrossEncoder::load(folder, &device)?;
+        let model = CrossEncoder::load(folder, &device)?.in_precision(deciders.precision);
         let pairs = model.tokenizer.tokenize_pairs(&[(normal_a, normal_b), (normal_b, normal_a)])?;
         let logit = |at: usize| -> Result<Option<f32>> { Ok(model.logits(&[&pairs[at]])?.first().copied()) };
         scores = Scores { logit_ab: logit(0)?, logit_ba: logit(1)? };

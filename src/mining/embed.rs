@@ -237,7 +237,7 @@ pub fn run(
     let Stored { mut vectors, mut width, mut segments, .. } = stored;
     if !missing.is_empty() {
         progress.say(&format!("loading {}", plan.bi_encoder.name()));
-        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.options.precision)?;
+        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.precision)?;
         width = models.first().dimensions();
         let task = progress.task("embed", "questions", unique.keys.len());
         task.resume(unique.keys.len() - missing.len());

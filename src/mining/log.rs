@@ -93,9 +93,11 @@ impl Log {
     /// The rerank stage; warns of what the budget left out.
     pub fn rerank(&mut self, reranked: &Reranked, candidates: &[Candidate], rule: &Rule, progress: &Progress) {
         let (all, asked) = (candidates.len(), to_rerank(candidates, rule));
+        let below = candidates.iter().filter(|pair| !rule.can_be_duplicate(pair.cosine)).count();
         let left = asked - reranked.pairs;
         let dropped = [
-            ("below_rerank_floor", (all - asked) as u64),
+            ("below_rerank_floor", below as u64),
+            ("above_rerank_ceiling", (all - asked - below) as u64),
             ("not_reranked", left as u64),
             ("truncated", reranked.truncated as u64),
         ];

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use crate::calibration::decision::Decision;
+use crate::calibration::decision::{Ceiling, Decision};
+use crate::error::usage_with_hint;
 use crate::mining::collapse::UniqueTexts;
 use crate::models::checkpoint::built_in;
 use crate::models::checkpoint::calibration;
@@ -13,6 +14,7 @@ use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::kind::Kind as ModelKind;
 use crate::models::hub;
 use crate::models::hub::cache;
+use crate::models::network::precision::{Precision, PrecisionChoice};
 use crate::nightly::guards::Limits;
 use crate::progress::Progress;
 use crate::run::decision::Rule;
@@ -40,12 +42,13 @@ const FALLBACK_PROBABILITY: f32 = 0.5;
 
 /// Everything a run needs to know before it reads its input.
 pub struct Plan {
-    /// With the minimum cosine and the threshold that the run takes.
+    /// With the precision, the minimum cosine and the threshold that the run takes.
     pub options: Options,
     pub inputs: Vec<PathBuf>,
     pub bi_encoder: ModelFolder,
     pub cross_encoder: Option<ModelFolder>,
     pub models: Models,
+    pub precision: Precision,
     /// Lowest cosine of a candidate.
     pub min_cosine: f32,
     pub rule: Rule,
@@ -66,6 +69,8 @@ impl Plan {
     pub fn of_inputs(mut options: Options, inputs: Vec<PathBuf>, progress: &Progress) -> Result<Self> {
         // the manifest names it for commands that start elsewhere
         options.store = options.store.map(|store| std::path::absolute(&store).unwrap_or(store));
+        let precision = options.precision.settle(options.device);
+        options.precision = PrecisionChoice(Some(precision));
         let bi_encoder = hub::open_or(&options.bi_encoder, built_in::BI_ENCODER, progress)?;
         let bi_encoder_record = record(&bi_encoder)?;
         let cross_encoder = match options.cross_encoder() {
@@ -90,6 +95,7 @@ impl Plan {
                 cosine_weight: decision.cosine_weight,
                 calibrator: decision.calibrator.clone(),
                 rerank_floor: decision.rerank_floor,
+                rerank_ceiling: decision.rerank_ceiling,
             }),
         };
         let model = |flag: &str, record: &ModelRecord| (flag.to_string(), record.hash.clone());
@@ -103,7 +109,7 @@ impl Plan {
             None => None,
         };
         let rule = Rule { threshold, swap_margin: options.swap_margin, calibrated };
-        Ok(Self { options, inputs, bi_encoder, cross_encoder, models, min_cosine, rule, vectors, scores })
+        Ok(Self { options, inputs, bi_encoder, cross_encoder, models, precision, min_cosine, rule, vectors, scores })
     }
 
     /// What the neighbour lists of these texts depend on.
@@ -220,7 +226,7 @@ fn decision(
         let fallback = || unmeasured("threshold", "--threshold", FALLBACK_PROBABILITY, cross_encoder, progress);
         let threshold = options.threshold.unwrap_or_else(fallback);
         let calibrator = calibration.calibrator.clone().unwrap_or_default();
-        Decision { cosine_weight: 0.0, calibrator, threshold, rerank_floor: None }
+        Decision { cosine_weight: 0.0, calibrator, threshold, rerank_floor: None, rerank_ceiling: None }
     });
     let threshold = options.threshold.unwrap_or(decision.threshold);
     if let (Some(floor), None) = (decision.rerank_floor, options.rerank_floor)
@@ -233,6 +239,27 @@ fn decision(
              --rerank-floor {floor} keeps it",
             decision.threshold
         ));
+    }
+    if let (Some(ceiling), None) = (decision.rerank_ceiling, options.rerank_ceiling)
+        && threshold > decision.threshold
+    {
+        // fewer of what lies above would be called duplicates than was measured
+        decision.rerank_ceiling = None;
+        progress.say(&format!(
+            "pairs above the rerank ceiling {} are reranked: it was measured for the threshold {}, not for {threshold}; \
+             --rerank-ceiling {0} keeps it",
+            ceiling.cosine, decision.threshold
+        ));
+    }
+    if let Some(cosine) = options.rerank_ceiling {
+        let measured = decision.rerank_ceiling.filter(|_| cosine < 1.0);
+        if measured.is_none() && cosine < 1.0 {
+            return Err(usage_with_hint(
+                format!("--rerank-ceiling {cosine}: {} has none to move", cross_encoder.name()),
+                "mine calibrate --bi-encoder --cross-encoder measures one; --rerank-ceiling 1 reranks every pair",
+            ));
+        }
+        decision.rerank_ceiling = measured.map(|ceiling| Ceiling { cosine, ..ceiling });
     }
     decision.threshold = threshold;
     decision.rerank_floor = options.rerank_floor.or(decision.rerank_floor);

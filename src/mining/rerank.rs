@@ -113,14 +113,14 @@ struct Pending {
 
 /// Chooses what to score. `pending` says how far the budget reaches if this run continues one that was killed.
 fn choose(candidates: &[Candidate], plan: &Plan, stored: &Stored, pending: Option<&Pending>) -> Chosen {
-    let asked = to_rerank(candidates, &plan.rule);
     let order = promising_first(candidates);
     let is_scored = |at: u32| {
         let Candidate { a, b, cosine } = candidates[at as usize];
         let first = stored.find((a, b));
         first.is_some_and(|score| !plan.rule.is_open(score.logit, cosine) || stored.find((b, a)).is_some())
     };
-    let (scored, mut unscored): (Vec<u32>, Vec<u32>) = order[..asked].iter().partition(|&&at| is_scored(at));
+    let asked = order.iter().filter(|&&at| plan.rule.should_rerank(candidates[at as usize].cosine));
+    let (scored, mut unscored): (Vec<u32>, Vec<u32>) = asked.partition(|&&at| is_scored(at));
     if let Some(Budget::Pairs(pairs)) = plan.options.rerank_budget {
         match pending {
             Some(Pending { last: None, .. }) => unscored.clear(),
@@ -330,7 +330,7 @@ impl Scorer<'_> {
         if !missing.is_empty() {
             if self.models.is_none() {
                 self.progress.say(&format!("loading {}", self.folder.name()));
-                self.models = Some(cross_encoder::replicas(self.folder, self.devices, self.plan.options.precision)?);
+                self.models = Some(cross_encoder::replicas(self.folder, self.devices, self.plan.precision)?);
             }
             let models = self.models.as_ref().context("the cross-encoder is loaded")?;
             let text = |number: u32| self.unique.texts.get(number as usize);

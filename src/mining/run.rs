@@ -174,8 +174,11 @@ fn prune(store: &Store, plan: &Plan) -> Result<()> {
 
 fn warn_of_useless_flags(plan: &Plan, progress: &Progress) {
     let options = &plan.options;
-    let given =
-        [("--rerank-budget", options.rerank_budget.is_some()), ("--rerank-floor", options.rerank_floor.is_some())];
+    let given = [
+        ("--rerank-budget", options.rerank_budget.is_some()),
+        ("--rerank-floor", options.rerank_floor.is_some()),
+        ("--rerank-ceiling", options.rerank_ceiling.is_some()),
+    ];
     for (flag, _) in given.into_iter().filter(|(_, given)| *given && plan.cross_encoder.is_none()) {
         progress.warn(format!("{flag} has no effect without a cross-encoder"));
     }
@@ -206,7 +209,10 @@ fn warn_of_useless_index_flags(plan: &Plan, texts: usize, progress: &Progress) -
 fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
     let mut devices = plan.options.device.open(progress)?;
     devices.batch_tokens = plan.options.batch_tokens;
-    plan.options.precision.check(&devices)?;
+    plan.precision.check(&devices)?;
+    if let Some(instructions) = plan.precision.instructions() {
+        progress.say(&format!("precision  {} ({instructions})", plan.precision.name()));
+    }
     Ok(devices)
 }
 

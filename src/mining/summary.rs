@@ -7,6 +7,7 @@ use crate::mining::rows::Tables;
 use crate::progress::{Progress, readable};
 use crate::run::change_schema::Event;
 use crate::run::manifest::Manifest;
+use crate::run::schema::{PairKind, PairRow};
 use crate::store::versions::Version;
 use crate::tables::questions::Questions;
 use crate::text::visible::visible;
@@ -47,6 +48,16 @@ pub fn print(
         progress.say(&format!(
             "           {} below cosine {floor} not reranked: --rerank-floor -1 reranks all",
             readable(below)
+        ));
+    }
+    let ceiling = plan.models.decision.as_ref().and_then(|decision| decision.rerank_ceiling);
+    let ceiling = ceiling.map(|ceiling| ceiling.cosine);
+    let is_above = |pair: &PairRow| pair.kind == PairKind::Semantic && ceiling.is_some_and(|c| pair.cosine > c);
+    let above = tables.pairs.iter().filter(|pair| is_above(pair)).count();
+    if let (Some(ceiling), 1..) = (ceiling, above) {
+        progress.say(&format!(
+            "           {} above cosine {ceiling} not reranked: --rerank-ceiling 1 reranks all",
+            readable(above)
         ));
     }
     progress.say(&format!(

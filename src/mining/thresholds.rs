@@ -19,7 +19,7 @@ const MOST_EDGES: usize = 2_000_000;
 /// Duplicates and clusters at each threshold. Pairs without a probability are no duplicates at any of them.
 pub fn outcomes(run: &FinishedRun, thresholds: &[f32], progress: &Progress) -> Result<Vec<Outcome>> {
     let rule = run.manifest.rule();
-    let can_be_duplicate = |pair: &PairRow| rule.calibrated.is_none() || rule.should_rerank(pair.cosine);
+    let can_be_duplicate = |pair: &PairRow| rule.can_be_duplicate(pair.cosine);
     let (mut scored, mut called, mut copies): (Vec<Edge>, Vec<f32>, u64) = (Vec::new(), Vec::new(), 0);
     for batch in run.results.pairs()? {
         progress.check()?;

@@ -78,9 +78,9 @@ pub fn verify(output: &Path, sample: Option<usize>, devices: &Devices, progress:
         }
     }
     pairs.sort_unstable_by_key(|(candidate, _)| candidate.texts());
-    let tolerance = match plan.options.precision {
+    let tolerance = match plan.precision {
         Precision::F32 => Tolerance { cosine: 1e-4, logit: 1e-2 },
-        Precision::F16 | Precision::Bf16 => Tolerance { cosine: 2e-2, logit: 0.5 },
+        Precision::F16 | Precision::Bf16 | Precision::Int8 => Tolerance { cosine: 2e-2, logit: 0.5 },
     };
     let subject = Subject { plan: &plan, questions, unique: &unique, pairs, tolerance, progress };
     let mut findings = Findings::default();
@@ -131,7 +131,7 @@ impl Subject<'_> {
         let missing: BTreeSet<usize> = stored.missing().into_iter().collect();
         let again: Vec<usize> =
             chosen.iter().copied().chain(missing.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect();
-        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.options.precision)?;
+        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.precision)?;
         let width = models.first().dimensions();
         let task = self.progress.task("embed", "questions", again.len());
         let mut values = stored.into_values();
@@ -255,7 +255,7 @@ impl Subject<'_> {
         if chosen.is_empty() {
             return Ok(());
         }
-        let models = cross_encoder::replicas(folder, devices, self.plan.options.precision)?;
+        let models = cross_encoder::replicas(folder, devices, self.plan.precision)?;
         let task = self.progress.task("rerank", "pairs", chosen.len());
         let text = |row: u32| self.questions.rows.binary_search(&row).map(|at| self.unique.text_of[at] as usize);
         let (mut largest, mut differ) = (0f32, Vec::new());

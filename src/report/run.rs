@@ -95,6 +95,7 @@ pub fn funnel(source: &Source) -> [Vec<Step>; 2] {
         let note = noted(&[
             ("rerank.both_orders", "in both orders"),
             ("rerank.below_rerank_floor", "below the rerank floor"),
+            ("rerank.above_rerank_ceiling", "above the rerank ceiling"),
             ("rerank.not_reranked", "left by the budget"),
         ]);
         pairs.push(("Scored by the cross-encoder", "rerank.rows_out", note));
@@ -180,6 +181,11 @@ fn effective(source: &Source, flag: &str, value: &Value) -> Option<String> {
                 Some(floor) => format!("{floor}, measured for the two models"),
                 None => "none: every candidate is reranked".into(),
             },
+            None => "none: there is no cross-encoder".into(),
+        },
+        ("rerank-ceiling", Value::Null) => match models.decision.as_ref().map(|decision| decision.rerank_ceiling) {
+            Some(Some(ceiling)) => format!("{}, measured for the two models", ceiling.cosine),
+            Some(None) => "none".into(),
             None => "none: there is no cross-encoder".into(),
         },
         ("rerank-budget", Value::Null) => "none".into(),

@@ -33,7 +33,8 @@ impl Scores {
 /// What is said of one pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
-    /// `None` if the cross-encoder was not asked. Without a cross-encoder, the cosine.
+    /// `None` if the cross-encoder was not asked, unless the pair is above the rerank ceiling. Without a cross-encoder, the
+    /// cosine.
     pub probability: Option<f32>,
     /// `None` if the rerank budget ended before the pair.
     pub is_duplicate: Option<bool>,
@@ -56,6 +57,11 @@ impl Rule {
         self.calibrated.as_ref().is_some_and(|decision| decision.should_rerank(cosine))
     }
 
+    /// Whether a pair with this cosine can be a duplicate.
+    pub fn can_be_duplicate(&self, cosine: f32) -> bool {
+        !self.calibrated.as_ref().is_some_and(|decision| decision.is_below_floor(cosine))
+    }
+
     /// Whether the logit of one order leaves the decision open, so that the other order is scored too.
     pub fn is_open(&self, logit: f32, cosine: f32) -> bool {
         let margin = f64::from(self.swap_margin);
@@ -75,10 +81,11 @@ impl Rule {
             return Verdict { probability: Some(probability), is_duplicate: Some(probability >= self.threshold) };
         };
         let probability = |logit: f32| decision.probability(f64::from(logit), f64::from(cosine)) as f32;
-        let probability = scores.logit().map(probability);
-        let is_duplicate = match decision.should_rerank(cosine) {
-            false => Some(false),
-            true => probability.map(|p| p >= self.threshold),
+        let unasked = || decision.unasked_probability(cosine).map(|p| p as f32);
+        let probability = scores.logit().map(probability).or_else(unasked);
+        let is_duplicate = match decision.is_below_floor(cosine) {
+            true => Some(false),
+            false => probability.map(|p| p >= self.threshold),
         };
         Verdict { probability, is_duplicate }
     }
@@ -101,7 +108,8 @@ mod tests {
     #[test]
     fn a_pair_below_the_rerank_floor_is_different_and_one_without_a_score_is_undecided() {
         let calibrator = Calibrator::Platt { slope: 1.0, intercept: 0.0 };
-        let decision = Decision { cosine_weight: 0.0, calibrator, threshold: 0.5, rerank_floor: Some(0.6) };
+        let decision =
+            Decision { cosine_weight: 0.0, calibrator, threshold: 0.5, rerank_floor: Some(0.6), rerank_ceiling: None };
         let rule = Rule { threshold: 0.5, swap_margin: 1.0, calibrated: Some(decision) };
         let decided = |cosine, scores| rule.decide(cosine, scores).is_duplicate;
         assert_eq!(decided(0.5, Scores::default()), Some(false));

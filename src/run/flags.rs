@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
-use crate::models::network::precision::Precision;
+use crate::models::network::precision::PrecisionChoice;
 use crate::option_file;
 use crate::run::input::one_or_many;
 use crate::search::engine::Engine;
@@ -107,6 +107,9 @@ pub struct RawOptions {
     /// Skip reranking below this cosine and call the pairs different; -1 reranks all [default: measured for the two models]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub rerank_floor: Option<f32>,
+    /// Skip reranking above this cosine and let the cosine decide; 1 reranks all [default: measured for the two models]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub rerank_ceiling: Option<f32>,
     /// Score a pair's second order if the first is within this many logits of the threshold [default: 2]
     #[arg(long, value_name = "LOGITS", alias = "second-order-margin")]
     #[serde(alias = "second-order-margin")]
@@ -123,9 +126,9 @@ pub struct RawOptions {
     /// Most tokens of a batch, padding included; the results do not depend on it [default: by device]
     #[arg(long, value_name = "TOKENS")]
     pub batch_tokens: Option<usize>,
-    /// Number format of the encoders [default: f32]
-    #[arg(long)]
-    pub precision: Option<Precision>,
+    /// Number format of the encoders: auto, f32, bf16, f16, int8 [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    pub precision: Option<PrecisionChoice>,
     /// Worker threads; the results do not depend on it [default: 0, which is one a core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

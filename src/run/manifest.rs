@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::calibration::Calibrator;
-use crate::calibration::decision::Decision;
+use crate::calibration::decision::{Ceiling, Decision};
 use crate::error::hint;
 use crate::run::decision::Rule;
 use crate::run::flags::{self, RawOptions};
@@ -79,6 +79,8 @@ pub struct DecisionRecord {
     pub cosine_weight: f64,
     pub calibrator: Calibrator,
     pub rerank_floor: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank_ceiling: Option<Ceiling>,
 }
 
 /// One stage of a finished run.
@@ -133,6 +135,7 @@ impl Manifest {
             calibrator: decision.calibrator.clone(),
             threshold,
             rerank_floor: decision.rerank_floor,
+            rerank_ceiling: decision.rerank_ceiling,
         });
         Rule { threshold, swap_margin: self.options.swap_margin, calibrated }
     }

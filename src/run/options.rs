@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::error::usage;
-use crate::models::network::precision::Precision;
+use crate::models::network::precision::PrecisionChoice;
 use crate::run::flags::{Budget, RawOptions, RunTime, Share};
 use crate::run::input::one_or_many;
 use crate::search::engine::Engine;
@@ -57,7 +57,7 @@ const fn harmless(flag: &'static str, default: &'static str, why_harmless: &'sta
 }
 
 /// Every option of a mining run.
-pub const OPTIONS: [Declared; 36] = [
+pub const OPTIONS: [Declared; 37] = [
     option("input", "", &[Part::Corpus]),
     option("format", "", &[Part::Corpus]),
     option("encoding", "\"utf-8\"", &[Part::Corpus]),
@@ -74,7 +74,7 @@ pub const OPTIONS: [Declared; 36] = [
     Declared { range: Some((2.0, 4e9)), ..harmless("max-cluster-size", "", "refuses results, changes none") },
     harmless("max-new-duplicates", "", "refuses results, changes none"),
     option("bi-encoder", "\"built-in\"", &[Part::Vectors]),
-    option("precision", "\"f32\"", &[Part::Vectors, Part::Scores]),
+    option("precision", "\"auto\"", &[Part::Vectors, Part::Scores]),
     number("top-k", "100", 1.0, 100_000.0, &[Part::Neighbours]),
     option("index", "\"auto\"", &[Part::Neighbours]),
     number("min-cosine", "", -1.0, 1.0, &[Part::Neighbours]),
@@ -87,6 +87,7 @@ pub const OPTIONS: [Declared; 36] = [
     number("threshold", "", 0.0, 1.0, &[Part::Decision]),
     option("rerank-budget", "", &[Part::Decision]),
     number("rerank-floor", "", -1.0, 1.0, &[Part::Decision]),
+    number("rerank-ceiling", "", -1.0, 1.0, &[Part::Decision]),
     number("swap-margin", "2.0", 0.0, 1000.0, &[Part::Decision]),
     option("clustering", "\"cohesive\"", &[Part::Decision]),
     option("write-embeddings", "false", &[Part::Files]),
@@ -153,6 +154,8 @@ pub struct Options {
     pub hnsw_ef_search: usize,
     pub rerank_budget: Option<Budget>,
     pub rerank_floor: Option<f32>,
+    #[serde(default)]
+    pub rerank_ceiling: Option<f32>,
     #[serde(alias = "second-order-margin")]
     pub swap_margin: f32,
     pub clustering: Algorithm,
@@ -160,7 +163,8 @@ pub struct Options {
     #[serde(default = "auto")]
     pub device: DeviceChoice,
     pub batch_tokens: Option<usize>,
-    pub precision: Precision,
+    /// The plan settles what `auto` is.
+    pub precision: PrecisionChoice,
     #[serde(default)]
     pub threads: usize,
     pub seed: u64,
@@ -317,6 +321,7 @@ mod tests {
             ("threshold", "0.5"),
             ("rerank-budget", "30m"),
             ("rerank-floor", "0.5"),
+            ("rerank-ceiling", "0.9"),
             ("swap-margin", "1"),
             ("clustering", "star"),
             ("write-embeddings", "true"),

@@ -245,6 +245,7 @@ impl RawTrainOptions {
             Precision::F16 => {
                 Err(usage("--precision f16: small gradients are zero in it; --precision bf16 has the range"))
             }
+            Precision::Int8 => Err(usage("--precision int8: only finished models compute in it; train in f32 or bf16")),
             other => Ok(other),
         }
     }

@@ -173,7 +173,8 @@ mod tests {
         assert_eq!(blended(0.25, None, None)[1], 0.25 * probability(2.0));
         // 1 + 10 cos = 11 and 2 + 10 cos = 2
         let calibrator = Calibrator::Platt { slope: 1.0, intercept: -6.0 };
-        let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None };
+        let decision =
+            Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None, rerank_ceiling: None };
         let vectors = Vectors { values: &[1.0, 0.0, 1.0, 0.0, 0.0, 1.0], width: 2 };
         assert_eq!(blended(1.0, Some(&decision), Some(vectors)), [probability(5.0), probability(-4.0)]);
     }

@@ -61,13 +61,10 @@ pub fn explain(texts: ScoredTexts, min_cosine: f32, rule: &Rule) -> Explanation 
     let is_candidate = cosine >= min_cosine && !is_unknown;
     let one_order = first_order(&a, &b, scores);
     let needs_both = one_order.logit().is_some_and(|logit| rule.is_open(logit, cosine));
-    let verdict = rule.decide(cosine, if needs_both { scores } else { one_order });
     let is_reranked = rule.should_rerank(cosine);
-    let probability = match (same, &rule.calibrated) {
-        (Some(_), _) => Some(1.0),
-        (None, Some(_)) if !is_reranked => None,
-        (None, _) => verdict.probability,
-    };
+    let asked = if needs_both { scores } else { one_order };
+    let verdict = rule.decide(cosine, if is_reranked { asked } else { Scores::default() });
+    let probability = if same.is_some() { Some(1.0) } else { verdict.probability };
     let is_duplicate = same.is_some() || (is_candidate && verdict.is_duplicate == Some(true));
     let why = match same {
         Some("exact") => vec!["the texts are the same bytes: a run joins them without asking a model".into()],
@@ -76,7 +73,7 @@ pub fn explain(texts: ScoredTexts, min_cosine: f32, rule: &Rule) -> Explanation 
         None if !is_candidate => {
             vec![format!("the cosine is below the minimum cosine {min_cosine}: a run would not look at the pair")]
         }
-        None => candidate_steps(rule, min_cosine, is_reranked, needs_both, is_duplicate),
+        None => candidate_steps(rule, (cosine, min_cosine), is_reranked, needs_both, is_duplicate),
     };
     let Scores { logit_ab: score_ab, logit_ba: score_ba } = scores;
     Explanation {
@@ -106,7 +103,7 @@ fn first_order(a: &ReadText, b: &ReadText, scores: Scores) -> Scores {
 /// The steps of a candidate pair.
 fn candidate_steps(
     rule: &Rule,
-    min_cosine: f32,
+    (cosine, min_cosine): (f32, f32),
     is_reranked: bool,
     needs_both: bool,
     is_duplicate: bool,
@@ -119,6 +116,14 @@ fn candidate_steps(
         why.push(format!("the cosine, which decides alone, {side} the threshold {threshold}"));
         return why;
     };
+    if let (false, true, Some(ceiling)) = (is_reranked, rule.can_be_duplicate(cosine), decision.rerank_ceiling) {
+        why.push(format!(
+            "the cosine is above the rerank ceiling {}: a run skips the cross-encoder, and the cosine decides",
+            ceiling.cosine
+        ));
+        why.push(format!("the probability {side} the threshold {threshold}"));
+        return why;
+    }
     if !is_reranked {
         let floor = decision.rerank_floor.unwrap_or_default();
         return vec![format!(
@@ -176,7 +181,8 @@ mod tests {
 
     fn explained(cosine: f32, logits: [f32; 2]) -> Explanation {
         let calibrator = Calibrator::Platt { slope: 1.0, intercept: 0.0 };
-        let decision = Decision { cosine_weight: 0.0, calibrator, threshold: 0.5, rerank_floor: Some(0.6) };
+        let decision =
+            Decision { cosine_weight: 0.0, calibrator, threshold: 0.5, rerank_floor: Some(0.6), rerank_ceiling: None };
         let rule = Rule { threshold: 0.5, swap_margin: 1.0, calibrated: Some(decision) };
         let scores = Scores { logit_ab: Some(logits[0]), logit_ba: Some(logits[1]) };
         explain(ScoredTexts { a: text("a"), b: text("b"), cosine, scores }, 0.5, &rule)

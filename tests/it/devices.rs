@@ -8,7 +8,7 @@ use dupmine::mining::{embed, rerank};
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
-use dupmine::models::network::precision::Precision;
+use dupmine::models::network::precision::{Precision, PrecisionChoice};
 use dupmine::progress::{Progress, Task};
 
 use crate::support::*;
@@ -75,16 +75,45 @@ fn the_shapes_of_a_gpu_change_no_result() {
 }
 
 #[test]
-fn half_precisions_stay_close_and_are_really_used() {
+fn coarser_precisions_stay_close_and_are_really_used() {
     let cpu = devices(1, DeviceKind::Cpu);
     let (exact, logits) = (embedded(&cpu, Precision::F32), scored(&cpu, Precision::F32));
     // components of unit vectors, and logits, which are larger
-    for (precision, of_vectors, of_logits) in [(Precision::F16, 5e-3, 5e-2), (Precision::Bf16, 4e-2, 4e-1)] {
+    let coarser = [(Precision::F16, 5e-3, 5e-2), (Precision::Bf16, 4e-2, 4e-1), (Precision::Int8, 4e-2, 4e-1)];
+    for (precision, of_vectors, of_logits) in coarser {
         let most = largest_difference(&exact, &embedded(&cpu, precision));
         assert!(most > 1e-5 && most < of_vectors, "{precision:?}: {most}");
         let most = largest_difference(&logits, &scored(&cpu, precision));
         assert!(most > 1e-5 && most < of_logits, "{precision:?}: {most}");
     }
+}
+
+#[test]
+fn eight_bits_give_the_same_bytes_in_any_batch_and_with_any_number_of_workers() {
+    let (one, three) = (devices(1, DeviceKind::Cpu), devices(3, DeviceKind::Cpu));
+    let narrow = Devices { batch_tokens: Some(40), ..devices(1, DeviceKind::Cpu) };
+    for others in [three, narrow] {
+        assert_eq!(embedded(&one, Precision::Int8), embedded(&others, Precision::Int8));
+        assert_eq!(scored(&one, Precision::Int8), scored(&others, Precision::Int8));
+    }
+}
+
+#[test]
+fn auto_computes_in_eight_bits_where_the_processor_can() {
+    let work = folder();
+    let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
+    write_questions(&input, &["how do i cook rice", "how to cook rice"]);
+    let precision = |more: &[&str]| {
+        mine_ok(&tiny(text(&input), text(&output), more));
+        let manifest = std::fs::read(output.join("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        manifest["options"]["precision"].as_str().unwrap().to_string()
+    };
+    let expected = PrecisionChoice(None).on(DeviceKind::Cpu).name();
+    assert_eq!(precision(&["--device", "cpu"]), expected);
+    assert_eq!(precision(&["--precision", "f32"]), "f32");
+    let error = mine_fails(&tiny(text(&input), text(&output), &["--precision", "int4"]), 2);
+    assert!(error.contains("expected auto, f32, bf16, f16 or int8"), "{error}");
 }
 
 #[test]
@@ -129,7 +158,7 @@ fn precision_is_part_of_what_a_stage_depends_on() {
     let work = folder();
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
     write_questions(&input, &["how do i cook rice", "how to cook rice", "what is a cat"]);
-    mine_ok(&tiny(text(&input), text(&output), &[]));
+    mine_ok(&tiny(text(&input), text(&output), &["--precision", "f32"]));
     let plan = |precision: &str| {
         let arguments = tiny(text(&input), text(&output), &["--plan", "--precision", precision]);
         String::from_utf8(mine(&arguments).stdout).unwrap()

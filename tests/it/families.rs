@@ -9,6 +9,7 @@ use dupmine::models::bi_encoder::{BiEncoder, warning};
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::network::dense::Activation;
+use dupmine::models::network::precision::Precision;
 use dupmine::models::network::token_batch::TokenBatch;
 use dupmine::models::siamese::SiameseClassifier;
 use serde::Deserialize;
@@ -241,6 +242,38 @@ fn cross_encoders_of_every_family_match_python() {
         let alone: Vec<f32> = tokenized.iter().flat_map(|pair| model.logits(&[pair]).unwrap()).collect();
         assert_close(&[together], std::slice::from_ref(&expected), &format!("{family} logits"));
         assert_close(&[alone], &[expected], &format!("{family} logits, alone"));
+    }
+}
+
+/// The first token alone, texts of one token and of 512, padding, MPNet's bias: what differs between families, in 8 bits.
+#[test]
+fn every_family_computes_in_eight_bits() {
+    let reference = Reference::read();
+    for family in FAMILIES {
+        let work = folder();
+        let model = laid(work.path(), family, None);
+        pool(&model, &json!({ "word_embedding_dimension": HIDDEN, "pooling_mode": "mean" }));
+        let exact = bi_encoder(&model);
+        let coarse = bi_encoder(&model).in_precision(Precision::Int8);
+        let [expected, _] = forward(&exact, &reference.texts);
+        let [together, alone] = forward(&coarse, &reference.texts);
+        assert_eq!(together, alone, "{family}: a row does not depend on the rest of its batch");
+        for (row, (found, expected)) in together.iter().zip(&expected).enumerate() {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            let cosine = dot(found, expected) / (dot(found, found) * dot(expected, expected)).sqrt();
+            assert!(cosine > 0.995, "{family}, row {row}: {cosine}");
+            assert_ne!(found, expected, "{family}, row {row}");
+        }
+        let pairs: Vec<(&str, &str)> = reference.pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let logits = |precision: Precision| {
+            let model = CrossEncoder::load(&ModelFolder::open(&checkpoint(family)).unwrap(), &Device::flex()).unwrap();
+            let model = model.in_precision(precision);
+            let tokenized = model.tokenizer.tokenize_pairs(&pairs).unwrap();
+            model.logits(&tokenized.iter().collect::<Vec<_>>()).unwrap()
+        };
+        for (exact, coarse) in logits(Precision::F32).iter().zip(logits(Precision::Int8)) {
+            assert!((exact - coarse).abs() < 0.1, "{family}: {exact} and {coarse}");
+        }
     }
 }
 

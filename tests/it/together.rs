@@ -5,7 +5,7 @@ use std::path::Path;
 
 use arrow::array::AsArray;
 use dupmine::calibration::Calibrator;
-use dupmine::calibration::decision::Decision;
+use dupmine::calibration::decision::{Ceiling, Decision};
 use dupmine::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
 use dupmine::models::checkpoint::folder::ModelFolder;
 use serde_json::Value;
@@ -50,7 +50,8 @@ fn runs_and_explanations_decide_by_both() {
     let (cross, out) = (work.path().join("cross"), work.path().join("mined"));
     copy_model(CROSS, &cross);
     let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
-    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: None };
+    let decision =
+        Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: None, rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
     let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
@@ -102,7 +103,8 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     copy_model(CROSS, &cross);
     let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
     // a number whose f32 is another f64: the same command must find its own options again
-    let decision = Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96) };
+    let decision =
+        Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96), rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
     let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
@@ -169,4 +171,72 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     let (below, asked) = (explained("1"), explained("-1"));
     assert!(below["why"].to_string().contains("below the rerank floor 1") && below["probability"].is_null(), "{below}");
     assert!(!asked["why"].to_string().contains("rerank floor") && asked["probability"].is_number(), "{asked}");
+}
+
+#[test]
+fn what_lies_above_the_rerank_ceiling_is_decided_by_the_cosine() {
+    let work = folder();
+    let cross = work.path().join("cross");
+    copy_model(CROSS, &cross);
+    let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
+    let ceiling = Ceiling { cosine: 0.97, log_odds: 0.5 };
+    let decision = Decision {
+        cosine_weight: 10.0,
+        calibrator,
+        threshold: 0.6,
+        rerank_floor: Some(0.92),
+        rerank_ceiling: Some(ceiling),
+    };
+    let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
+    let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
+    calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
+
+    let models = ["--bi-encoder", BI, "--cross-encoder", text(&cross)];
+    let out = work.path().join("out");
+    let run = |more: &[&str]| {
+        let base = ["--input", QUESTIONS, "--output", text(&out), "--min-cosine", "0.9", "--top-k", "10"];
+        let said = mine_ok(&[&base[..], &models, more].concat()).replace(',', "");
+        let pairs = read(&out.join("pairs.parquet"));
+        let columns = ["cosine", "score_ab", "score_ba", "probability"].map(|name| f32s(&pairs, name));
+        let kinds = strings(&pairs, "kind");
+        let verdicts: Vec<Option<bool>> = pairs.column_by_name("is_duplicate").unwrap().as_boolean().iter().collect();
+        let rows = (0..kinds.len()).filter(|&row| kinds[row] == "semantic");
+        let rows: Vec<_> = rows.map(|row| (columns.each_ref().map(|column| column[row]), verdicts[row])).collect();
+        (rows, said)
+    };
+    let is_scored = |[_, ab, ba, _]: &[Option<f32>; 4]| ab.or(*ba).is_some();
+    let (rows, said) = run(&[]);
+    let above = rows.iter().filter(|(row, _)| row[0].unwrap() > 0.97).count();
+    assert!(above > 0 && said.contains(&format!("{above} above cosine 0.97 not reranked")), "{said}");
+    for (row, verdict) in &rows {
+        let cosine = row[0].unwrap();
+        assert_eq!(is_scored(row), (0.92..=0.97).contains(&cosine), "{row:?}");
+        if cosine > 0.97 {
+            let expected = decision.probability(0.5, f64::from(cosine)) as f32;
+            assert_eq!((row[3], *verdict), (Some(expected), Some(expected >= 0.6)), "{row:?}");
+        }
+    }
+    // a higher threshold was not measured; by hand all are asked about, or fewer
+    let (all, said) = run(&["--threshold", "0.9"]);
+    assert!(said.contains("pairs above the rerank ceiling 0.97 are reranked"), "{said}");
+    assert!(all.iter().all(|(row, _)| is_scored(row) == (row[0].unwrap() >= 0.92)));
+    assert!(run(&["--rerank-ceiling", "1"]).0.iter().all(|(row, _)| is_scored(row) == (row[0].unwrap() >= 0.92)));
+    assert!(
+        run(&["--rerank-ceiling", "0.95"])
+            .0
+            .iter()
+            .all(|(row, _)| is_scored(row) == (0.92..=0.95).contains(&row[0].unwrap()))
+    );
+    let base = ["--input", QUESTIONS, "--output", text(&out), "--bi-encoder", BI, "--cross-encoder", CROSS];
+    let error = mine_fails(&[&base[..], &["--threshold", "0.5", "--rerank-ceiling", "0.95"]].concat(), 2);
+    assert!(error.contains("has none to move") && error.contains("--rerank-ceiling 1 reranks every pair"), "{error}");
+
+    // the same tokens
+    let same = ["--a", "How do I learn Rust?", "--b", "how do i learn rust?", "--min-cosine", "-1"];
+    let explained = json(&[&["explain", "--json"], &same[..], &models].concat());
+    let cosine = explained["cosine"].as_f64().unwrap() as f32;
+    assert!(cosine > 0.97 && explained["why"].to_string().contains("above the rerank ceiling 0.97"), "{explained}");
+    let probability = explained["probability"].as_f64().map(|p| p as f32);
+    assert_eq!(probability, decision.unasked_probability(cosine).map(|p| p as f32), "{explained}");
 }

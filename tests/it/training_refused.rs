@@ -10,8 +10,9 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
     let margins = ["--loss", "margin-mse,contrastive", "--hard-negatives", "2", "--teacher", TINY_CROSS];
     let mined = ["--mined-pairs", "5", "--teacher", TINY_CROSS, "--loss", "ranking"];
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--precision", "f16"], "--precision bf16 has the range"),
+        (&["--precision", "int8"], "train in f32 or bf16"),
         (&mined, "ranking does not look at labels"),
         (&margins, "margin-mse learns from duplicates alone"),
         (&["--loss", "rankin"], "the nearest known one is \"ranking\""),

@@ -71,7 +71,8 @@ pub(super) fn score_bi_encoder(
     progress: &Progress,
 ) -> Result<Vec<PairScores>> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
-    let models = bi_encoder::replicas(&folder, &args.devices.open(progress)?, args.devices.precision)?;
+    let (devices, precision) = args.devices.open(progress)?;
+    let models = bi_encoder::replicas(&folder, &devices, precision)?;
     let threshold = calibration::read(&folder)?.cosine.map(|cosine| f64::from(cosine.threshold));
     let scores = similarities(&models, questions, progress)?;
     let scored = scores.into_iter().map(|(scorer, scores)| {
@@ -98,7 +99,8 @@ fn logits(
     questions: &QuestionPairs,
     progress: &Progress,
 ) -> Result<Vec<f64>> {
-    let models = cross_encoder::replicas(cross_encoder, &args.devices.open(progress)?, args.devices.precision)?;
+    let (devices, precision) = args.devices.open(progress)?;
+    let models = cross_encoder::replicas(cross_encoder, &devices, precision)?;
     log_odds(&models, &questions.texts, &questions.pairs, !args.one_order, progress)
 }
 

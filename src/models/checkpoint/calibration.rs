@@ -64,6 +64,7 @@ impl Calibration {
                 calibrator,
                 threshold: self.probability_threshold?,
                 rerank_floor: None,
+                rerank_ceiling: None,
             })
         };
         self.beside(bi_encoder).cloned().or_else(alone)

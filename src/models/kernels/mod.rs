@@ -1,8 +1,10 @@
-//! Fused f32 loops of the plain CPU path, compiled for SSE2, AVX2 and AVX-512; `multiversion` chooses one at run time.
+//! Loops of the plain CPU path: plain slices in, plain slices out.
 //!
-//! Plain slices in, plain slices out. The loops are written so that the compiler vectorises them: fixed-size lanes of
-//! accumulators, no branches inside.
+//! Those in f32 are fused, and written so that the compiler vectorises them: fixed-size lanes of accumulators, no branches
+//! inside. They are compiled for SSE2, AVX2 and AVX-512; `multiversion` chooses one at run time. Products in 8 bits
+//! (`int8.rs`) are written for each kind of processor.
 
 mod arithmetic;
 pub mod backward;
 pub mod forward;
+pub mod int8;

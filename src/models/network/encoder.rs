@@ -14,7 +14,9 @@ use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::TokenTypes;
+use crate::models::network::buffers::values;
 use crate::models::network::dropout::Dropout;
+use crate::models::network::int8_layer::Int8Layer;
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{self, Sequences};
 use crate::models::network::precision::Precision;
@@ -35,6 +37,9 @@ pub struct Encoder {
     norm: LayerNorm,
     dropout: Dropout,
     layers: Vec<TransformerLayer>,
+    /// The layers instead, if their products are in 8 bits.
+    #[module(skip)]
+    int8_layers: Vec<Int8Layer>,
     relative: Option<RelativeBias>,
     #[module(skip)]
     config: EncoderConfig,
@@ -55,6 +60,7 @@ impl Encoder {
             layers: (0..config.layers)
                 .map(|number| TransformerLayer::load(config, &layer(number), weights))
                 .collect::<Result<_>>()?,
+            int8_layers: Vec::new(),
             relative: config
                 .family
                 .relative_bias
@@ -90,7 +96,13 @@ impl Encoder {
     /// The same encoder with layers that compute in another number format. Embeddings stay in f32: the gradient of a row is
     /// a sum over all tokens of a batch.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        self.layers = self.layers.into_iter().map(|layer| layer.in_precision(precision)).collect();
+        let layers = std::mem::take(&mut self.layers).into_iter();
+        match precision {
+            Precision::Int8 => self.int8_layers = layers.map(|layer| layer.to_int8()).collect(),
+            Precision::F32 | Precision::Bf16 | Precision::F16 => {
+                self.layers = layers.map(|layer| layer.in_precision(precision)).collect();
+            }
+        }
         self
     }
 
@@ -136,7 +148,21 @@ impl Encoder {
     /// Hidden states in the format of the weights.
     fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
         let (embedded, sequences) = self.layer_input(batch);
+        if !self.int8_layers.is_empty() {
+            return self.in_int8(embedded, &sequences, false);
+        }
         self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences))
+    }
+
+    /// Through the layers in 8 bits; `only_first` keeps the first token of every sequence.
+    fn in_int8(&self, embedded: Tensor<2>, sequences: &Sequences, only_first: bool) -> Tensor<2> {
+        let ([_, width], device) = (embedded.dims(), embedded.device());
+        let last = self.int8_layers.len() - 1;
+        let hidden = self.int8_layers.iter().enumerate().fold(values(embedded), |hidden, (at, layer)| {
+            layer.forward(&hidden, only_first && at == last, sequences.batch(), sequences.distances())
+        });
+        let rows = hidden.len() / width;
+        Tensor::from_data(TensorData::new(hidden, [rows, width]), &device)
     }
 
     /// What enters the layers.
@@ -152,6 +178,9 @@ impl Encoder {
     /// The first token's hidden state of every row in f32, `[B, H]`.
     pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
         let (embedded, sequences) = self.layer_input(batch);
+        if !self.int8_layers.is_empty() {
+            return self.in_int8(embedded, &sequences, true);
+        }
         let Some((last, before)) = self.layers.split_last() else {
             return ops::first_tokens(embedded, batch).cast(FloatDType::F32);
         };

@@ -14,6 +14,7 @@ use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::LayerNames;
 use crate::models::network::dropout::Dropout;
+use crate::models::network::int8_layer::Int8Layer;
 use crate::models::network::linear::Linear;
 use crate::models::network::ops::{self, ResidualNorm, Sequences};
 use crate::models::network::precision::Precision;
@@ -97,6 +98,20 @@ impl TransformerLayer {
             intermediate: self.intermediate.in_precision(precision),
             output: self.output.in_precision(precision),
             ..self
+        }
+    }
+
+    /// The same layer with its products in 8 bits. Only on the plain CPU path.
+    pub fn to_int8(&self) -> Int8Layer {
+        let projections = [&self.query, &self.key, &self.value];
+        Int8Layer {
+            projections: projections.map(Linear::to_int8),
+            projection_biases: projections.map(Linear::bias_values),
+            attention_output: self.attention_output.to_int8(),
+            intermediate: self.intermediate.to_int8(),
+            intermediate_bias: self.intermediate.bias_values(),
+            output: self.output.to_int8(),
+            heads: self.heads,
         }
     }
 

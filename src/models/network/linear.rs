@@ -1,8 +1,7 @@
 //! The linear layer: the one place that decides in which number format a product is computed.
 //!
-//! Every product with a weight goes through [`Linear`]: those of the encoder's layers, of heads and of dense layers. A
-//! format that needs other weights than floats, such as int8, becomes a variant of [`Precision`] and an arm in
-//! [`Linear::in_precision`] and [`Linear::product`]; the operations between the products (`ops.rs`) do not change.
+//! Every product with a weight goes through [`Linear`]: those of the encoder's layers, of heads and of dense layers. Only
+//! int8 leaves it: an encoder in 8 bits has other layers (`int8_layer.rs`), which are made from these.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
@@ -15,6 +14,7 @@ use rand::rngs::ChaCha8Rng;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::kernels::backward;
+use crate::models::kernels::int8::Int8Matrix;
 use crate::models::network::buffers::{rows_like, values};
 use crate::models::network::precision::Precision;
 
@@ -73,13 +73,19 @@ impl Linear {
     /// The same layer with its product in another number format. Weights are read as f32.
     pub fn in_precision(self, precision: Precision) -> Self {
         match precision {
-            Precision::F32 => self,
+            // layers in 8 bits are of another type
+            Precision::F32 | Precision::Int8 => self,
             Precision::Bf16 | Precision::F16 => {
                 let dtype = precision.dtype();
                 let bias = self.bias.map(|bias| bias.map(|bias| bias.cast(dtype)));
                 Self { weight: self.weight.map(|weight| weight.cast(dtype)), bias }
             }
         }
+    }
+
+    /// The weights in 8 bits. Only on the plain CPU path.
+    pub fn to_int8(&self) -> Int8Matrix {
+        Int8Matrix::new(&values(self.weight.val()), self.widths())
     }
 
     /// The number format of its input and its output.

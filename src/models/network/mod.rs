@@ -5,6 +5,7 @@ pub mod dense;
 pub mod dropout;
 pub mod encoder;
 pub mod head;
+pub mod int8_layer;
 pub mod layer;
 pub mod linear;
 pub mod ops;

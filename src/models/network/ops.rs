@@ -4,7 +4,8 @@
 //! the products (its `erf` is scalar, every elementwise step is a pass over memory), so there each operation is one fused loop
 //! over the tensor's own buffer, compiled for the widest vectors of the machine.
 //!
-//! In which format products are computed is decided in `linear.rs`; norms and softmax widen to f32.
+//! In which format products are computed is decided in `linear.rs`; norms and softmax widen to f32. Layers in 8 bits have
+//! their own way through the same loops (`int8_layer.rs`).
 //!
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
@@ -18,6 +19,7 @@ use crate::device::is_plain_tch;
 use crate::models::kernels::forward::{self, AttentionShape};
 use crate::models::network::buffers::{is_plain, norm_values, on_buffer, slice, values};
 use crate::models::network::dropout::Dropout;
+use crate::models::network::int8_layer::Int8ResidualNorm;
 use crate::models::network::linear::Linear;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
@@ -46,6 +48,13 @@ impl ResidualNorm {
     /// The same with its product in another number format; the norm stays in f32.
     pub fn in_precision(self, precision: Precision) -> Self {
         Self { linear: self.linear.in_precision(precision), ..self }
+    }
+
+    /// The same with its product in 8 bits. Only on the plain CPU path.
+    pub fn to_int8(&self) -> Int8ResidualNorm {
+        let (gamma, beta) = norm_values(&self.norm);
+        let (matrix, bias) = (self.linear.to_int8(), self.linear.bias_values());
+        Int8ResidualNorm { matrix, bias, gamma, beta, epsilon: self.epsilon as f32 }
     }
 
     /// `[R, d_in], [R, H] → [R, H]`.
@@ -107,6 +116,11 @@ impl<'a> Sequences<'a> {
 
     pub fn batch(&self) -> &TokenBatch {
         self.batch
+    }
+
+    /// The bias by head and distance, `[N, 2T − 1]`, on the plain CPU device and with a family that has one.
+    pub fn distances(&self) -> Option<&[f32]> {
+        self.distances.as_deref()
     }
 }
 

@@ -1,0 +1,437 @@
+//! Matrix products in 8 bits: codes of activations times codes of weights, summed exactly in 32-bit integers.
+//!
+//! A row of activations is `x ≈ scale · code + zero` with codes 0 to 255 over the row's own range; a column of weights is
+//! `W ≈ scale · code` with signed codes. So
+//!
+//! ```text
+//! x W = scale_x · scale_w · Σ code_x · code_w  +  zero_x · scale_w · Σ code_w
+//! ```
+//!
+//! The codes of two weights that follow each other in a column have magnitudes of at most 128 together, because their
+//! products must fit into the 16 bits of AVX2's `maddubs` (255 · 128 < 2¹⁵). So no kernel ever saturates, all of them give the
+//! same integers, and every processor gives the same bytes. Weights that are large come seldom in pairs: of MiniLM's vectors,
+//! the lowest cosine to f32 is 0.9988, as with a whole byte for each weight (0.9990); with 7 bits it is 0.9979.
+//!
+//! Shapes: R rows, d_in and d_out the widths of input and output.
+
+#![expect(unsafe_code, reason = "instructions that the compiler does not choose by itself")]
+
+use std::sync::LazyLock;
+
+use multiversion::multiversion;
+
+use crate::models::kernels::arithmetic::LANES;
+
+/// Sum of the magnitudes of two weights in units of their scale; rounding adds at most 1.
+const MOST: f32 = 127.0;
+
+/// Codes of activations and of weights that are multiplied and added up in one lane of an instruction.
+const QUAD: usize = 4;
+
+/// Rows that a kernel takes at most.
+const MOST_ROWS: usize = 6;
+
+/// Columns of the widest kernel.
+const MOST_COLUMNS: usize = 64;
+
+/// Sums of a few rows and columns.
+type Sums = [[i32; MOST_COLUMNS]; MOST_ROWS];
+
+/// One way to multiply.
+#[derive(Clone, Copy)]
+struct Kernel {
+    name: &'static str,
+    /// Columns of a panel: weights are packed for them.
+    columns: usize,
+    /// Rows at once.
+    rows: usize,
+    /// Codes of up to `rows` rows, their number, codes of each (a multiple of [`QUAD`]), and the panel `[d_in / 4, columns, 4]`.
+    multiply: fn(&[u8], usize, usize, &[i8], &mut Sums),
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const PORTABLE: Kernel = Kernel { name: "portable", columns: 16, rows: 4, multiply: portable };
+
+/// The kernels that this processor has, the fastest first.
+fn available() -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use x86::{avx_vnni, avx2, avx512_vnni};
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+            kernels.push(Kernel { name: "AVX-512 VNNI", columns: 64, rows: 6, multiply: avx512_vnni });
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
+            kernels.push(Kernel { name: "AVX-VNNI", columns: 16, rows: 6, multiply: avx_vnni });
+        }
+        if is_x86_feature_detected!("avx2") {
+            kernels.push(Kernel { name: "AVX2", columns: 16, rows: 4, multiply: avx2 });
+        }
+    }
+    kernels.push(PORTABLE);
+    kernels
+}
+
+static FASTEST: LazyLock<Kernel> = LazyLock::new(|| available()[0]);
+
+/// The instructions that products in 8 bits use on this processor.
+pub fn instructions() -> &'static str {
+    FASTEST.name
+}
+
+/// Whether this processor has instructions for products in 8 bits.
+pub fn is_fast() -> bool {
+    FASTEST.name != PORTABLE.name
+}
+
+/// A matrix `[d_in, d_out]` in 7 bits, a scale per column, packed for this processor.
+#[derive(Debug, Clone)]
+pub struct Int8Matrix {
+    widths: [usize; 2],
+    kernel: Kernel,
+    /// `[⌈d_out / columns⌉, ⌈d_in / 4⌉, columns, 4]`; zeros past the edges.
+    panels: Vec<i8>,
+    /// `[d_out]`.
+    scales: Vec<f32>,
+    /// Scale times the sum of the codes, `[d_out]`.
+    sums: Vec<f32>,
+}
+
+impl Int8Matrix {
+    /// Rounds row-major weights `[d_in, d_out]`.
+    pub fn new(weight: &[f32], widths: [usize; 2]) -> Self {
+        Self::with_kernel(weight, widths, *FASTEST)
+    }
+
+    fn with_kernel(weight: &[f32], widths: [usize; 2], kernel: Kernel) -> Self {
+        let [d_in, d_out] = widths;
+        let mut largest = vec![0.0f32; d_out];
+        for pair in weight.chunks(2 * d_out) {
+            for (to, most) in largest.iter_mut().enumerate() {
+                let sum: f32 = pair.iter().skip(to).step_by(d_out).map(|w| w.abs()).sum();
+                // a weight that is not a number makes its column's scale not one
+                if sum > *most || sum.is_nan() {
+                    *most = sum;
+                }
+            }
+        }
+        let scales: Vec<f32> = largest.iter().map(|most| most / MOST).collect();
+        let inverses: Vec<f32> = scales.iter().map(|&scale| if scale > 0.0 { 1.0 / scale } else { 0.0 }).collect();
+        let (quads, columns) = (d_in.div_ceil(QUAD), kernel.columns);
+        let mut panels = vec![0i8; d_out.div_ceil(columns) * quads * columns * QUAD];
+        let mut sums = vec![0i32; d_out];
+        for (from, row) in weight.chunks_exact(d_out).enumerate() {
+            for (to, &w) in row.iter().enumerate() {
+                let code = (w * inverses[to]).round() as i8;
+                let quad = (to / columns * quads + from / QUAD) * columns + to % columns;
+                panels[quad * QUAD + from % QUAD] = code;
+                sums[to] += i32::from(code);
+            }
+        }
+        let sums = sums.iter().zip(&scales).map(|(&sum, scale)| sum as f32 * scale).collect();
+        Self { widths, kernel, panels, scales, sums }
+    }
+
+    /// d_in and d_out.
+    pub fn widths(&self) -> [usize; 2] {
+        self.widths
+    }
+
+    /// `x W`: `[R, d_in] → [R, d_out]`, written into `out`.
+    pub fn product(&self, x: &Codes, out: &mut [f32]) {
+        let d_out = self.widths[1];
+        let Kernel { columns, rows, multiply, .. } = self.kernel;
+        let panel_bytes = x.depth * columns;
+        debug_assert_eq!(x.depth, self.widths[0].next_multiple_of(QUAD));
+        let mut sums = [[0; MOST_COLUMNS]; MOST_ROWS];
+        for (panel, weights) in self.panels.chunks_exact(panel_bytes.max(1)).enumerate() {
+            let first = panel * columns;
+            let of_panel = first..d_out.min(first + columns);
+            let (scales, constants) = (&self.scales[of_panel.clone()], &self.sums[of_panel.clone()]);
+            for (block, out) in out.chunks_mut(rows * d_out).enumerate() {
+                let (at, count) = (block * rows, out.len() / d_out);
+                multiply(&x.codes[at * x.depth..(at + count) * x.depth], count, x.depth, weights, &mut sums);
+                for (row, (out, sums)) in out.chunks_exact_mut(d_out).zip(&sums).enumerate() {
+                    let (scale, zero) = x.ranges[at + row];
+                    restore(&mut out[of_panel.clone()], sums, scales, constants, scale, zero);
+                }
+            }
+        }
+    }
+}
+
+/// Sums of codes back to values.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
+fn restore(out: &mut [f32], sums: &[i32], scales: &[f32], constants: &[f32], scale: f32, zero: f32) {
+    for (((out, &sum), &of_column), &constant) in out.iter_mut().zip(sums).zip(scales).zip(constants) {
+        *out = sum as f32 * (scale * of_column) + zero * constant;
+    }
+}
+
+/// Rows of activations in 8 bits.
+#[derive(Debug, Default)]
+pub struct Codes {
+    /// `[R, depth]`.
+    codes: Vec<u8>,
+    /// d_in, rounded up to whole quads.
+    depth: usize,
+    /// Scale and zero of every row.
+    ranges: Vec<(f32, f32)>,
+}
+
+impl Codes {
+    /// Rounds rows of `width` values, each row to its own range.
+    pub fn set(&mut self, x: &[f32], width: usize) {
+        self.depth = width.next_multiple_of(QUAD);
+        let rows = x.len() / width;
+        self.codes.resize(rows * self.depth, 0);
+        self.ranges.resize(rows, (0.0, 0.0));
+        round_rows(x, width, &mut self.codes, self.depth, &mut self.ranges);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
+fn round_rows(x: &[f32], width: usize, codes: &mut [u8], depth: usize, ranges: &mut [(f32, f32)]) {
+    // 2²³: added to a value of 0 to 255, it leaves the nearest integer in the lowest byte
+    const ROUND: f32 = 8_388_608.0;
+    for ((row, codes), range) in x.chunks_exact(width).zip(codes.chunks_exact_mut(depth)).zip(ranges) {
+        let zero = extreme(row, f32::MAX, |v, least| v < least);
+        let scale = (extreme(row, f32::MIN, |v, most| v > most) - zero) / 255.0;
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        for (code, &v) in codes.iter_mut().zip(row) {
+            *code = ((v - zero) * inverse + ROUND).to_bits() as u8;
+        }
+        *range = (scale, zero);
+    }
+}
+
+/// The value of a row that `is_past` puts before all others. `min` and `max` of f32 are slower: they look for NaN.
+#[inline(always)]
+fn extreme(row: &[f32], start: f32, is_past: impl Fn(f32, f32) -> bool) -> f32 {
+    let further = |v: f32, best: f32| if is_past(v, best) { v } else { best };
+    let mut lanes = [start; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().fold(start, |best, &v| further(v, best));
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane = further(v, *lane);
+        }
+    }
+    lanes.iter().fold(rest, |best, &v| further(v, best))
+}
+
+fn portable(codes: &[u8], _: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
+    for (row, sums) in codes.chunks_exact(depth).zip(sums) {
+        let sums = &mut sums[..PORTABLE.columns];
+        sums.fill(0);
+        for (x, weights) in row.chunks_exact(QUAD).zip(panel.chunks_exact(PORTABLE.columns * QUAD)) {
+            for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(QUAD)) {
+                *sum += x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w)).sum::<i32>();
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{QUAD, Sums};
+
+    /// Calls `$kernel` for the number of rows at hand.
+    macro_rules! by_rows {
+        ($kernel:ident, $columns:expr, $codes:ident, $rows:ident, $depth:ident, $panel:ident, $sums:ident, [$($count:literal),*]) => {{
+            assert!($codes.len() == $rows * $depth && $panel.len() == $depth * $columns && $depth % QUAD == 0);
+            match $rows {
+                // SAFETY: `available` lists a kernel only where the processor has its instructions, and the lengths are as
+                // the kernel reads them
+                $($count => unsafe { $kernel::<$count>($codes, $depth, $panel, $sums) },)*
+                _ => unreachable!("a kernel takes no more rows than it says"),
+            }
+        }};
+    }
+
+    pub fn avx512_vnni(codes: &[u8], rows: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
+        by_rows!(avx512_vnni_rows, 64, codes, rows, depth, panel, sums, [1, 2, 3, 4, 5, 6]);
+    }
+
+    pub fn avx_vnni(codes: &[u8], rows: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
+        by_rows!(avx_vnni_rows, 16, codes, rows, depth, panel, sums, [1, 2, 3, 4, 5, 6]);
+    }
+
+    pub fn avx2(codes: &[u8], rows: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
+        by_rows!(avx2_rows, 16, codes, rows, depth, panel, sums, [1, 2, 3, 4]);
+    }
+
+    /// The quad of codes at `step` of a row.
+    ///
+    /// # Safety
+    /// The row has that many quads.
+    #[inline(always)]
+    unsafe fn quad(codes: *const u8, row: usize, depth: usize, step: usize) -> i32 {
+        // SAFETY: see above
+        unsafe { codes.add(row * depth + step * QUAD).cast::<i32>().read_unaligned() }
+    }
+
+    /// # Safety
+    /// Lengths as `by_rows` asserts them.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn avx512_vnni_rows<const ROWS: usize>(codes: &[u8], depth: usize, panel: &[i8], sums: &mut Sums) {
+        let mut acc = [[_mm512_setzero_si512(); 4]; ROWS];
+        let (codes, panel) = (codes.as_ptr(), panel.as_ptr());
+        for step in 0..depth / QUAD {
+            // SAFETY: step is below depth / 4, and the panel has 256 codes for each step
+            let weights: [__m512i; 4] =
+                std::array::from_fn(|at| unsafe { _mm512_loadu_si512(panel.add(step * 256 + at * 64).cast()) });
+            for (row, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: as above
+                let x = _mm512_set1_epi32(unsafe { quad(codes, row, depth, step) });
+                for (acc, &w) in acc.iter_mut().zip(&weights) {
+                    *acc = _mm512_dpbusd_epi32(*acc, x, w);
+                }
+            }
+        }
+        for (sums, acc) in sums.iter_mut().zip(acc) {
+            for (sums, acc) in sums.chunks_exact_mut(16).zip(acc) {
+                // SAFETY: a chunk has 16 sums
+                unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), acc) };
+            }
+        }
+    }
+
+    /// Kernels of 16 columns in two registers, which differ in how a quad is multiplied.
+    macro_rules! two_registers {
+        ($name:ident, $features:literal, $multiply:ident) => {
+            /// # Safety
+            /// Lengths as `by_rows` asserts them.
+            #[target_feature(enable = $features)]
+            unsafe fn $name<const ROWS: usize>(codes: &[u8], depth: usize, panel: &[i8], sums: &mut Sums) {
+                let mut acc = [[_mm256_setzero_si256(); 2]; ROWS];
+                let (codes, panel) = (codes.as_ptr(), panel.as_ptr());
+                for step in 0..depth / QUAD {
+                    // SAFETY: step is below depth / 4, and the panel has 64 codes for each step
+                    let weights: [__m256i; 2] =
+                        std::array::from_fn(|at| unsafe { _mm256_loadu_si256(panel.add(step * 64 + at * 32).cast()) });
+                    for (row, acc) in acc.iter_mut().enumerate() {
+                        // SAFETY: as above
+                        let x = _mm256_set1_epi32(unsafe { quad(codes, row, depth, step) });
+                        for (acc, &w) in acc.iter_mut().zip(&weights) {
+                            *acc = $multiply(*acc, x, w);
+                        }
+                    }
+                }
+                for (sums, acc) in sums.iter_mut().zip(acc) {
+                    for (sums, acc) in sums.chunks_exact_mut(8).zip(acc) {
+                        // SAFETY: a chunk has 8 sums
+                        unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), acc) };
+                    }
+                }
+            }
+        };
+    }
+
+    two_registers!(avx_vnni_rows, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
+    two_registers!(avx2_rows, "avx2", multiply_add);
+
+    /// `acc + Σ x · w` of each quad.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn multiply_add(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        let pairs = _mm256_maddubs_epi16(x, w);
+        _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The product in f64 from the codes that were chosen.
+    fn plain(x: &[f32], weight: &[f32], [d_in, d_out]: [usize; 2]) -> Vec<f32> {
+        let rows = x.len() / d_in;
+        let mut out = Vec::with_capacity(rows * d_out);
+        for row in x.chunks_exact(d_in) {
+            let (least, most) = row.iter().fold((f32::MAX, f32::MIN), |(l, m), &v| (l.min(v), m.max(v)));
+            let scale = (most - least) / 255.0;
+            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+            let codes: Vec<i64> = row.iter().map(|v| ((v - least) * inverse).round_ties_even() as i64).collect();
+            for column in 0..d_out {
+                let of_column: Vec<f32> = weight.iter().skip(column).step_by(d_out).copied().collect();
+                let pairs = of_column.chunks(2).map(|pair| pair.iter().map(|w| w.abs()).sum());
+                let of_weight = pairs.fold(0.0f32, f32::max) / MOST;
+                let inverse = if of_weight > 0.0 { 1.0 / of_weight } else { 0.0 };
+                let weights: Vec<i64> = of_column.iter().map(|w| (w * inverse).round() as i64).collect();
+                let sum: i64 = codes.iter().zip(&weights).map(|(x, w)| x * w).sum();
+                let constant = weights.iter().sum::<i64>() as f32 * of_weight;
+                out.push(sum as f32 * (scale * of_weight) + least * constant);
+            }
+        }
+        out
+    }
+
+    fn values(count: usize, spread: f32) -> impl Strategy<Value = Vec<f32>> {
+        prop::collection::vec(prop_oneof![9 => -1.0f32..1.0, 1 => Just(0.0)], count)
+            .prop_map(move |values| values.iter().map(|v| v * spread).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn every_kernel_of_this_machine_gives_the_plain_product(
+            (widths, x, weight) in (1usize..15, 1usize..150, 1usize..150).prop_flat_map(|(rows, d_in, d_out)| {
+                (Just([d_in, d_out]), values(rows * d_in, 3.0), values(d_in * d_out, 0.1))
+            }),
+        ) {
+            let expected = plain(&x, &weight, widths);
+            let mut codes = Codes::default();
+            codes.set(&x, widths[0]);
+            for kernel in available() {
+                let mut out = vec![f32::NAN; expected.len()];
+                Int8Matrix::with_kernel(&weight, widths, kernel).product(&codes, &mut out);
+                prop_assert_eq!(&out, &expected, "{}", kernel.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_codes_do_not_overflow() {
+        let (d_in, d_out) = (4096, 64);
+        let mut x = vec![1.0f32; d_in];
+        x[0] = 0.0;
+        let mut codes = Codes::default();
+        codes.set(&x, d_in);
+        // the first of each pair, both, and the second with the other sign
+        for pair in [[1.0, 0.0], [0.5, 0.5], [-0.25, -0.75]] {
+            let weight: Vec<f32> = (0..d_in * d_out).map(|at| pair[at / d_out % 2]).collect();
+            let expected: f32 = x.iter().enumerate().map(|(at, x)| x * pair[at % 2]).sum();
+            for kernel in available() {
+                let mut out = vec![0.0; d_out];
+                Int8Matrix::with_kernel(&weight, [d_in, d_out], kernel).product(&codes, &mut out);
+                assert!(
+                    out.iter().all(|&v| (v - expected).abs() < 0.01 * expected.abs()),
+                    "{}: {} {expected}",
+                    kernel.name,
+                    out[0]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_weight_that_is_not_a_number_is_not_hidden() {
+        let mut weight = vec![1.0; 8 * 3];
+        weight[4] = f32::NAN;
+        let (mut codes, mut out) = (Codes::default(), vec![0.0; 3]);
+        codes.set(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 8);
+        Int8Matrix::new(&weight, [8, 3]).product(&codes, &mut out);
+        assert!(out[1].is_nan() && !out[0].is_nan() && !out[2].is_nan());
+    }
+}
