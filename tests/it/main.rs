@@ -18,6 +18,7 @@ mod hostile;
 mod hub;
 mod input_formats;
 mod inputs;
+mod keep;
 mod law;
 mod losses;
 mod metrics;

@@ -1,0 +1,67 @@
+//! Which question represents a cluster: `--keep`. A choice of rows alone: no cluster, id or score depends on it.
+
+use std::cmp::Reverse;
+
+use crate::mining::cluster::Known;
+use crate::mining::collapse::UniqueTexts;
+use crate::run::keep::Keep;
+use crate::tables::questions::Questions;
+
+/// What the choice can look at.
+pub struct Choice<'a> {
+    pub keep: &'a Keep,
+    pub questions: &'a Questions,
+    pub unique: &'a UniqueTexts,
+    pub known: Option<&'a Known>,
+}
+
+impl Choice<'_> {
+    /// The question that represents the cluster of these `questions` (ascending) with these `texts`; `central` is the text that
+    /// the clustering chose. A cluster of the reference keeps its own representative.
+    pub fn of(&self, questions: &[u32], texts: &[u32], central: u32) -> u32 {
+        let first_central = self.unique.first_question[central as usize];
+        if let Some(known) = self.known
+            && let Some(cluster) = known.cluster_with(texts)
+        {
+            return known.question[cluster as usize].unwrap_or(first_central);
+        }
+        let all = questions.iter().copied();
+        let best = match (self.keep, &self.questions.ranking) {
+            (Keep::MostCentral, _) | (Keep::Column { .. }, None) => None,
+            // questions are in the order of their ids
+            (Keep::First, _) => all.min(),
+            (Keep::Longest, _) => all.max_by_key(|&question| (self.characters(question), Reverse(question))),
+            (Keep::Column { lowest, .. }, Some(ranking)) => {
+                all.max_by(|&a, &b| ranking.rank(a, b, *lowest).then(b.cmp(&a)))
+            }
+        };
+        best.unwrap_or(first_central)
+    }
+
+    fn characters(&self, question: u32) -> usize {
+        self.unique.texts.get(self.unique.text_of[question as usize] as usize).chars().count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mining::collapse::collapse;
+    use crate::tables::questions::of_texts;
+
+    #[test]
+    fn the_best_question_wins_and_the_smallest_id_of_equal_ones() {
+        // ö is one character of two bytes, and white space at the ends is no part of a text
+        let questions = of_texts(["cool", "cöol", "coal   ", "coolest", "cöölest", "x"].map(String::from).into_iter());
+        let unique = collapse(&questions.texts, &[]);
+        let members = [0, 1, 2, 3, 4];
+        let texts: Vec<u32> = members.iter().map(|&at| unique.text_of[at as usize]).collect();
+        let of = |keep: &Keep, members: &[u32]| {
+            Choice { keep, questions: &questions, unique: &unique, known: None }.of(members, &texts, unique.text_of[2])
+        };
+        assert_eq!(of(&Keep::MostCentral, &members), 2);
+        assert_eq!(of(&Keep::First, &members), 0);
+        assert_eq!(of(&Keep::Longest, &members), 3);
+        assert_eq!(of(&Keep::Longest, &members[..3]), 0);
+    }
+}
