@@ -13,6 +13,7 @@ mod evaluate;
 mod export;
 mod families;
 mod faults;
+mod first_hour;
 mod fixture;
 mod hostile;
 mod hub;
