@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use crate::mining::cluster::Known;
 use crate::mining::collapse::UniqueTexts;
+use crate::mining::rows::Group;
 use crate::run::keep::Keep;
 use crate::tables::questions::Questions;
 
@@ -16,16 +17,19 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// The question that represents the cluster of these `questions` (ascending) with these `texts`; `central` is the text that
-    /// the clustering chose. A cluster of the reference keeps its own representative.
-    pub fn of(&self, questions: &[u32], texts: &[u32], central: u32) -> u32 {
-        let first_central = self.unique.first_question[central as usize];
+    /// The clusters with the questions that represent them.
+    pub fn represent(&self, groups: Vec<Group>) -> Vec<Group> {
+        groups.into_iter().map(|group| Group { representative: self.of(&group), ..group }).collect()
+    }
+
+    /// The question that represents a cluster. One of the reference keeps its own representative.
+    fn of(&self, group: &Group) -> u32 {
         if let Some(known) = self.known
-            && let Some(cluster) = known.cluster_with(texts)
+            && let Some(cluster) = known.cluster_with(&group.texts)
         {
-            return known.question[cluster as usize].unwrap_or(first_central);
+            return known.question[cluster as usize].unwrap_or(group.representative);
         }
-        let all = questions.iter().copied();
+        let all = group.questions.iter().copied();
         let best = match (self.keep, &self.questions.ranking) {
             (Keep::MostCentral, _) | (Keep::Column { .. }, None) => None,
             // questions are in the order of their ids
@@ -35,7 +39,7 @@ impl Choice<'_> {
                 all.max_by(|&a, &b| ranking.rank(a, b, *lowest).then(b.cmp(&a)))
             }
         };
-        best.unwrap_or(first_central)
+        best.unwrap_or(group.representative)
     }
 
     fn characters(&self, question: u32) -> usize {
@@ -57,7 +61,9 @@ mod tests {
         let members = [0, 1, 2, 3, 4];
         let texts: Vec<u32> = members.iter().map(|&at| unique.text_of[at as usize]).collect();
         let of = |keep: &Keep, members: &[u32]| {
-            Choice { keep, questions: &questions, unique: &unique, known: None }.of(members, &texts, unique.text_of[2])
+            let group = Group { number: 0, questions: members.to_vec(), texts: texts.clone(), representative: 2 };
+            Choice { keep, questions: &questions, unique: &unique, known: None }.represent(vec![group])[0]
+                .representative
         };
         assert_eq!(of(&Keep::MostCentral, &members), 2);
         assert_eq!(of(&Keep::First, &members), 0);

@@ -9,7 +9,6 @@ use crate::clustering::{Clustering, Edge};
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::{CopyPair, UniqueTexts};
 use crate::mining::log::Log;
-use crate::mining::representatives::Choice;
 use crate::nightly::ids::Named;
 use crate::run::decision::{Rule, Scores, Verdict};
 use crate::run::schema::{ClusterRow, ClusterStatsRow, PairKind, PairRow, SkippedRow};
@@ -96,14 +95,13 @@ pub struct Group {
     pub questions: Vec<u32>,
     /// Ascending.
     pub texts: Vec<u32>,
-    /// The question that represents it.
+    /// The question that represents it: the first with the text that the clustering chose, unless `--keep` chooses another.
     pub representative: u32,
 }
 
 /// The clusters that the result files have, in the order of their first questions: of two questions or more, not all of the
 /// reference.
-pub fn groups(choice: &Choice, clustering: &Clustering) -> Vec<Group> {
-    let Choice { questions, unique, .. } = choice;
+pub fn groups(questions: &Questions, unique: &UniqueTexts, clustering: &Clustering) -> Vec<Group> {
     let mut members: HashMap<u32, Vec<u32>> = HashMap::new();
     for (question, &text) in unique.text_of.iter().enumerate() {
         members.entry(clustering.cluster_of[text as usize]).or_default().push(question as u32);
@@ -116,7 +114,7 @@ pub fn groups(choice: &Choice, clustering: &Clustering) -> Vec<Group> {
             let mut texts: Vec<u32> = questions.iter().map(|&at| unique.text_of[at as usize]).collect();
             texts.sort_unstable();
             texts.dedup();
-            let representative = choice.of(&questions, &texts, clustering.representative[number as usize]);
+            let representative = unique.first_question[clustering.representative[number as usize] as usize];
             Group { number, questions, texts, representative }
         })
         .collect();

@@ -90,7 +90,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let (edges, clustering) = cluster::run(&unique.texts, &decided, known.as_ref(), plan);
     let keep = &plan.options.keep;
     let choice = Choice { keep, questions: &questions, unique: &unique, known: known.as_ref() };
-    let groups = rows::groups(&choice, &clustering);
+    let groups = choice.represent(rows::groups(&questions, &unique, &clustering));
     let ids = night.name(&groups, &unique, known.as_ref(), progress)?;
     let clusters = (edges.as_slice(), &clustering);
     let (named, threshold) = ((groups.as_slice(), ids.named.as_slice()), plan.rule.threshold);

@@ -323,7 +323,7 @@ impl Subject<'_> {
         let (_, clustering) = cluster::run(&self.unique.texts, &decided, known.as_ref(), self.plan);
         let keep = &self.plan.options.keep;
         let choice = Choice { keep, questions: self.questions, unique: self.unique, known: known.as_ref() };
-        let groups = rows::groups(&choice, &clustering);
+        let groups = choice.represent(rows::groups(self.questions, self.unique, &clustering));
         let row = |&question: &u32| self.questions.rows[question as usize];
         let again: BTreeMap<Vec<u32>, u32> = groups
             .iter()

@@ -10,6 +10,13 @@ use crate::run::manifest::Manifest;
 
 /// Thresholds between the lowest and the highest score.
 const STEPS: usize = 40;
+/// The same of a run with very many pairs.
+const FEWEST_STEPS: usize = 10;
+/// Pairs that all clusterings together may read: each threshold is a clustering of all pairs.
+const PAIRS_READ: usize = 20_000_000;
+
+/// With more scored pairs, clusters are not counted.
+pub const MOST_CLUSTERED: usize = 2_000_000;
 
 /// The run's pairs at another threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,15 +28,19 @@ pub struct Outcome {
     pub clusters: Option<u64>,
 }
 
-/// The thresholds that are tried, ascending; the run's own is among them.
-pub fn grid(manifest: &Manifest) -> Vec<f32> {
+/// The thresholds that are tried for a run with so many semantic pairs, ascending; the run's own is among them.
+pub fn grid(manifest: &Manifest, pairs: usize) -> Vec<f32> {
+    let steps = match pairs {
+        0..=MOST_CLUSTERED => (PAIRS_READ / pairs.max(1)).clamp(FEWEST_STEPS, STEPS),
+        _ => STEPS,
+    };
     let own = manifest.rule().threshold;
     let low = match manifest.models.cross_encoder {
         Some(_) => 0.0,
         None => manifest.options.min_cosine.unwrap_or_default().max(0.0),
     };
-    let step = |at: usize| low + (1.0 - low) * at as f32 / STEPS as f32;
-    let mut grid: Vec<f32> = (1..STEPS).map(step).map(|t| (t * 1000.0).round() / 1000.0).collect();
+    let step = |at: usize| low + (1.0 - low) * at as f32 / steps as f32;
+    let mut grid: Vec<f32> = (1..steps).map(step).map(|t| (t * 1000.0).round() / 1000.0).collect();
     grid.push(own);
     grid.sort_by(f32::total_cmp);
     // a step beside the run's own threshold would be hard to tell from it
