@@ -75,7 +75,9 @@ fn of_quora(dev: &Path, count: usize) -> Texts {
 
 fn of_fixture() -> Texts {
     let (questions, gold) = (read(&repo("fixtures/questions.parquet")), read(&repo("fixtures/questions-gold.parquet")));
-    let texts = i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();
+    let texts = i64s(&questions, "id").into_iter().zip(strings(&questions, "text"));
+    // pandas writes a carriage return without quotes, which is then the end of a row
+    let texts = texts.filter(|(_, text)| !text.contains('\r')).collect();
     (texts, groups(i64s(&gold, "id_a").into_iter().zip(i64s(&gold, "id_b"))))
 }
 
@@ -328,7 +330,7 @@ fn a_run_says_why_two_questions_are_duplicates_or_not() {
 fn two_hundred_new_questions_are_compared_with_two_thousand_old_ones() {
     let mut job = Job::new("200 new against 2,000 old");
     let all = questions(2_200);
-    let is_new = |at: usize| at % 11 == 0;
+    let is_new = |at: usize| at.is_multiple_of(11);
     let part = |new: bool| -> Vec<Question> {
         all.iter().enumerate().filter(|(at, _)| is_new(*at) == new).map(|(_, question)| question.clone()).collect()
     };
