@@ -45,9 +45,8 @@
     return element("span", "q", code, " ", shown);
   };
 
-  const shown = ([id, size, review, representative, members], terms) => {
-    const first = members[representative === null ? 0 : representative] || members[0];
-    const summary = element("summary", "", element("span", "size", size.toLocaleString("en")), question(first, terms));
+  const shown = ([id, size, review, members], terms) => {
+    const summary = element("summary", "", element("span", "size", size.toLocaleString("en")), question(members[0], terms));
     if (review) summary.append(element("span", "tags", element("span", "tag review", "review")));
     const list = element("ul");
     for (const member of members) {
@@ -66,7 +65,7 @@
     results.replaceChildren();
     status.textContent = "";
     if (terms.length === 0) return;
-    haystacks ??= clusters.map(([id, , , , members]) =>
+    haystacks ??= clusters.map(([id, , , members]) =>
       [id, ...members.map(([member, text]) => `${member} ${text ?? ""}`)].join("\n").toLowerCase());
     const found = [];
     let count = 0;

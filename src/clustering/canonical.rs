@@ -5,13 +5,15 @@
 //! probabilities then have the same bits too.
 
 use super::graph::{Clustering, Edge, Graph};
+use super::union_find::UnionFind;
 use rayon::slice::ParallelSliceMut;
 
 pub(super) struct Canonical {
     pub(super) nodes: usize,
     pub(super) threshold: f32,
     pub(super) ruled_out: f32,
-    /// By falling probability, ties by (a, b); canonical numbers, a < b.
+    /// By falling probability, ties by (a, b); canonical numbers, a < b. Only pairs of nodes that a chain of duplicates connects:
+    /// no algorithm puts others together, so that what they say is never asked for.
     pub(super) edges: Vec<Edge>,
     /// Canonical number → node of the caller.
     node: Vec<u32>,
@@ -36,7 +38,11 @@ impl Canonical {
             let (a, b) = (number[edge.a as usize], number[edge.b as usize]);
             Edge { a: a.min(b), b: a.max(b), probability: edge.probability }
         });
-        let mut edges: Vec<Edge> = renumbered.collect();
+        let mut chains = UnionFind::new(graph.nodes);
+        for edge in graph.edges.iter().filter(|edge| edge.probability >= graph.threshold) {
+            chains.join(number[edge.a as usize], number[edge.b as usize]);
+        }
+        let mut edges: Vec<Edge> = renumbered.filter(|edge| chains.find(edge.a) == chains.find(edge.b)).collect();
         edges.par_sort_unstable_by(|x, y| y.probability.total_cmp(&x.probability).then((x.a, x.b).cmp(&(y.a, y.b))));
         Self { nodes: graph.nodes, threshold: graph.threshold, ruled_out: graph.ruled_out, edges, node }
     }

@@ -22,7 +22,8 @@ pub struct HistoryArgs {
     json: bool,
 }
 
-/// Prints a line for each version, the newest first.
+/// Prints the figures of each version, the newest first, and then what each changed: together they would not fit a terminal of
+/// 80 columns.
 pub fn run(args: &HistoryArgs) -> Result<()> {
     let versions = Versions::of(&args.run);
     let Some(current) = versions.current() else {
@@ -35,36 +36,39 @@ pub fn run(args: &HistoryArgs) -> Result<()> {
     if args.json {
         return print_json(&serde_json::json!({ "current": current.number, "versions": kept }));
     }
-    let header = [
-        "version",
-        "run at",
-        "questions",
-        "new",
-        "edited",
-        "deleted",
-        "duplicates",
-        "clusters",
-        "backlog",
-        "what changed",
-    ];
-    let rows = kept.iter().map(|version| row(version, current.number)).collect();
-    print_lines(table(&header, &[2, 3, 4, 5, 6, 7, 8], rows))
+    let name =
+        |version: &Version| format!("{}{}", version.number, if version.number == current.number { " *" } else { "" });
+    let figures = |version: &Version| {
+        let counts = &version.counts;
+        let at = version.started.chars().take(16).collect::<String>().replace('T', " ");
+        let numbers = [version.questions as u64, counts.duplicates, counts.clusters, counts.backlog];
+        [name(version), at].into_iter().chain(numbers.map(|number| readable(number as usize))).collect()
+    };
+    let header = ["version", "run at", "questions", "duplicates", "clusters", "backlog"];
+    let mut lines = table(&header, &[2, 3, 4, 5], kept.iter().map(figures).collect());
+    lines.push(String::new());
+    let changes = kept.iter().map(|version| vec![name(version), what_changed(version)]).collect();
+    lines.extend(table(&["version", "what changed"], &[], changes));
+    print_lines(lines)
 }
 
-fn row(version: &Version, current: u64) -> Vec<String> {
+/// `3 questions new, 1 edited; clusters: 2 created, 1 grown`.
+fn what_changed(version: &Version) -> String {
     let counts = &version.counts;
-    let mut row = vec![
-        format!("{}{}", version.number, if version.number == current { " *" } else { "" }),
-        version.started.chars().take(16).collect::<String>().replace('T', " "),
-        readable(version.questions),
-    ];
-    let numbers = [counts.new, counts.edited, counts.deleted, counts.duplicates, counts.clusters, counts.backlog];
-    row.extend(numbers.map(|number| readable(number as usize)));
+    let questions = [("new", counts.new), ("edited", counts.edited), ("deleted", counts.deleted)];
+    let questions = questions.into_iter().filter(|(_, count)| *count > 0);
+    let mut questions: Vec<String> =
+        questions.map(|(what, count)| format!("{} {what}", readable(count as usize))).collect();
+    if let Some(first) = questions.first_mut() {
+        *first = first.replacen(' ', " questions ", 1);
+    }
     let events = Event::ALL
         .into_iter()
         .filter_map(|event| Some(format!("{} {}", readable(*counts.events.get(event.name())? as usize), event.name())));
     let events: Vec<String> = events.collect();
     let back = version.rolled_back_to.map(|to| format!("rolled back to {to}: ")).unwrap_or_default();
-    row.push(format!("{back}{}", if events.is_empty() { "–".into() } else { events.join(", ") }));
-    row
+    let clusters = (!events.is_empty()).then(|| format!("clusters: {}", events.join(", ")));
+    let parts: Vec<String> =
+        Some(questions.join(", ")).filter(|said| !said.is_empty()).into_iter().chain(clusters).collect();
+    format!("{back}{}", if parts.is_empty() { "no question and no cluster".into() } else { parts.join("; ") })
 }

@@ -42,11 +42,14 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
         note.into_iter().for_each(|note| progress.warn(note));
         labels
     });
+    let metrics = run.results.metrics()?;
     let outcomes = match labels {
-        Some(_) => mining::thresholds::outcomes(&run, &thresholds::grid(&run.manifest), progress)?,
+        Some(_) => {
+            let pairs = metrics.get("pairs.semantic").map_or(0, |pairs| *pairs as usize);
+            mining::thresholds::outcomes(&run, &thresholds::grid(&run.manifest, pairs), progress)?
+        }
         None => Vec::new(),
     };
-    let metrics = run.results.metrics()?;
     let history = Versions::of(&args.run).kept();
     let night = Some(Night::new(run.results.events()?, &history, run.manifest.number));
     let source = Source {

@@ -40,11 +40,18 @@ pub struct Known {
     pub cluster_of: Vec<Option<u32>>,
     /// Cluster → the text that represents it.
     pub representative: Vec<u32>,
+    /// Cluster → the question that represents it; `None` for the first with that text.
+    pub question: Vec<Option<u32>>,
     /// Cluster → its id, if it has one.
     pub ids: Vec<Option<u64>>,
 }
 
 impl Known {
+    /// The known cluster that texts are with; they are one cluster of a run.
+    pub fn cluster_with(&self, texts: &[u32]) -> Option<u32> {
+        texts.iter().find_map(|&text| self.cluster_of[text as usize])
+    }
+
     /// Text → the cluster of the reference that it is in or joins: that of its most probable duplicate.
     fn joined(&self, edges: &[Edge], threshold: f32) -> Vec<Option<u32>> {
         let mut best: Vec<Option<(f32, u32)>> = vec![None; self.cluster_of.len()];
@@ -96,6 +103,7 @@ mod tests {
         let known = Known {
             cluster_of: vec![Some(0), Some(0), Some(1), None, None, None, None],
             representative: vec![1, 2],
+            question: vec![None, None],
             ids: vec![Some(5), None],
         };
         let edge = |a, b, probability| Edge { a, b, probability };

@@ -12,6 +12,7 @@ pub mod neighbour_lists;
 pub mod night;
 pub mod plan;
 pub mod reference;
+mod representatives;
 pub mod rerank;
 pub mod rollback;
 mod rows;

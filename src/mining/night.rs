@@ -143,8 +143,7 @@ impl Night {
         let texts: Vec<Vec<u32>> = groups.iter().map(|group| group.texts.clone()).collect();
         let known_id = |group: &Group| {
             let known = known?;
-            let cluster = group.texts.iter().find_map(|&text| known.cluster_of[text as usize])?;
-            known.ids[cluster as usize]
+            known.ids[known.cluster_with(&group.texts)? as usize]
         };
         let fixed: Vec<Option<u64>> = groups.iter().map(known_id).collect();
         let reserved = known.map(|known| known.ids.iter().copied().flatten().collect()).unwrap_or_default();
@@ -277,11 +276,15 @@ impl Night {
             make_folder_of(&path)?;
             corpus::write(&path, questions)?;
         }
-        let text_of_row: HashMap<u32, u32> =
-            questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
+        let is_of_input = |question: u32| questions.is_reference.get(question as usize) != Some(&true);
         let mut members = Vec::new();
         for ((group, named), stats) in groups.iter().zip(&ids.named).zip(&tables.stats) {
-            let representative = text_of_row.get(&stats.representative);
+            let representative = unique.text_of[group.representative as usize];
+            let place = |question: u32| (is_of_input(question), question);
+            let is_before = |&&question: &&u32| {
+                unique.text_of[question as usize] == representative && place(question) < place(group.representative)
+            };
+            let copy = group.questions.iter().filter(is_before).count() as u32;
             members.extend(group.texts.iter().map(|text| {
                 let key = unique.keys[*text as usize];
                 let before = self.previous.as_ref().and_then(|previous| previous.member(&key));
@@ -289,7 +292,7 @@ impl Night {
                     key,
                     cluster: named.id,
                     joined: before.filter(|before| before.cluster == named.id).map_or(self.now.version, |b| b.joined),
-                    is_representative: representative == Some(text),
+                    represents: (representative == *text).then_some(copy),
                     first_seen: named.first_seen,
                     last_changed: Moment { version: stats.last_changed, time: stats.last_changed_at },
                 }

@@ -48,7 +48,8 @@ impl Reference {
         }
         // --format and --delta are of the input; a name that tells the format comes first
         let format = plan.options.format.filter(|_| files.iter().all(|file| Format::of(file).is_none()));
-        let options = ReadOptions { format, are_changes: false, ..plan.options.read_options() };
+        // its questions represent their clusters whatever their values are
+        let options = ReadOptions { format, are_changes: false, ranking: None, ..plan.options.read_options() };
         let (questions, _) = questions::read(&files, &options).context("--reference")?;
         Ok(Self { path: path.into(), questions, clusters: Vec::new(), store: None })
     }
@@ -99,26 +100,28 @@ impl Reference {
         let mut known = Known { cluster_of: vec![None; texts], ..Known::default() };
         let places = IdIndex::new(questions.ids.clone()).and_then(|index| index.find_all(&self.questions.ids));
         let places = places.unwrap_or_default();
-        let text_of_row: HashMap<u32, u32> =
-            questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
         let mut number_of: HashMap<i64, u32> = HashMap::new();
         for &(row, cluster, is_representative) in &self.clusters {
-            let text = places.get(row as usize).copied().flatten().and_then(|row| text_of_row.get(&row).copied());
-            let Some(text) = text else { continue };
+            let place = places.get(row as usize).copied().flatten();
+            let Some(question) = place.and_then(|row| questions.rows.binary_search(&row).ok()) else { continue };
+            let text = unique.text_of[question];
             let number = *number_of.entry(cluster).or_insert_with(|| {
                 known.representative.push(text);
+                known.question.push(None);
                 known.ids.push(u64::try_from(cluster).ok());
                 known.ids.len() as u32 - 1
             });
             known.cluster_of[text as usize] = Some(number);
             if is_representative {
                 known.representative[number as usize] = text;
+                known.question[number as usize] = Some(question as u32);
             }
         }
         for text in 0..texts {
             if unique.is_reference.get(text) == Some(&true) && known.cluster_of[text].is_none() {
                 known.cluster_of[text] = Some(known.ids.len() as u32);
                 known.representative.push(text as u32);
+                known.question.push(None);
                 known.ids.push(None);
             }
         }

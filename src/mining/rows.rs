@@ -95,6 +95,8 @@ pub struct Group {
     pub questions: Vec<u32>,
     /// Ascending.
     pub texts: Vec<u32>,
+    /// The question that represents it: the first with the text that the clustering chose, unless `--keep` chooses another.
+    pub representative: u32,
 }
 
 /// The clusters that the result files have, in the order of their first questions: of two questions or more, not all of the
@@ -112,7 +114,8 @@ pub fn groups(questions: &Questions, unique: &UniqueTexts, clustering: &Clusteri
             let mut texts: Vec<u32> = questions.iter().map(|&at| unique.text_of[at as usize]).collect();
             texts.sort_unstable();
             texts.dedup();
-            Group { number, questions, texts }
+            let representative = unique.first_question[clustering.representative[number as usize] as usize];
+            Group { number, questions, texts, representative }
         })
         .collect();
     groups.sort_unstable_by_key(|group| group.questions[0]);
@@ -127,10 +130,13 @@ fn cluster_rows(
     threshold: f32,
 ) -> (Vec<ClusterRow>, Vec<ClusterStatsRow>) {
     let cluster_of = |text: u32| clustering.cluster_of[text as usize];
-    let representative = |cluster: u32| clustering.representative[cluster as usize];
+    let text_of = |question: u32| unique.text_of[question as usize];
+    // cluster → the text that represents it
+    let representative: HashMap<u32, u32> =
+        groups.iter().map(|group| (group.number, text_of(group.representative))).collect();
     let mut to_representative: HashMap<u32, f32> = HashMap::new();
     for edge in edges.iter().filter(|edge| cluster_of(edge.a) == cluster_of(edge.b)) {
-        let centre = representative(cluster_of(edge.a));
+        let Some(&centre) = representative.get(&cluster_of(edge.a)) else { continue };
         if edge.a == centre || edge.b == centre {
             to_representative.insert(edge.a + edge.b - centre, edge.probability);
         }
@@ -141,10 +147,10 @@ fn cluster_rows(
     let (mut clusters, mut table) = (Vec::new(), Vec::new());
     for (group, named) in groups.iter().zip(named) {
         let (number, cluster, size) = (group.number, named.id as i64, group.questions.len() as u32);
-        let centre = unique.first_question[representative(number) as usize];
+        let centre = group.representative;
         clusters.extend(group.questions.iter().map(|&question| {
-            let text = unique.text_of[question as usize];
-            let own = (text == representative(number)).then_some(1.0);
+            let text = text_of(question);
+            let own = (text == text_of(centre)).then_some(1.0);
             ClusterRow {
                 question: row(question),
                 cluster,

@@ -14,9 +14,11 @@ use crate::mining::log::Log;
 use crate::mining::night::{Night, Ran};
 use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
+use crate::mining::representatives::Choice;
 use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary, write};
 use crate::progress::{Progress, readable};
 use crate::run::input::InputFile;
+use crate::run::keep::Keep;
 use crate::run::manifest::{FORMAT, Manifest};
 use crate::run::reader::stored_questions;
 use crate::search::engine::Engine;
@@ -86,7 +88,9 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let decided = rows::decide(found.pairs, scores, &plan.rule);
     let known = reference.as_ref().map(|reference| reference.known(&questions, &unique));
     let (edges, clustering) = cluster::run(&unique.texts, &decided, known.as_ref(), plan);
-    let groups = rows::groups(&questions, &unique, &clustering);
+    let keep = &plan.options.keep;
+    let choice = Choice { keep, questions: &questions, unique: &unique, known: known.as_ref() };
+    let groups = choice.represent(rows::groups(&questions, &unique, &clustering));
     let ids = night.name(&groups, &unique, known.as_ref(), progress)?;
     let clusters = (edges.as_slice(), &clustering);
     let (named, threshold) = ((groups.as_slice(), ids.named.as_slice()), plan.rule.threshold);
@@ -224,6 +228,7 @@ pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress,
         false => questions::read(&plan.inputs, &plan.options.read_options())?,
     };
     progress.say(&format!("ids        {ids}"));
+    say_ranking(plan, &questions, progress);
     let questions = match reference {
         Some(reference) => reference.join(questions, progress)?,
         None => questions,
@@ -243,6 +248,21 @@ pub fn read(plan: &Plan, reference: Option<&mut Reference>, progress: &Progress,
     }
     progress.check()?;
     Ok(questions)
+}
+
+/// Says what the column of `--keep` was taken for: a date that is read as text would sort wrongly.
+fn say_ranking(plan: &Plan, questions: &Questions, progress: &Progress) {
+    let (Keep::Column { lowest, .. }, Some(ranking)) = (&plan.options.keep, &questions.ranking) else { return };
+    let end = if *lowest { "lowest" } else { "highest" };
+    let counts = ranking.counts().into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = counts.map(|(kind, count)| format!("{} {kind}", readable(count))).collect();
+    progress.say(&format!("keep       {end} value of column {}: {}", ranking.column, counts.join(", ")));
+    if let Some(text) = ranking.stray_text() {
+        progress.warn(format!(
+            "column {} holds texts such as {text:?} among numbers or times: they lose against them",
+            ranking.column
+        ));
+    }
 }
 
 /// The questions of the current version with the changes of the input.

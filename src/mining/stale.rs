@@ -11,6 +11,7 @@ use crate::mining::reference::Reference;
 use crate::mining::{candidates, embed, neighbour_lists, rerank, run, write};
 use crate::progress::{Progress, readable};
 use crate::run::manifest::Manifest;
+use crate::run::options::{Options, Part};
 use crate::store::identity::{Identity, Kind};
 use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
@@ -50,17 +51,21 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     if plan.scores.is_none() {
         stale.truncate(2);
     }
-    let is_same = |version: &&Version| {
+    let is_same = |version: &Version| {
         let decision = plan.decision().ok();
         version.content == questions.content && Some(&version.decision) == decision.as_ref()
     };
-    let is_written =
-        before.as_ref().is_some_and(|version| is_same(&version)) && Manifest::read(output).ok().flatten().is_some();
+    let files = |options: &Options| options.of_part(Part::Files).ok();
+    let is_written = before.as_ref().is_some_and(is_same)
+        && Manifest::read(output)
+            .ok()
+            .flatten()
+            .is_some_and(|manifest| files(&manifest.options) == files(&plan.options));
     let first = stale.iter().find(|(_, why)| why.is_some()).map(|(stage, _)| *stage);
     let why = match first {
         Some(stage) => upstream(stage),
         None if is_written => None,
-        None => Some("its options or ids changed, or its files are not written".into()),
+        None => Some("its options, ids or column of --keep changed, or its files are not written".into()),
     };
     stale.push(("cluster", why));
     let line = |(stage, why): (&str, Option<String>)| match why {

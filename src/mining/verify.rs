@@ -12,6 +12,7 @@ use crate::mining::candidates::{self, Candidate, SearchConfig, is_usable, sample
 use crate::mining::collapse::{UniqueTexts, collapse};
 use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
+use crate::mining::representatives::Choice;
 use crate::mining::rows::{self, DecidedPair};
 use crate::mining::{cluster, embed, rerank};
 use crate::models::network::precision::Precision;
@@ -320,15 +321,28 @@ impl Subject<'_> {
         });
         let decided: Vec<DecidedPair> = decided.collect();
         let (_, clustering) = cluster::run(&self.unique.texts, &decided, known.as_ref(), self.plan);
-        let groups = rows::groups(self.questions, self.unique, &clustering);
+        let keep = &self.plan.options.keep;
+        let choice = Choice { keep, questions: self.questions, unique: self.unique, known: known.as_ref() };
+        let groups = choice.represent(rows::groups(self.questions, self.unique, &clustering));
         let row = |&question: &u32| self.questions.rows[question as usize];
-        let again: BTreeSet<Vec<u32>> = groups.iter().map(|group| group.questions.iter().map(row).collect()).collect();
-        let mut of_run: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let again: BTreeMap<Vec<u32>, u32> = groups
+            .iter()
+            .map(|group| (group.questions.iter().map(row).collect(), row(&group.representative)))
+            .collect();
+        let mut members: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         for row in run.results.clusters()? {
-            of_run.entry(row.cluster).or_default().push(row.question);
+            members.entry(row.cluster).or_default().push(row.question);
         }
-        let of_run: BTreeSet<Vec<u32>> = of_run.into_values().collect();
+        let stats = run.results.cluster_stats()?;
+        let of_run: BTreeMap<Vec<u32>, u32> =
+            stats.iter().filter_map(|stats| Some((members.remove(&stats.cluster)?, stats.representative))).collect();
         findings.lines.push(format!("clusters   {} made again", readable(again.len())));
+        let other = of_run.iter().filter(|(rows, found)| again.get(*rows).is_some_and(|again| again != *found));
+        let other: Vec<String> = other.map(|(_, found)| self.questions.ids.display(*found as usize)).collect();
+        let count = other.len();
+        findings.differ(count, "questions should not represent their cluster", other.into_iter().take(NAMED).collect());
+        let (of_run, again): (BTreeSet<Vec<u32>>, BTreeSet<Vec<u32>>) =
+            (of_run.into_keys().chain(members.into_values()).collect(), again.into_keys().collect());
         let differ: Vec<&Vec<u32>> = of_run.symmetric_difference(&again).collect();
         let named = differ.iter().take(NAMED).map(|rows| {
             let ids: Vec<String> =

@@ -217,8 +217,7 @@ struct Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    /// Counts the questions of each cluster, and finds those that represent them: the first with the representative text,
-    /// one of the reference if there is one.
+    /// Counts the questions of each cluster, and finds those that represent them.
     fn new(previous: Option<&'a Previous>, sides: &mut BTreeMap<i64, Sides>) -> Self {
         let Some(previous) = previous else {
             return Self { keys: &[], rows: &[], cluster_of: Vec::new(), at_row: Vec::new() };
@@ -226,7 +225,8 @@ impl<'a> Before<'a> {
         let questions = &previous.questions;
         let mut at_row = vec![None; questions.ids.len()];
         let mut cluster_of = Vec::with_capacity(previous.keys.len());
-        let mut is_from_reference: BTreeSet<i64> = BTreeSet::new();
+        // cluster → the questions with the text that represents it: whether each is of the input, and its row
+        let mut copies: BTreeMap<i64, (u32, Vec<(bool, u32)>)> = BTreeMap::new();
         for (at, (key, &row)) in previous.keys.iter().zip(&questions.rows).enumerate() {
             at_row[row as usize] = Some(at);
             let member = previous.member(key);
@@ -235,14 +235,15 @@ impl<'a> Before<'a> {
                 let cluster = member.cluster as i64;
                 let side = sides.entry(cluster).or_default();
                 side.before += 1;
-                if member.is_representative {
-                    let is_reference = questions.is_reference.get(at) == Some(&true);
-                    let is_first_of_reference = is_reference && is_from_reference.insert(cluster);
-                    if side.represented_before.is_none() || is_first_of_reference {
-                        side.represented_before = Some(row);
-                    }
+                if let Some(copy) = member.represents {
+                    let is_of_input = questions.is_reference.get(at) != Some(&true);
+                    copies.entry(cluster).or_insert((copy, Vec::new())).1.push((is_of_input, row));
                 }
             }
+        }
+        for (cluster, (copy, mut questions)) in copies {
+            questions.sort_unstable();
+            sides.entry(cluster).or_default().represented_before = questions.get(copy as usize).map(|(_, row)| *row);
         }
         Self { keys: &previous.keys, rows: &questions.rows, cluster_of, at_row }
     }

@@ -239,7 +239,7 @@ mod tests {
                     key,
                     cluster: named.id,
                     joined: stays.map_or(version, |member| member.joined),
-                    is_representative: false,
+                    represents: None,
                     first_seen: named.first_seen,
                     last_changed: moment(version),
                 }

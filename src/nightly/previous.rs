@@ -22,7 +22,9 @@ pub struct Member {
     pub cluster: u64,
     /// The version since which the text is in the cluster.
     pub joined: u64,
-    pub is_representative: bool,
+    /// Which of the questions with this text represents the cluster, from 0, those of a reference first; `None` if another
+    /// text represents it.
+    pub represents: Option<u32>,
     /// When the cluster got its id.
     pub first_seen: Moment,
     /// When a question last joined or left the cluster.
@@ -36,7 +38,7 @@ pub fn columns(members: &[Member]) -> Columns {
         ("text".into(), Column::Keys(members.iter().map(|member| member.key).collect())),
         ("cluster".into(), numbers(&|member| member.cluster)),
         ("joined".into(), numbers(&|member| member.joined)),
-        ("representative".into(), Column::Flags(members.iter().map(|member| member.is_representative).collect())),
+        ("representative".into(), numbers(&|member| member.represents.map_or(0, |copy| u64::from(copy) + 1))),
         ("first_seen".into(), numbers(&|member| member.first_seen.version)),
         ("first_seen_at".into(), numbers(&|member| member.first_seen.time as u64)),
         ("last_changed".into(), numbers(&|member| member.last_changed.version)),
@@ -55,7 +57,7 @@ pub fn members(columns: Columns) -> Result<Vec<Member>> {
             key,
             cluster: 0,
             joined: 0,
-            is_representative: false,
+            represents: None,
             first_seen: Moment::default(),
             last_changed: Moment::default(),
         })
@@ -65,6 +67,7 @@ pub fn members(columns: Columns) -> Result<Vec<Member>> {
             member.iter_mut().zip(values).for_each(|(member, value)| put(member, value));
             Ok(())
         }
+        // an earlier program kept whether the first question with the text represents the cluster
         Column::Flags(values) => {
             member.iter_mut().zip(values).for_each(|(member, value)| put(member, u64::from(value)));
             Ok(())
@@ -73,7 +76,7 @@ pub fn members(columns: Columns) -> Result<Vec<Member>> {
     };
     fill(next()?, |member, value| member.cluster = value)?;
     fill(next()?, |member, value| member.joined = value)?;
-    fill(next()?, |member, value| member.is_representative = value == 1)?;
+    fill(next()?, |member, value| member.represents = value.checked_sub(1).map(|copy| copy as u32))?;
     fill(next()?, |member, value| member.first_seen.version = value)?;
     fill(next()?, |member, value| member.first_seen.time = value as i64)?;
     fill(next()?, |member, value| member.last_changed.version = value)?;
@@ -121,12 +124,16 @@ mod tests {
             key: TextKey::of(text),
             cluster,
             joined: 3,
-            is_representative: text == "a",
+            represents: (text == "a").then_some(3),
             first_seen: moment(1),
             last_changed: moment(2),
         };
         let all = vec![member("a", u64::MAX >> 1), member("b", 7)];
         assert_eq!(members(columns(&all)).unwrap(), all);
         assert_eq!(members(columns(&[])).unwrap(), []);
+        let mut flags = columns(&all);
+        flags[3].1 = Column::Flags(vec![true, false]);
+        let represents: Vec<Option<u32>> = members(flags).unwrap().iter().map(|member| member.represents).collect();
+        assert_eq!(represents, [Some(0), None]);
     }
 }

@@ -13,14 +13,16 @@ use crate::tables::ids::Ids;
 use crate::tables::questions::{Questions, of_texts};
 use crate::text::key::TextKey;
 
-/// A corpus: id → (number of its text, its group). Questions of one text are in one group.
-type Corpus = BTreeMap<i64, (u8, u8)>;
+/// A corpus: id → (number of its text, its group, its votes). Questions of one text are in one group, and the one with most
+/// votes represents it.
+type Corpus = BTreeMap<i64, (u8, u8, u8)>;
 
 fn corpus() -> impl Strategy<Value = Corpus> {
     let group_of_text = prop::collection::vec(0u8..6, 24);
-    let text_of_id = prop::collection::btree_map(0i64..30, 0u8..24, 0..30);
-    (group_of_text, text_of_id)
-        .prop_map(|(groups, ids)| ids.into_iter().map(|(id, text)| (id, (text, groups[text as usize]))).collect())
+    let text_and_votes = prop::collection::btree_map(0i64..30, (0u8..24, 0u8..4), 0..30);
+    (group_of_text, text_and_votes).prop_map(|(groups, ids)| {
+        ids.into_iter().map(|(id, (text, votes))| (id, (text, groups[text as usize], votes))).collect()
+    })
 }
 
 /// What a version leaves, and its changes.
@@ -34,7 +36,7 @@ fn night(corpus: &Corpus, history: &[Night]) -> Night {
     let now = Moment { version: history.len() as u64 + 1, time: history.len() as i64 };
     let questions = Questions {
         ids: Ids::of_numbers(corpus.keys().copied()),
-        ..of_texts(corpus.values().map(|(text, _)| format!("text {text}")))
+        ..of_texts(corpus.values().map(|(text, ..)| format!("text {text}")))
     };
     let keys: Vec<TextKey> = questions.texts.iter().map(TextKey::of).collect();
     let mut unique = keys.clone();
@@ -42,7 +44,7 @@ fn night(corpus: &Corpus, history: &[Night]) -> Night {
     unique.dedup();
     let text_of = |key: &TextKey| unique.binary_search(key).unwrap() as u32;
     let mut by_group: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
-    for (row, (_, group)) in (0..).zip(corpus.values()) {
+    for (row, (_, group, _)) in (0..).zip(corpus.values()) {
         by_group.entry(*group).or_default().push(row);
     }
     let members_of: Vec<Vec<u32>> = by_group.into_values().filter(|rows| rows.len() > 1).collect();
@@ -66,14 +68,16 @@ fn night(corpus: &Corpus, history: &[Night]) -> Night {
     let mut older = history.iter().rev().skip(1).map(|night| night.previous.members.clone());
     let ids = assign(&groups, before.map_or(&[], |before| &before.members), &mut || Ok(older.next()), now).unwrap();
 
+    let votes: Vec<u8> = corpus.values().map(|(.., votes)| *votes).collect();
     let (mut rows, mut members) = (Vec::new(), Vec::new());
     for ((named, questions), texts) in ids.named.iter().zip(&members_of).zip(&texts) {
-        // the text of the first question represents the cluster
-        let first = keys[questions[0] as usize];
+        let chosen = questions.iter().copied().max_by_key(|&question| votes[question as usize]).unwrap();
+        let first = keys[chosen as usize];
+        let copy = questions.iter().filter(|&&other| other < chosen && keys[other as usize] == first).count() as u32;
         rows.extend(questions.iter().map(|&question| ClusterRow {
             question,
             cluster: named.id as i64,
-            is_representative: question == questions[0],
+            is_representative: question == chosen,
             size: questions.len() as u32,
             ..ClusterRow::default()
         }));
@@ -84,7 +88,7 @@ fn night(corpus: &Corpus, history: &[Night]) -> Night {
                 key,
                 cluster: named.id,
                 joined: stays.map_or(now.version, |member| member.joined),
-                is_representative: key == first,
+                represents: (key == first).then_some(copy),
                 first_seen: named.first_seen,
                 last_changed: now,
             }

@@ -277,7 +277,7 @@ mod tests {
         let ids = Ids::row_numbers(clusters.len());
         let rows = (0..60_000).collect();
         let (skipped, is_reference, content) = (Vec::new(), Vec::new(), String::new());
-        let questions = Questions { ids: ids.clone(), texts, rows, skipped, is_reference, content };
+        let questions = Questions { ids: ids.clone(), texts, rows, skipped, is_reference, ranking: None, content };
         let defaults = Manifest::default_options().unwrap();
         let options = Options { min_cosine: Some(0.6), threshold: Some(0.8), ..defaults.clone() };
         let manifest: Manifest = serde_json::from_value(json!({

@@ -15,7 +15,7 @@ pub struct SearchData {
 }
 
 /// The largest clusters first, until the budget is spent. A cluster is
-/// `[id, size, to review, representative's place, [[id, text, score], …]]`.
+/// `[id, size, to review, [[id, text, score], …]]`, its representative first.
 pub fn data(source: &Source, groups: &[&[ClusterRow]]) -> SearchData {
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(source.stats[at].size));
@@ -42,10 +42,11 @@ fn cluster(source: &Source, stats: &ClusterStatsRow, rows: &[ClusterRow]) -> ser
         let score = row.probability_to_representative.map(|p| (f64::from(p) * 1000.0).round() / 1000.0);
         serde_json::json!([id, text, score])
     };
-    let representative = rows.iter().position(|row| row.is_representative);
-    let members: Vec<_> = rows.iter().take(MEMBERS).map(member).collect();
+    let mut rows: Vec<&ClusterRow> = rows.iter().collect();
+    rows.sort_by_key(|row| !row.is_representative);
+    let members: Vec<_> = rows.into_iter().take(MEMBERS).map(member).collect();
     let id = stats.cluster.to_string();
-    serde_json::json!([id, stats.size, stats.needs_review, representative, members])
+    serde_json::json!([id, stats.size, stats.needs_review, members])
 }
 
 /// JSON that cannot end the script element that holds it, nor open a comment there.

@@ -10,6 +10,13 @@ use crate::run::manifest::Manifest;
 
 /// Thresholds between the lowest and the highest score.
 const STEPS: usize = 40;
+/// The same of a run with very many pairs.
+const FEWEST_STEPS: usize = 10;
+/// Pairs that all clusterings together may read: each threshold is a clustering of all pairs.
+const PAIRS_READ: usize = 20_000_000;
+
+/// With more scored pairs, clusters are not counted.
+pub const MOST_CLUSTERED: usize = 2_000_000;
 
 /// The run's pairs at another threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,15 +28,19 @@ pub struct Outcome {
     pub clusters: Option<u64>,
 }
 
-/// The thresholds that are tried, ascending; the run's own is among them.
-pub fn grid(manifest: &Manifest) -> Vec<f32> {
+/// The thresholds that are tried for a run with so many semantic pairs, ascending; the run's own is among them.
+pub fn grid(manifest: &Manifest, pairs: usize) -> Vec<f32> {
+    let steps = match pairs {
+        0..=MOST_CLUSTERED => (PAIRS_READ / pairs.max(1)).clamp(FEWEST_STEPS, STEPS),
+        _ => STEPS,
+    };
     let own = manifest.rule().threshold;
     let low = match manifest.models.cross_encoder {
         Some(_) => 0.0,
         None => manifest.options.min_cosine.unwrap_or_default().max(0.0),
     };
-    let step = |at: usize| low + (1.0 - low) * at as f32 / STEPS as f32;
-    let mut grid: Vec<f32> = (1..STEPS).map(step).map(|t| (t * 1000.0).round() / 1000.0).collect();
+    let step = |at: usize| low + (1.0 - low) * at as f32 / steps as f32;
+    let mut grid: Vec<f32> = (1..steps).map(step).map(|t| (t * 1000.0).round() / 1000.0).collect();
     grid.push(own);
     grid.sort_by(f32::total_cmp);
     // a step beside the run's own threshold would be hard to tell from it
@@ -44,8 +55,8 @@ pub struct ThresholdRow {
     pub threshold: String,
     /// Where it is on the chart's axis, 0 to 1.
     pub place: String,
-    pub precision: String,
-    pub recall: String,
+    pub precision: Share,
+    pub recall: Share,
     pub duplicates: String,
     pub clusters: String,
     pub is_own: bool,
@@ -72,10 +83,11 @@ pub fn view(outcomes: &[Outcome], scored: &ScoredLabels, own: f32) -> Result<Opt
         let recall = point.map_or(0.0, |point| point.recall);
         points.push(RatePoint { threshold, precision: point.map(|point| point.precision), recall });
         ThresholdRow {
-            threshold: outcome.threshold.to_string(),
+            // the steps have three digits, and so has the run's own among them
+            threshold: ((outcome.threshold * 1000.0).round() / 1000.0).to_string(),
             place: format!("{:.4}", if high > low { (threshold - low) / (high - low) } else { 0.0 }),
-            precision: share(point.map(|point| point.precision), figures.and_then(|figures| figures.precision)),
-            recall: share(Some(recall), figures.and_then(|figures| figures.recall)),
+            precision: Share::new(point.map(|point| point.precision), figures.and_then(|figures| figures.precision)),
+            recall: Share::new(Some(recall), figures.and_then(|figures| figures.recall)),
             duplicates: count(outcome.duplicates as f64),
             clusters: outcome.clusters.map_or("–".into(), |clusters| count(clusters as f64)),
             is_own: outcome.threshold == own,
@@ -86,11 +98,23 @@ pub fn view(outcomes: &[Outcome], scored: &ScoredLabels, own: f32) -> Result<Opt
     Ok(Some(Thresholds { svg: charts::thresholds(&points, f64::from(own))?, rows, own: own_row }))
 }
 
+/// `95.3 %`, and its interval `(91.2–98.0)` if it has one.
+pub struct Share {
+    pub value: String,
+    pub interval: Option<String>,
+}
+
+impl Share {
+    fn new(value: Option<f64>, estimate: Option<Estimate>) -> Self {
+        let Some(value) = value else { return Self { value: "–".into(), interval: None } };
+        let interval = estimate.and_then(|estimate| estimate.interval);
+        let shown = |low: f64, high: f64| format!("({:.1}–{:.1})", 100.0 * low, 100.0 * high);
+        Self { value: percent(value), interval: interval.map(|interval| shown(interval.low, interval.high)) }
+    }
+}
+
 /// `95.3 %`, or with its interval `95.3 % (91.2–98.0)`.
 pub fn share(value: Option<f64>, estimate: Option<Estimate>) -> String {
-    let Some(value) = value else { return "–".into() };
-    match estimate.and_then(|estimate| estimate.interval) {
-        Some(interval) => format!("{} ({:.1}–{:.1})", percent(value), 100.0 * interval.low, 100.0 * interval.high),
-        None => percent(value),
-    }
+    let Share { value, interval } = Share::new(value, estimate);
+    interval.map_or(value.clone(), |interval| format!("{value} {interval}"))
 }

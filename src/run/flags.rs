@@ -14,6 +14,7 @@ use crate::device::DeviceChoice;
 use crate::models::network::precision::PrecisionChoice;
 use crate::option_file;
 use crate::run::input::one_or_many;
+use crate::run::keep::Keep;
 use crate::search::engine::Engine;
 use crate::tables::encoding::Encoding;
 use crate::tables::format::Format;
@@ -117,6 +118,10 @@ pub struct RawOptions {
     /// How scored pairs become clusters [default: cohesive]
     #[arg(long)]
     pub clustering: Option<Algorithm>,
+    /// Which question represents a cluster: first, longest, most-central, or a column of the input whose highest value wins
+    /// (votes, or votes:lowest) [default: most-central]
+    #[arg(long, value_name = "HOW|COLUMN")]
+    pub keep: Option<Keep>,
     /// Also write embeddings.parquet [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub write_embeddings: Option<bool>,

@@ -5,6 +5,7 @@
 //! | `flags` | options as they are written: flags and TOML keys |
 //! | `options` | the table of options: default, range, what each one decides |
 //! | `input` | which files `--input` names |
+//! | `keep` | which question represents a cluster |
 //! | `decision` | which pairs are duplicates: the only place that decides |
 //! | `manifest` | `manifest.json` |
 //! | `schema` | the Parquet files: rows and columns |
@@ -15,6 +16,7 @@ pub mod change_schema;
 pub mod decision;
 pub mod flags;
 pub mod input;
+pub mod keep;
 pub mod manifest;
 pub mod options;
 pub mod reader;

@@ -12,6 +12,7 @@ use crate::error::usage;
 use crate::models::network::precision::PrecisionChoice;
 use crate::run::flags::{Budget, RawOptions, RunTime, Share};
 use crate::run::input::one_or_many;
+use crate::run::keep::Keep;
 use crate::search::engine::Engine;
 use crate::search::hnsw::HnswConfig;
 use crate::tables::encoding::Encoding;
@@ -29,7 +30,7 @@ pub enum Part {
     Scores,
     /// Which pairs are duplicates and which questions are together.
     Decision,
-    /// What else is in the result files.
+    /// What else is in the result files; what they say of pairs and clusters does not depend on it.
     Files,
 }
 
@@ -90,6 +91,7 @@ pub const OPTIONS: [Declared; 37] = [
     number("rerank-ceiling", "", -1.0, 1.0, &[Part::Decision]),
     number("swap-margin", "2.0", 0.0, 1000.0, &[Part::Decision]),
     option("clustering", "\"cohesive\"", &[Part::Decision]),
+    option("keep", "\"most-central\"", &[Part::Files]),
     option("write-embeddings", "false", &[Part::Files]),
     option("seed", "42", &[Part::Neighbours]),
     harmless("device", "\"auto\"", "results of one kind of device do not depend on which one it is"),
@@ -159,6 +161,8 @@ pub struct Options {
     #[serde(alias = "second-order-margin")]
     pub swap_margin: f32,
     pub clustering: Algorithm,
+    #[serde(default)]
+    pub keep: Keep,
     pub write_embeddings: bool,
     #[serde(default = "auto")]
     pub device: DeviceChoice,
@@ -192,6 +196,7 @@ impl Options {
             format: self.format,
             encoding: self.encoding,
             are_changes: self.delta,
+            ranking: self.keep.column().map(String::from),
         }
     }
 
@@ -324,6 +329,7 @@ mod tests {
             ("rerank-ceiling", "0.9"),
             ("swap-margin", "1"),
             ("clustering", "star"),
+            ("keep", "longest"),
             ("write-embeddings", "true"),
             ("seed", "1"),
             ("device", "cpu"),

@@ -11,10 +11,14 @@ use crate::tables::format::open_parquet;
 use crate::tables::ids::Ids;
 use crate::tables::question_rows::SkipReason;
 use crate::tables::questions::{Questions, Skipped};
+use crate::tables::ranking_values::RankingValues;
 use crate::tables::texts::Texts;
 use crate::tables::write::{Column, write_batches};
 
 const BATCH_ROWS: usize = 65_536;
+
+/// Key in the footer of the column whose values are kept too.
+const RANKING: &str = "dupmine.ranking";
 
 /// Writes the questions, complete or not at all.
 pub fn write(path: &Path, questions: &Questions) -> Result<()> {
@@ -33,15 +37,22 @@ pub fn write(path: &Path, questions: &Questions) -> Result<()> {
         let is_reference = |row: &u32| place(row).is_some_and(|at| questions.is_reference.get(at) == Some(&true));
         let is_reference: BooleanArray = numbers.iter().map(|row| Some(is_reference(row))).collect();
         let column = |name, values: ArrayRef, meaning| Column::new(name, values, "", meaning);
-        Ok(vec![
+        let mut columns = vec![
             column("id", questions.ids.pick(&numbers)?.0, "id of the row"),
             column("text", Arc::new(texts), "the question; null for a skipped row").nullable(),
             column("reason", Arc::new(reasons), "why the row was skipped").nullable(),
             column("row", Arc::new(input_rows), "row of a skipped row in the input").nullable(),
             column("is_reference", Arc::new(is_reference), "whether it came with --reference"),
-        ])
+        ];
+        if questions.ranking.is_some() {
+            let values: StringArray = numbers.iter().map(|row| questions.ranking_value(place(row)?)).collect();
+            let meaning = "value of the column that decides which question represents a cluster";
+            columns.push(column("ranking", Arc::new(values), meaning).nullable());
+        }
+        Ok(columns)
     };
-    write_batches(path, starts.into_iter().map(batch), &[])
+    let ranking = questions.ranking.iter().map(|ranking| (RANKING.to_string(), ranking.column.clone()));
+    write_batches(path, starts.into_iter().map(batch), &ranking.collect::<Vec<_>>())
 }
 
 /// Reads what [`write()`] wrote. The hash is computed again: compare it with the one that is expected.
@@ -49,6 +60,9 @@ pub fn read(path: &Path) -> Result<Questions> {
     let builder = open_parquet(path)?;
     let id_type =
         builder.schema().field_with_name("id").with_context(|| path.display().to_string())?.data_type().clone();
+    let footer = builder.metadata().file_metadata().key_value_metadata();
+    let column = footer.into_iter().flatten().find(|entry| entry.key == RANKING).and_then(|entry| entry.value.clone());
+    let mut ranking = column.map(|column| RankingValues { column, ..RankingValues::default() });
     let reader =
         builder.with_batch_size(BATCH_ROWS).build().with_context(|| format!("cannot read {}", path.display()))?;
     let (mut ids, mut texts, mut rows, mut skipped) =
@@ -63,11 +77,15 @@ pub fn read(path: &Path) -> Result<Questions> {
         let (text, reason) = (column("text")?.as_string::<i32>(), column("reason")?.as_string::<i32>());
         let input_row = column("row")?.as_primitive::<UInt32Type>();
         let reference = column("is_reference")?.as_boolean();
+        let values = if ranking.is_some() { Some(column("ranking")?.as_string::<i32>()) } else { None };
         for at in 0..batch.num_rows() {
             if text.is_valid(at) {
                 texts.push(text.value(at));
                 rows.push(row);
                 is_reference.push(reference.value(at));
+                if let (Some(ranking), Some(values)) = (&mut ranking, values) {
+                    ranking.texts.push(if values.is_valid(at) { values.value(at) } else { "" });
+                }
             } else {
                 let reason = SkipReason::from_name(reason.value(at));
                 let reason = reason.with_context(|| format!("{}: unknown reason", path.display()))?;
@@ -80,7 +98,7 @@ pub fn read(path: &Path) -> Result<Questions> {
         is_reference.clear();
     }
     let ids = Ids::concat(&ids)?.unwrap_or_else(|| Ids::row_numbers(0));
-    Questions { ids, texts, rows, skipped, is_reference, content: String::new() }.hashed()
+    Questions { ids, texts, rows, skipped, is_reference, ranking, content: String::new() }.hashed()
 }
 
 #[cfg(test)]
@@ -93,8 +111,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("q.parquet");
         let texts = [Some("a"), None, Some(" "), Some("b\u{e9}")];
-        let mut rows = Rows::default();
-        texts.iter().for_each(|text| rows.push(*text, None).unwrap());
+        let mut rows = Rows::ranked_by(Some("votes"));
+        texts.iter().zip(["7", "8", "9", ""]).for_each(|(text, value)| rows.push(*text, None, Some(value)).unwrap());
         let ids: ArrayRef = Arc::new(StringArray::from(vec!["z", "y", "x", "w"]));
         let mut questions = Questions::new(Ids(ids), rows).unwrap();
         questions.is_reference = vec![true, false];
@@ -108,6 +126,11 @@ mod tests {
                 (&back.is_reference, back.ids.type_name()),
                 (&questions.is_reference, questions.ids.type_name())
             );
+            let kept = |questions: &Questions| -> Option<(String, Vec<String>)> {
+                let ranking = questions.ranking.as_ref()?;
+                Some((ranking.column.clone(), ranking.texts.iter().map(String::from).collect()))
+            };
+            assert_eq!(kept(&back), kept(&questions));
         }
     }
 }

@@ -24,6 +24,13 @@ pub struct Applied {
 /// Reads changes and applies them to `corpus`. If an id occurs in several rows, the last one counts. The result is the
 /// corpus that a whole input with these rows would be, but the rows of skipped questions are numbered by their ids.
 pub fn apply(corpus: &Questions, files: &[PathBuf], options: &ReadOptions) -> Result<(Questions, Applied)> {
+    let of_corpus = corpus.ranking.as_ref().map(|ranking| &ranking.column);
+    if let Some(column) = options.ranking.as_ref().filter(|column| of_corpus != Some(column)) {
+        return Err(hint(
+            format!("--keep {column}: the run before did not read this column, so questions that stay have no value"),
+            "run once with this --keep and the whole input, without --delta",
+        ));
+    }
     let options = ReadOptions { are_changes: true, ..options.clone() };
     let FileRows { rows, ids, .. } = read_rows(files, &options)?;
     let ids = match ids {
@@ -47,7 +54,7 @@ fn merge(corpus: &Questions, ids: &Ids, changes: &Rows) -> Result<(Questions, Ap
     let mut is_replaced = vec![false; corpus.ids.len()];
     before.iter().flatten().for_each(|&row| is_replaced[row as usize] = true);
 
-    let mut rows = Rows::default();
+    let mut rows = Rows::ranked_by(changes.ranking.as_ref().map(|ranking| ranking.column.as_str()));
     let mut kept = Vec::new();
     let (mut next, mut next_skipped) = (0, 0);
     for row in 0..corpus.ids.len() as u32 {
@@ -56,7 +63,7 @@ fn merge(corpus: &Questions, ids: &Ids, changes: &Rows) -> Result<(Questions, Ap
             kept.push(row);
             match skipped {
                 Some(skipped) => rows.skip(skipped.reason),
-                None => rows.push(Some(corpus.texts.get(next)), None)?,
+                None => rows.push(Some(corpus.texts.get(next)), None, corpus.ranking_value(next))?,
             }
         }
         match skipped {
@@ -77,7 +84,10 @@ fn merge(corpus: &Questions, ids: &Ids, changes: &Rows) -> Result<(Questions, Ap
     applied.upserted = added.len();
     for &(row, text) in &added {
         match text {
-            Some(at) => rows.push(Some(changes.texts.get(at)), None)?,
+            Some(at) => {
+                let value = changes.ranking.as_ref().and_then(|ranking| ranking.of(at));
+                rows.push(Some(changes.texts.get(at)), None, value)?;
+            }
             None => {
                 let reason = changes.skipped.iter().find(|(skipped, _)| *skipped == row).map(|(_, reason)| *reason);
                 rows.skip(reason.context("a skipped row has a reason")?);
@@ -97,7 +107,7 @@ mod tests {
 
     fn corpus(rows: &[(i64, Option<&str>)]) -> Questions {
         let mut pushed = Rows::default();
-        rows.iter().for_each(|(_, text)| pushed.push(*text, None).unwrap());
+        rows.iter().for_each(|(_, text)| pushed.push(*text, None, None).unwrap());
         Questions::new(Ids::of_numbers(rows.iter().map(|(id, _)| *id)), pushed).unwrap()
     }
 
@@ -120,7 +130,7 @@ mod tests {
             (3, Some("three"), None),
             (7, Some("sept"), None),
         ];
-        rows.iter().for_each(|(_, text, op)| changes.push(*text, *op).unwrap());
+        rows.iter().for_each(|(_, text, op)| changes.push(*text, *op, None).unwrap());
         let ids = Ids::of_numbers(rows.iter().map(|(id, ..)| *id));
         let (after, applied) = merge(&before, &ids, &changes).unwrap();
         assert_eq!(applied, Applied { upserted: 4, deleted: 1, unknown: 1 });
@@ -131,7 +141,29 @@ mod tests {
         // once more changes nothing
         let (again, applied) = merge(&after, &ids, &changes).unwrap();
         assert_eq!((again.content, applied.deleted), (after.content, 0));
-        let error = changes.push(Some("x"), Some("remove")).unwrap_err().to_string();
+        let error = changes.push(Some("x"), Some("remove"), None).unwrap_err().to_string();
         assert_eq!(error, "column \"op\" holds \"remove\", expected \"upsert\" or \"delete\"");
+    }
+
+    #[test]
+    fn questions_that_stay_keep_their_values() {
+        let ranked = |rows: &[(i64, &str, &str)]| {
+            let mut pushed = Rows::ranked_by(Some("votes"));
+            rows.iter().for_each(|(_, text, votes)| pushed.push(Some(text), None, Some(votes)).unwrap());
+            (Ids::of_numbers(rows.iter().map(|(id, ..)| *id)), pushed)
+        };
+        let (ids, rows) = ranked(&[(1, "one", "5"), (2, "two", ""), (3, "three", "7.0")]);
+        let before = Questions::new(ids, rows).unwrap();
+        let (ids, changes) = ranked(&[(3, "three", "8"), (9, "nine", "n/a")]);
+        let (after, _) = merge(&before, &ids, &changes).unwrap();
+        let (ids, rows) = ranked(&[(9, "nine", "n/a"), (3, "three", "8"), (2, "two", ""), (1, "one", "5.0")]);
+        assert_eq!(after.content, Questions::new(ids, rows).unwrap().content);
+        assert_ne!(after.content, before.content);
+        let values: Vec<Option<&str>> = (0..4).map(|at| after.ranking_value(at)).collect();
+        assert_eq!(values, [Some("5"), None, Some("8"), Some("n/a")]);
+        let options = ReadOptions { ranking: Some("score".into()), ..ReadOptions::default() };
+        let error = crate::error::render(&apply(&before, &[], &options).unwrap_err());
+        assert!(error.contains("--keep score: the run before did not read this column"), "{error}");
+        assert!(error.contains("hint: run once with this --keep and the whole input"), "{error}");
     }
 }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod labelled_pairs;
 pub mod question_rows;
 pub mod questions;
+pub mod ranking_values;
 mod read_csv;
 mod read_json;
 mod read_parquet;

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::error::hint;
 use crate::tables::encoding::Encoding;
 use crate::tables::format::{Format, missing_column};
+use crate::tables::ranking_values::{RankingValues, written};
+use crate::tables::source::name;
 use crate::tables::text_column::TextColumns;
 use crate::tables::texts::Texts;
 
@@ -22,6 +25,8 @@ pub struct ReadOptions {
     pub encoding: Encoding,
     /// Whether the rows are changes, which a column [`OP`] can tell apart.
     pub are_changes: bool,
+    /// A column that ranks the questions: that of `--keep`.
+    pub ranking: Option<String>,
 }
 
 /// Column of a change: `upsert` or `delete`.
@@ -34,6 +39,7 @@ pub(super) struct Positions {
     pub columns: TextColumns,
     pub id: Option<usize>,
     pub op: Option<usize>,
+    pub ranking: Option<usize>,
 }
 
 impl ReadOptions {
@@ -64,7 +70,30 @@ impl ReadOptions {
             let taken = columns.names.first().map(String::as_str);
             return Err(missing_column(file, (self.id(), self.id()), "--id-column", present, taken));
         }
-        Ok(Positions { text, columns, id, op: position(OP).filter(|_| self.are_changes) })
+        let ranking = match &self.ranking {
+            Some(column) => Some(position(column).ok_or_else(|| self.missing_ranking(file, column, present))?),
+            None => None,
+        };
+        Ok(Positions { text, columns, id, op: position(OP).filter(|_| self.are_changes), ranking })
+    }
+
+    /// The error for a file without the column that ranks the questions.
+    pub(super) fn missing_ranking(&self, file: &Path, column: &str, present: &[String]) -> anyhow::Error {
+        let advice = if self.are_changes {
+            "changes need the column that --keep names: it decides which question represents a cluster".to_string()
+        } else {
+            let choices = ["most-central", "longest", "first"].into_iter();
+            let near = choices
+                .chain(present.iter().map(String::as_str))
+                .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase()), name))
+                .min_by_key(|(distance, _)| *distance)
+                .filter(|(distance, _)| *distance <= 2);
+            let meant = near.map_or(String::new(), |(_, name)| format!("did you mean --keep {name}? "));
+            format!(
+                "{meant}--keep takes first, longest, most-central or a column of the input, whose highest value wins"
+            )
+        };
+        hint(format!("{}: no column {column:?}; the columns are: {}", name(file), present.join(", ")), advice)
     }
 }
 
@@ -95,6 +124,8 @@ pub(super) struct Rows {
     pub texts: Texts,
     pub rows: Vec<u32>,
     pub skipped: Vec<(u32, SkipReason)>,
+    /// The column that ranks the questions, and its value of each.
+    pub ranking: Option<RankingValues>,
     /// Columns of the first file.
     pub columns: Vec<String>,
     /// Changes that delete their id.
@@ -103,8 +134,19 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// A row as it came; `op` says what a change does, if it says so.
-    pub fn push(&mut self, text: Option<&str>, op: Option<&str>) -> Result<()> {
+    /// No rows yet; `ranking` is the column that will rank the questions.
+    pub fn ranked_by(ranking: Option<&str>) -> Self {
+        let ranking = ranking.map(|column| RankingValues { column: column.into(), ..RankingValues::default() });
+        Self { ranking, ..Self::default() }
+    }
+
+    /// A question without a value in the ranking column.
+    pub fn push_text(&mut self, text: &str) -> Result<()> {
+        self.push(Some(text), None, None)
+    }
+
+    /// A row as it came; `op` says what a change does, if it says so, and `value` is that of the ranking column.
+    pub fn push(&mut self, text: Option<&str>, op: Option<&str>, value: Option<&str>) -> Result<()> {
         let row = u32::try_from(self.seen).context("more than 4,294,967,295 rows")?;
         self.seen += 1;
         match op.map(str::trim) {
@@ -121,6 +163,9 @@ impl Rows {
             Some(text) => {
                 self.texts.push(text);
                 self.rows.push(row);
+                if let Some(ranking) = &mut self.ranking {
+                    ranking.texts.push(&written(value));
+                }
             }
         }
         Ok(())

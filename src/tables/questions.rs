@@ -14,6 +14,7 @@ use crate::tables::format::{Format, is_like_id};
 use crate::tables::id_index::IdIndex;
 use crate::tables::ids::Ids;
 use crate::tables::question_rows::{ReadOptions, Rows, SkipReason};
+use crate::tables::ranking_values::RankingValues;
 use crate::tables::source::{self, name};
 use crate::tables::texts::Texts;
 use crate::tables::{read_csv, read_json, read_parquet};
@@ -41,7 +42,10 @@ pub struct Questions {
     pub skipped: Vec<Skipped>,
     /// Question → whether it is known already and only there to be compared with; empty without a reference.
     pub is_reference: Vec<bool>,
-    /// Hash of ids, texts and skipped rows as they were read, whatever their order and the format of the files.
+    /// The values that decide which question represents a cluster, if a column does.
+    pub ranking: Option<RankingValues>,
+    /// Hash of ids, texts, skipped rows and ranking values as they were read, whatever their order and the format of the
+    /// files.
     pub content: String,
 }
 
@@ -59,10 +63,15 @@ impl Questions {
         }
         let mut texts = Texts::default();
         let mut of_questions = Vec::with_capacity(rows.rows.len());
+        let column = rows.ranking.as_ref().map(|ranking| ranking.column.clone());
+        let mut ranking = column.map(|column| RankingValues { column, ..RankingValues::default() });
         for (row, at) in (0..).zip(&at_row) {
             if let Some(at) = at {
                 texts.push(rows.texts.get(*at));
                 of_questions.push(row);
+                if let (Some(ranking), Some(read)) = (&mut ranking, &rows.ranking) {
+                    ranking.texts.push(read.texts.get(*at));
+                }
             }
         }
         let skip =
@@ -71,7 +80,7 @@ impl Questions {
         skipped.sort_unstable_by_key(|skipped| skipped.row);
         let ids = ids.pick(&order)?;
         let (is_reference, content) = (Vec::new(), String::new());
-        Self { ids, texts, rows: of_questions, skipped, is_reference, content }.hashed()
+        Self { ids, texts, rows: of_questions, skipped, is_reference, ranking, content }.hashed()
     }
 
     /// With the hash of what it holds.
@@ -89,11 +98,18 @@ impl Questions {
         };
         let ids = self.ids.texts()?;
         add(&self.ids.type_name());
+        if let Some(ranking) = &self.ranking {
+            add("ranked by");
+            add(&ranking.column);
+        }
         for (at, &row) in self.rows.iter().enumerate() {
             add(ids.get(row as usize));
             add(self.texts.get(at));
             if self.is_reference.get(at) == Some(&true) {
                 add("reference");
+            }
+            if let Some(ranking) = &self.ranking {
+                add(ranking.texts.get(at));
             }
         }
         for skipped in &self.skipped {
@@ -106,12 +122,12 @@ impl Questions {
     /// These questions without the rows that `is_left_out`, and those of a reference, without its skipped rows.
     pub fn with_reference(&self, reference: &Self, is_left_out: &[bool]) -> Result<Self> {
         let kept: Vec<u32> = (0..self.ids.len() as u32).filter(|&row| !is_left_out[row as usize]).collect();
-        let mut rows = Rows::default();
+        let mut rows = self.no_rows();
         let mut input_rows = Vec::new();
         for &row in &kept {
-            match self.text_of_row(row) {
-                Some(text) => rows.push(Some(text), None)?,
-                None => {
+            match self.rows.binary_search(&row) {
+                Ok(at) => rows.push(Some(self.texts.get(at)), None, self.ranking_value(at))?,
+                Err(_) => {
                     let at = self.skipped.binary_search_by_key(&row, |skipped| skipped.row);
                     let skipped = self.skipped[at.ok().context("a row is neither a question nor skipped")?];
                     input_rows.push((rows.seen as u32, skipped.input_row));
@@ -120,7 +136,7 @@ impl Questions {
             }
         }
         for text in reference.texts.iter() {
-            rows.push(Some(text), None)?;
+            rows.push_text(text)?;
         }
         let ids = self.ids.pick(&kept)?.join(&reference.ids.pick(&reference.rows)?)?;
         let mut joined = Self::new(ids, rows)?;
@@ -159,12 +175,22 @@ impl Questions {
 
     /// The questions of these numbers, without skipped rows.
     pub fn part(&self, numbers: &[usize]) -> Result<Self> {
-        let mut rows = Rows::default();
+        let mut rows = self.no_rows();
         for &at in numbers {
-            rows.push(Some(self.texts.get(at)), None)?;
+            rows.push(Some(self.texts.get(at)), None, self.ranking_value(at))?;
         }
         let of = |&at: &usize| self.rows[at];
         Self::new(self.ids.pick(&numbers.iter().map(of).collect::<Vec<_>>())?, rows)
+    }
+
+    /// No rows, which will be ranked by the same column.
+    fn no_rows(&self) -> Rows {
+        Rows::ranked_by(self.ranking.as_ref().map(|ranking| ranking.column.as_str()))
+    }
+
+    /// The value of a question in the ranking column.
+    pub(super) fn ranking_value(&self, at: usize) -> Option<&str> {
+        self.ranking.as_ref()?.of(at)
     }
 
     /// The text of a row, `None` for one without a question.
@@ -224,7 +250,7 @@ pub fn of_texts(texts: impl Iterator<Item = String>) -> Questions {
     let texts: Texts = texts.collect();
     let rows: Vec<u32> = (0..texts.len() as u32).collect();
     let (skipped, is_reference, content) = (Vec::new(), Vec::new(), String::new());
-    Questions { ids: Ids::row_numbers(rows.len()), texts, rows, skipped, is_reference, content }
+    Questions { ids: Ids::row_numbers(rows.len()), texts, rows, skipped, is_reference, ranking: None, content }
 }
 
 /// The rows of all files as they came.
@@ -238,7 +264,7 @@ pub(super) struct FileRows {
 
 /// Reads all files in order.
 pub(super) fn read_rows(files: &[PathBuf], options: &ReadOptions) -> Result<FileRows> {
-    let mut rows = Rows::default();
+    let mut rows = Rows::ranked_by(options.ranking.as_deref());
     let mut ids = Vec::new();
     let mut starts = Vec::new();
     let mut has_parquet = false;

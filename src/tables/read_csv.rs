@@ -26,7 +26,7 @@ pub fn read(path: &Path, delimiter: u8, options: &ReadOptions, rows: &mut Rows) 
     {
         *first = bare.to_string();
     }
-    let Positions { text, columns, id, op } = options.find(path, &header)?;
+    let Positions { text, columns, id, op, ranking } = options.find(path, &header)?;
     rows.note_columns(&header);
     let mut ids = Vec::new();
     let mut whole = String::new();
@@ -39,7 +39,8 @@ pub fn read(path: &Path, delimiter: u8, options: &ReadOptions, rows: &mut Rows) 
         let cells: Vec<Option<&str>> =
             text.iter().map(|&at| record.get(at).filter(|value| !value.is_empty())).collect();
         let op = op.map(|op| record.get(op).unwrap_or_default());
-        rows.push(columns.fill(&cells, &mut whole), op)
+        let value = ranking.and_then(|at| record.get(at));
+        rows.push(columns.fill(&cells, &mut whole), op, value)
             .with_context(|| format!("{}: line {}", name(path), record.position().map_or(0, csv::Position::line)))?;
         if let Some(id) = id {
             let value = record.get(id).unwrap_or_default();

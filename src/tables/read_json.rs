@@ -136,14 +136,26 @@ fn describe(path: &Path, error: &serde_json::Error) -> anyhow::Error {
 
 /// Appends the file's rows; returns its ids, `None` if the objects have none. A missing text counts as null.
 pub fn read(path: &Path, options: &ReadOptions, rows: &mut Rows) -> Result<Option<Ids>> {
-    let mut reader = Reader { path, options, text: None, seen: Vec::new(), keys: Vec::new(), ids: FoundIds::default() };
-    let before = rows.seen;
+    let mut reader = Reader {
+        path,
+        options,
+        text: None,
+        seen: Vec::new(),
+        has_ranking: false,
+        keys: Vec::new(),
+        ids: FoundIds::default(),
+    };
+    let (before, deleted_before) = (rows.seen, rows.deleted.len());
     objects(path, options.encoding, &mut |place, object| reader.push(place, object, rows))?;
     rows.note_columns(&reader.keys);
     // deletions need no text
     let lacks_text = rows.seen > before && reader.seen.contains(&false) && rows.deleted.is_empty();
     if lacks_text || (reader.ids.are_there == Some(false) && options.id.is_some()) {
         options.find(path, &reader.keys)?;
+    }
+    let has_questions = rows.seen - before > rows.deleted.len() - deleted_before;
+    if let Some(key) = options.ranking.as_ref().filter(|_| has_questions && !reader.has_ranking) {
+        return Err(options.missing_ranking(path, key, &reader.keys));
     }
     Ok(reader.ids.finish())
 }
@@ -155,6 +167,8 @@ struct Reader<'a> {
     text: Option<TextColumns>,
     /// Whether each of its columns was seen.
     seen: Vec<bool>,
+    /// Whether the key that ranks the questions was seen.
+    has_ranking: bool,
     keys: Vec<String>,
     ids: FoundIds,
 }
@@ -209,7 +223,26 @@ impl Reader<'_> {
                 Some(other) => bail!("{place}, key {key:?}: found {other}, expected a string"),
             });
         }
-        rows.push(columns.fill(&cells, &mut String::new()), op).with_context(|| place.clone())?;
+        let (key, value) = match &self.options.ranking {
+            Some(key) => (key.as_str(), object.get(key)),
+            None => ("", None),
+        };
+        self.has_ranking |= value.is_some();
+        let number;
+        let value = match value {
+            None | Some(Value::Null) => None,
+            Some(Value::String(value)) => Some(value.as_str()),
+            Some(other @ (Value::Array(_) | Value::Object(_))) => {
+                bail!(
+                    "{place}, key {key:?}: found {other}, which --keep cannot order: expected a number, a time or a string"
+                )
+            }
+            Some(other) => {
+                number = other.to_string();
+                Some(number.as_str())
+            }
+        };
+        rows.push(columns.fill(&cells, &mut String::new()), op, value).with_context(|| place.clone())?;
         self.ids.push(object.get(self.options.id()), self.options.id(), &place)
     }
 }

@@ -15,6 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use crate::tables::format::open_parquet;
 use crate::tables::ids::{Ids, check_type, integers_of_floats, is_float};
 use crate::tables::question_rows::{Positions, ReadOptions, Rows};
+use crate::tables::ranking_values;
 use crate::tables::source::{self, name};
 
 const BATCH_ROWS: usize = 8192;
@@ -40,11 +41,14 @@ pub fn read(path: &Path, options: &ReadOptions, rows: &mut Rows) -> Result<Optio
         let texts: Vec<&LargeStringArray> = texts.iter().map(|text| text.as_string::<i64>()).collect();
         let ops = at.op.map(|op| cast(batch.column(op), &DataType::LargeUtf8)).transpose()?;
         let ops = ops.as_ref().map(|ops| ops.as_string::<i64>());
+        let values = at.ranking.map(|at| ranking_values::as_text(batch.column(at))).transpose()?;
+        let values = values.as_ref().map(|values| values.as_string::<i64>());
         for offset in 0..batch.num_rows() {
+            let value = values.filter(|values| values.is_valid(offset)).map(|values| values.value(offset));
             let op = ops.filter(|ops| ops.is_valid(offset)).map(|ops| ops.value(offset));
             let cells: Vec<Option<&str>> =
                 texts.iter().map(|text| text.is_valid(offset).then(|| text.value(offset))).collect();
-            rows.push(at.columns.fill(&cells, &mut whole), op)
+            rows.push(at.columns.fill(&cells, &mut whole), op, value)
                 .with_context(|| format!("{}: row {}", name(path), row + offset))?;
         }
         if let Some(id) = at.id {
@@ -68,7 +72,7 @@ fn open(path: &Path, options: &ReadOptions, rows: &mut Rows) -> Result<(Position
     let mut builder = open_parquet(path)?;
     let schema = builder.schema().clone();
     let present: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let Positions { text, columns, id, op } = options.find(path, &present)?;
+    let Positions { text, columns, id, op, ranking } = options.find(path, &present)?;
     rows.note_columns(&present);
     let check = |at: usize, integers: bool| {
         check_type(schema.field(at).data_type(), integers)
@@ -83,7 +87,11 @@ fn open(path: &Path, options: &ReadOptions, rows: &mut Rows) -> Result<(Position
     if let Some(op) = op {
         check(op, false)?;
     }
-    let mut wanted: Vec<usize> = text.iter().copied().chain(id).chain(op).collect();
+    if let Some(at) = ranking {
+        ranking_values::check_type(schema.field(at).data_type())
+            .map_err(|e| anyhow!("{}: column {:?} {e}", name(path), present[at]))?;
+    }
+    let mut wanted: Vec<usize> = text.iter().copied().chain(id).chain(op).chain(ranking).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
     builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
     // a projection keeps the file's column order, whatever order it was asked for in
@@ -91,7 +99,7 @@ fn open(path: &Path, options: &ReadOptions, rows: &mut Rows) -> Result<(Position
     wanted.dedup();
     let place = |column: usize| wanted.partition_point(|&other| other < column);
     let text = text.into_iter().map(place).collect();
-    let projection = Positions { text, columns, id: id.map(place), op: op.map(place) };
+    let projection = Positions { text, columns, id: id.map(place), op: op.map(place), ranking: ranking.map(place) };
     Ok((projection, builder.build().with_context(|| format!("cannot read {}", name(path)))?))
 }
 

@@ -140,6 +140,10 @@ impl QuestionRows {
             let representative = shown_id(run, representative);
             return match member.probability_to_representative {
                 _ if member.is_representative => "it represents its cluster".into(),
+                Some(p) if p < threshold => format!(
+                    "duplicates connect it to the representative {representative}, with which it reaches {p:.4}; the \
+                     threshold is {threshold}"
+                ),
                 Some(p) => {
                     format!("it reaches {p:.4} with the representative {representative}; the threshold is {threshold}")
                 }

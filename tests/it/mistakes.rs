@@ -43,6 +43,10 @@ const TYPED: [(&str, &[&str]); 7] = [
             "mine --input questions.csv --text-column '{title'",
             "mine --input questions.csv --id-column key --text-column title",
             "mine --input semicolons.csv",
+            "mine --input a.csv --keep votes",
+            "mine --input a.csv --keep logest",
+            "mine --input a.csv --keep :lowest",
+            "mine --input tags.json --keep tags",
             "mine --input fractions.parquet",
             "mine --input fractions.json",
             "mine --input missing.parquet",
@@ -138,6 +142,7 @@ fn prepare(work: &Path) {
     write_parquet(&work.join("fractions.parquet"), vec![("id", fractions), ("text", texts.clone())], 2);
     write_parquet(&work.join("missing.parquet"), vec![("id", missing), ("text", texts)], 2);
     write("fractions.json", b"[{\"id\": 1.0, \"text\": \"a\"}, {\"id\": 2.5, \"text\": \"b\"}]");
+    write("tags.json", b"[{\"id\": 1, \"text\": \"how are you\", \"tags\": [\"a\"]}]");
     write("latin.csv", b"id,text\n1,caf\xe9\n");
     write("latin.jsonl", b"{\"id\": 1, \"text\": \"caf\xe9\"}\n");
     write("latin.json", b"[\n{\"id\": 1, \"text\": \"caf\xe9\"}\n]\n");

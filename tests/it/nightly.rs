@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, StringArray};
 
 use crate::support::*;
 
@@ -10,6 +13,8 @@ const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-b
 /// A corpus that changes from night to night.
 struct Corpus {
     rows: BTreeMap<i64, String>,
+    /// Some questions have votes, which change without their text.
+    votes: BTreeMap<i64, i64>,
     /// Texts that were there once: some of them come back.
     past: Vec<String>,
     random: Random,
@@ -17,7 +22,7 @@ struct Corpus {
 
 impl Corpus {
     fn new(seed: u64, questions: usize) -> Self {
-        let mut corpus = Self { rows: BTreeMap::new(), past: Vec::new(), random: Random(seed) };
+        let mut corpus = Self { rows: BTreeMap::new(), votes: BTreeMap::new(), past: Vec::new(), random: Random(seed) };
         for id in 0..questions as i64 {
             let text = corpus.text();
             corpus.rows.insert(id * 3, text);
@@ -40,6 +45,12 @@ impl Corpus {
 
     /// Some questions are deleted, edited, added, copied, swapped; some come back.
     fn change(&mut self) {
+        for _ in 0..20 {
+            if let Some(id) = self.some_id() {
+                let votes = self.random.below(9) as i64;
+                self.votes.insert(id, votes);
+            }
+        }
         for _ in 0..3 {
             if let Some(id) = self.some_id() {
                 self.past.extend(self.rows.remove(&id));
@@ -69,7 +80,10 @@ impl Corpus {
             let other = self.random.below(at + 1);
             rows.swap(at, other);
         }
-        write_rows(path, &rows);
+        let ids = Int64Array::from_iter_values(rows.iter().map(|(id, _)| *id));
+        let texts = StringArray::from_iter_values(rows.iter().map(|(_, text)| text.as_str()));
+        let votes: Int64Array = rows.iter().map(|(id, _)| self.votes.get(id).copied()).collect();
+        write_parquet(path, vec![("id", Arc::new(ids)), ("text", Arc::new(texts)), ("votes", Arc::new(votes))], 100);
     }
 }
 
@@ -91,6 +105,19 @@ fn apply(output: &Path, version: u64, folded: &mut BTreeMap<i64, i64>) {
         match to[row] {
             Some(to) => folded.insert(ids[row], to),
             None => folded.remove(&ids[row]),
+        };
+    }
+}
+
+/// Applies the events of one version to cluster → the question that represents it.
+fn apply_events(output: &Path, version: u64, folded: &mut BTreeMap<i64, i64>) {
+    let batch = read(&output.join("cluster_events.parquet"));
+    let (clusters, to) = (i64s(&batch, "cluster_id"), optional_i64s(&batch, "representative"));
+    let versions = u64s(&batch, "version");
+    for row in (0..clusters.len()).filter(|&row| versions[row] == version) {
+        match to[row] {
+            Some(to) => folded.insert(clusters[row], to),
+            None => folded.remove(&clusters[row]),
         };
     }
 }
@@ -122,7 +149,7 @@ fn nights(seed: u64, questions: usize, nights: u64, options: &[&str]) {
     let work = folder();
     let (input, output) = (work.path().join("q.parquet"), work.path().join("out"));
     let mut corpus = Corpus::new(seed, questions);
-    let mut folded = BTreeMap::new();
+    let (mut folded, mut represented) = (BTreeMap::new(), BTreeMap::new());
     let mut before: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
     let mut texts_before: BTreeMap<i64, String> = BTreeMap::new();
     let (mut stayed, mut first_size) = (0, 0);
@@ -143,6 +170,10 @@ fn nights(seed: u64, questions: usize, nights: u64, options: &[&str]) {
         let of_files: BTreeMap<i64, i64> =
             today.iter().flat_map(|(cluster, ids)| ids.iter().map(|id| (*id, *cluster))).collect();
         assert_eq!(folded, of_files, "night {night}");
+        apply_events(&output, night, &mut represented);
+        let stats = read(&output.join("cluster_stats.parquet"));
+        let of_files = i64s(&stats, "cluster_id").into_iter().zip(i64s(&stats, "representative")).collect();
+        assert_eq!(represented, of_files, "night {night}");
         // what earlier nights said stays as they said it
         let events = events(&output);
         for (version, said) in &events {
@@ -191,6 +222,13 @@ fn nights_without_reranking_end_as_a_run_from_nothing() {
     nights(11, 140, 8, &["--top-k", "2", "--threshold", "0.93"]);
     nights(13, 60, 8, &["--clustering", "components", "--threshold", "0.995"]);
     nights(17, 60, 6, &["--clustering", "star", "--top-k", "1", "--threshold", "0.97"]);
+}
+
+#[test]
+fn nights_with_other_representatives_end_as_a_run_from_nothing() {
+    nights(19, 90, 8, &["--keep", "longest", "--threshold", "0.95"]);
+    nights(23, 90, 8, &["--keep", "votes", "--threshold", "0.95"]);
+    nights(29, 90, 5, &["--keep", "votes:lowest", "--threshold", "0.97", "--clustering", "components"]);
 }
 
 #[test]

@@ -234,7 +234,9 @@ fn the_airflow_dag_tries_again_only_what_can_succeed() {
 /// Applies `mined` to the tables of the snippets in docs/nightly.md and of the dbt model, and requires what `today` has.
 const APPLY: &str = r#"
 import re, duckdb, jinja2, pandas as pd
-snippets = dict(re.findall(r"```(python|sql)\n(.*?)```", open("nightly.md").read(), re.S))
+snippets = {}
+for language, snippet in re.findall(r"```(python|sql)\n(.*?)```", open("nightly.md").read(), re.S):
+    snippets.setdefault(language, snippet)
 exec(snippets["python"])
 db = duckdb.connect("tables.duckdb")
 db.execute(snippets["sql"])

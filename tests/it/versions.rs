@@ -47,6 +47,8 @@ fn going_back_is_a_version_of_its_own_and_its_events_add_up() {
     let first = std::fs::read_to_string(output.join(".mine/versions/000001/report.html")).unwrap();
     assert!(!first.contains("Since version"));
     assert!(history.contains("3 *") && history.contains("2026-11-02"), "{history}");
+    assert!(history.contains("41 questions new") && history.contains("; clusters: "), "{history}");
+    assert!(history.lines().all(|line| line.chars().count() <= 80), "{history}");
     let kept = |name: &str| std::fs::read(output.join(".mine/versions/000001").join(name)).unwrap();
     let (pairs, members) = (kept("pairs.parquet"), kept("clusters.parquet"));
 
