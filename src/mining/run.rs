@@ -16,6 +16,7 @@ use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
 use crate::mining::representatives::Choice;
 use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary, write};
+use crate::models::network::precision::Precision;
 use crate::progress::{Progress, readable};
 use crate::run::input::InputFile;
 use crate::run::keep::Keep;
@@ -214,8 +215,8 @@ fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
     let mut devices = plan.options.device.open(progress)?;
     devices.batch_tokens = plan.options.batch_tokens;
     plan.precision.check(&devices)?;
-    if let Some(instructions) = plan.precision.instructions() {
-        progress.say(&format!("precision  {} ({instructions})", plan.precision.name()));
+    if plan.precision != Precision::F32 {
+        progress.say(&format!("precision  {}", plan.precision.name()));
     }
     Ok(devices)
 }

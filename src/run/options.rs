@@ -58,7 +58,7 @@ const fn harmless(flag: &'static str, default: &'static str, why_harmless: &'sta
 }
 
 /// Every option of a mining run.
-pub const OPTIONS: [Declared; 37] = [
+pub const OPTIONS: [Declared; 38] = [
     option("input", "", &[Part::Corpus]),
     option("format", "", &[Part::Corpus]),
     option("encoding", "\"utf-8\"", &[Part::Corpus]),

@@ -38,7 +38,7 @@ fn logit(p: f32) -> f32 {
 #[test]
 fn scores_are_the_models_and_the_mean_logit_decides() {
     let work = folder();
-    let (pairs, _) = run(&work.path().join("out"), &["--swap-margin", "1000"]);
+    let (pairs, _) = run(&work.path().join("out"), &["--swap-margin", "1000", "--precision", "f32"]);
     let questions = read(&repo("fixtures/questions.parquet"));
     let by_id: std::collections::HashMap<i64, String> =
         i64s(&questions, "id").into_iter().zip(strings(&questions, "text")).collect();

@@ -36,11 +36,6 @@ impl Precision {
         }
     }
 
-    /// The processor's instructions for this format, where they are worth a word.
-    pub fn instructions(self) -> Option<&'static str> {
-        (self == Self::Int8).then(int8::instructions)
-    }
-
     /// The type of the inputs and outputs of a product.
     pub fn dtype(self) -> FloatDType {
         match self {
