@@ -24,10 +24,10 @@ fn flags_of_help(command: &str) -> BTreeSet<String> {
     let listed = help.lines().filter_map(|line| {
         let line = line.trim_start();
         let flag = line.strip_prefix("-h, ").or(line.strip_prefix("-V, ")).unwrap_or(line);
-        flag.strip_prefix("--")?.split([' ', '=']).next()
+        // a line of wrapped help can begin with a flag and a full stop
+        flag.strip_prefix("--")?.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next()
     });
-    // the examples at the end begin with `mine`; a wrapped line of help may begin with a flag
-    let listed: BTreeSet<String> = listed.map(|flag| flag.trim_end_matches([',', ';', ':', ')', '.']).into()).collect();
+    let listed: BTreeSet<String> = listed.map(String::from).collect();
     listed.into_iter().filter(|flag| flag != "help" && flag != "version").collect()
 }
 
