@@ -131,6 +131,8 @@ def deduplicate(
     kind = kind_of(frame)
     if kind is None:
         raise wrong_type(frame)
+    if kind.rows(frame) == 0:
+        return frame
     read = columns_to_read(frame, kind, text, id=None, extra=())
     row = unused_name(kind.columns(read))
     with FrameFiles() as files, tempfile.TemporaryDirectory(prefix="dupmine-") as folder:

@@ -5,14 +5,13 @@ The libraries are imported only for frames of theirs, so none of them has to be 
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from dupmine._errors import UsageError
+from dupmine._errors import MineError, UsageError
 from dupmine._extras import require
 from dupmine._run import Table
 
@@ -50,12 +49,16 @@ class _Arrow:
         return frame.select(columns)
 
     def write(self, frame: Any, path: Path, row_numbers: str | None) -> None:
+        arrow = require("pyarrow", "pyarrow")
+        for at, field in enumerate(frame.schema):
+            if arrow.types.is_null(field.type):  # a column of None alone could hold text
+                frame = frame.set_column(at, field.name, frame[at].cast(arrow.string()))
         if row_numbers is not None:
-            frame = frame.append_column(row_numbers, [range(frame.num_rows)])
+            frame = frame.append_column(row_numbers, arrow.array(range(frame.num_rows), arrow.int64()))
         require("pyarrow.parquet", "pyarrow").write_table(frame, path)
 
     def take(self, frame: Any, rows: Sequence[int]) -> Any:
-        return frame.take(rows)
+        return frame.take(require("pyarrow", "pyarrow").array(rows, "int64"))
 
     def values(self, table: Table, column: str) -> list[Any]:
         return list(table.to_arrow([column])[column].to_pylist())
@@ -97,6 +100,8 @@ class _Polars:
         return frame.select(columns)
 
     def write(self, frame: Any, path: Path, row_numbers: str | None) -> None:
+        polars = require("polars", "polars")
+        frame = frame.with_columns(polars.selectors.by_dtype(polars.Null).cast(polars.String))
         if row_numbers is not None:
             frame = frame.with_row_index(row_numbers)
         frame.write_parquet(path)
@@ -159,18 +164,22 @@ class FrameFiles:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="dupmine-")
-        self._count = itertools.count(1)
+        self._paths: list[str] = []
 
     def __enter__(self) -> FrameFiles:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._folder.cleanup()
+        if isinstance(error, MineError):  # nobody knows these paths
+            for path in self._paths:
+                error.message = error.message.replace(path, "the frame")
 
     def add(self, frame: Any, kind: FrameKind, row_numbers: str | None = None) -> str:
         """Writes the frame; returns the path."""
-        path = Path(self._folder.name, f"frame{next(self._count)}.parquet")
+        path = Path(self._folder.name, f"frame{len(self._paths) + 1}.parquet")
         kind.write(frame, path, row_numbers)
+        self._paths.append(str(path))
         return str(path)
 
     def path_of(self, value: Any) -> str:

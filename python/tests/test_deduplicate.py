@@ -72,9 +72,14 @@ def test_results_are_removed_unless_an_output_is_named() -> None:
     assert {path.name for path in Path().iterdir()} == {"out", "store"}
 
 
-def test_a_frame_without_duplicates_or_rows_stays() -> None:
-    one = pandas.DataFrame({"text": ["how do i boil eggs"]})
-    pandas.testing.assert_frame_equal(dupmine.deduplicate(one, quiet=True, **TINY), one)
+@pytest.mark.parametrize("texts", [["how do i boil eggs"], [None, None], []])
+def test_a_frame_without_duplicates_stays(texts: list[str]) -> None:
+    of_pandas = pandas.DataFrame({"text": texts})
+    pandas.testing.assert_frame_equal(dupmine.deduplicate(of_pandas, quiet=True, **TINY), of_pandas)
+    of_polars = polars.DataFrame({"text": texts})
+    assert dupmine.deduplicate(of_polars, quiet=True, **TINY).equals(of_polars)
+    of_arrow = pyarrow.table({"text": texts})
+    assert dupmine.deduplicate(of_arrow, quiet=True, **TINY) == of_arrow
 
 
 def test_options_without_meaning_are_refused() -> None:
