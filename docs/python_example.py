@@ -13,17 +13,18 @@ questions = pd.read_parquet("fixtures/questions.parquet")
 print(questions.head())
 
 # %% [markdown]
-# One line gives a table without duplicates. It keeps the order, the columns and the index.
+# One line gives a table without duplicates. It keeps the order, the columns and the index. With `store`, the next cells need
+# not compute vectors and scores again.
 
 # %%
-unique = dupmine.deduplicate(questions)
+unique = dupmine.deduplicate(questions, store="mined-store")
 print(f"{len(questions)} questions, {len(unique)} without duplicates")
 
 # %% [markdown]
 # `mine` keeps the pairs and clusters. The folder `mined` has the results and a report.
 
 # %%
-run = dupmine.mine(questions, text="text", id="id", output="mined")
+run = dupmine.mine(questions, text="text", id="id", output="mined", store="mined-store")
 print(run)
 print(f"{run.summary['questions']} questions, {run.summary['counts']['clusters']} clusters, see {run.report}")
 
@@ -44,7 +45,8 @@ print(pairs[pairs.is_duplicate].sort_values("probability").head()[["id_a", "id_b
 
 # %%
 asked_today = pd.DataFrame({"id": [9001], "text": ["Is the tap water of Mexico City safe to drink?"]})
-run = dupmine.mine(pd.concat([questions, asked_today]), text="text", id="id", output="mined", quiet=True)
+tonight = pd.concat([questions, asked_today])
+run = dupmine.mine(tonight, text="text", id="id", output="mined", store="mined-store", quiet=True)
 changes = run.changes.to_pandas()
 print(changes[changes.version.eq(run.summary["version"])][["id", "from_cluster_id", "to_cluster_id", "reason"]])
 
