@@ -53,3 +53,20 @@ parity:
 # the Python environment that `just versus` measures against
 peer:
     tests/parity/run.sh environment
+
+# tests and types of the Python package, in .venv; needs target/release/mine
+python:
+    python/test.sh
+
+# remake python/dupmine/_options.py after an option has changed
+python-options:
+    cargo build --release
+    python3 python/make_options.py target/release/mine
+
+# a wheel with the binary and the Python package, in dist/
+wheel:
+    packaging/wheel.sh
+
+# the stripped binary with licences as dist/mine-VERSION-TARGET.tar.gz, and its checksum
+dist:
+    packaging/archive.sh

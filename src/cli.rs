@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::calibrate::{self, CalibrateArgs};
 use crate::commands::evaluate;
@@ -14,7 +14,7 @@ use crate::commands::output::print_lines;
 use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
-use crate::commands::{explain, history, report, result, rollback, show, verify};
+use crate::commands::{self, explain, history, report, result, rollback, show, verify};
 use crate::error::{self, usage};
 use crate::mining;
 use crate::mining::plan::Plan;
@@ -91,6 +91,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Explain whether a run would call two texts duplicates
     Explain(explain::ExplainArgs),
+    /// Describe all commands and their options
+    Options(commands::options::OptionsArgs),
 }
 
 /// Parses the command line. Ends the process for `--help`, and for errors that the parser explains well itself.
@@ -139,6 +141,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         Some(Command::Rollback(args)) => rollback::run(&args, &Progress::new(false, cancellation)),
         Some(Command::Verify(args)) => verify::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancellation)),
+        Some(Command::Options(args)) => commands::options::run(&args, Cli::command()),
     }
 }
 

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| eprintln!("error: internal error, please report it: {info}")));
     let cancellation = Arc::new(Cancellation::default());
     let asked = cancellation.clone();
-    let handler = move || {
+    let stop = move || {
         if let Some(under_way) = asked.ask() {
             return eprintln!("stopping after {under_way}; Ctrl-C again stops at once");
         }
@@ -28,7 +28,9 @@ fn main() -> ExitCode {
         eprintln!("{}", error::render(&asked.interrupted().into()));
         std::process::exit(130);
     };
-    if let Err(error) = ctrlc::set_handler(handler) {
+    #[cfg(unix)]
+    stop_with_parent(stop.clone());
+    if let Err(error) = ctrlc::set_handler(stop) {
         eprintln!("warning: Ctrl-C will not stop cleanly: {error}");
     }
     match catch_unwind(AssertUnwindSafe(|| cli::run(cli::parse()?, cancellation))) {
@@ -39,5 +41,22 @@ fn main() -> ExitCode {
             eprintln!("{}", error::render(&error));
             ExitCode::from(error::exit_code(&error))
         }
+    }
+}
+
+/// Stops when the process that started this one is gone, if that process asked for it by `MINE_STOP_WITH_PARENT`. The
+/// Python package does: a notebook that is killed leaves no run behind.
+#[cfg(unix)]
+fn stop_with_parent(stop: impl FnOnce() + Send + 'static) {
+    use std::os::unix::process::parent_id;
+
+    if std::env::var_os("MINE_STOP_WITH_PARENT").is_some() {
+        let parent = parent_id();
+        std::thread::spawn(move || {
+            while parent_id() == parent {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            stop();
+        });
     }
 }

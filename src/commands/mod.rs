@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod history;
 pub mod models;
+pub mod options;
 pub mod output;
 pub mod report;
 pub mod result;

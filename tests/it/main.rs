@@ -29,6 +29,7 @@ mod nightly;
 mod nightly_faults;
 mod nightly_inputs;
 mod options;
+mod options_json;
 mod parity;
 mod readme;
 mod recipes;

@@ -25,7 +25,7 @@ const RUN: [&str; 12] = [
     "mine rollback mined --to 1",
 ];
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 14] = [
     "run",
     "split",
     "train",
@@ -39,6 +39,7 @@ const SUBCOMMANDS: [&str; 13] = [
     "rollback",
     "verify",
     "explain",
+    "options",
 ];
 
 /// A fenced block of a page.
