@@ -19,8 +19,8 @@ need "$model" "$questions" "$data/qqp/train.parquet" "$data/qqp/dev.parquet"
 work=${WORK:-/tmp/mine-versus}
 mkdir -p "$work"
 export HF_HUB_OFFLINE=1
-cargo build --release --quiet
-mine=target/release/mine
+[ -n "${MINE:-}" ] || cargo build --release --quiet
+mine=${MINE:-target/release/mine}
 peer() { $python benches/peer.py "$@" 2>/dev/null; }
 # name, then arguments: a cold run from an empty folder, without the reranking that the peer does not do either; the time
 # command prints seconds and peak memory

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from dupmine._columns import Text, as_option, columns_to_read, unused_name
+from dupmine._columns import Text, as_option, columns_to_read, kept_by, unused_name
 from dupmine._errors import UsageError
 from dupmine._flags import flags
 from dupmine._frames import FrameFiles, kind_of, read_file, wrong_type
@@ -66,7 +66,7 @@ def mine(
     with FrameFiles() as files:
         kind = kind_of(questions)
         if kind is not None:
-            extra = ([] if id else ["id"]) + (["op"] if options.get("delta") else [])
+            extra = ([] if id else ["id"]) + (["op"] if options.get("delta") else []) + kept_by(options.get("keep"))
             inputs = [files.add(columns_to_read(questions, kind, text, id, extra), kind)]
         elif isinstance(questions, (list, tuple)):
             inputs = [files.path_of(path) for path in questions]
@@ -133,7 +133,7 @@ def deduplicate(
         raise wrong_type(frame)
     if kind.rows(frame) == 0:
         return frame
-    read = columns_to_read(frame, kind, text, id=None, extra=())
+    read = columns_to_read(frame, kind, text, id=None, extra=kept_by(options.get("keep")))
     row = unused_name(kind.columns(read))
     with FrameFiles() as files, tempfile.TemporaryDirectory(prefix="dupmine-") as folder:
         inputs = [files.add(read, kind, row_numbers=row)]

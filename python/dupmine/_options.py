@@ -80,18 +80,24 @@ class MineOptions(TypedDict, total=False):
     rerank_floor: float
     """Skip reranking below this cosine and call the pairs different; -1 reranks all (default: measured for the two
     models)."""
+    rerank_ceiling: float
+    """Skip reranking above this cosine and let the cosine decide; 1 reranks all (default: measured for the two
+    models)."""
     swap_margin: float
     """Score a pair's second order if the first is within this many logits of the threshold (default: 2)."""
     clustering: Literal["cohesive", "star", "components"]
     """How scored pairs become clusters (default: cohesive)."""
+    keep: TextLike
+    """Which question represents a cluster: first, longest, most-central, or a column of the input whose highest
+    value wins (votes, or votes:lowest) (default: most-central)."""
     write_embeddings: bool
     """Also write embeddings.parquet (default: false)."""
     device: TextLike
     """Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N (default: auto)."""
     batch_tokens: int
     """Most tokens of a batch, padding included; the results do not depend on it (default: by device)."""
-    precision: Literal["f32", "bf16", "f16"]
-    """Number format of the encoders (default: f32)."""
+    precision: TextLike
+    """Number format of the encoders: auto, f32, bf16, f16, int8 (default: auto)."""
     threads: int
     """Worker threads; the results do not depend on it (default: 0, which is one a core)."""
     seed: int
@@ -153,8 +159,9 @@ class EvaluateOptions(TypedDict, total=False):
     """Seed of the bootstrap (default: 42)."""
     device: TextLike
     """Where models run: auto, cpu, cuda, cuda:N, cuda:all, tch, tch-cuda, tch-cuda:N (default: auto)."""
-    precision: Literal["f32", "bf16", "f16"]
-    """Number format of the encoders; use the same one as in your runs (default: f32)."""
+    precision: TextLike
+    """Number format of the encoders: auto, f32, bf16, f16, int8; use the same one as in your runs (default:
+    auto)."""
 
 
 class TrainOptions(TypedDict, total=False):
@@ -261,7 +268,7 @@ class TrainOptions(TypedDict, total=False):
     """Steps between checkpoints (default: 100)."""
     device: TextLike
     """Where the model is trained (default: auto)."""
-    precision: Literal["f32", "bf16", "f16"]
+    precision: Literal["f32", "bf16", "f16", "int8"]
     """What the encoder computes in, forward and back; weights and optimiser stay in f32 (default: f32)."""
     threads: int
     """Worker threads; the weights do not depend on it (default: one a core)."""
@@ -297,8 +304,10 @@ COMMANDS: dict[str, dict[str, Option]] = {
         "hnsw_ef_search": Option("--hnsw-ef-search", "value"),
         "rerank_budget": Option("--rerank-budget", "value"),
         "rerank_floor": Option("--rerank-floor", "value"),
+        "rerank_ceiling": Option("--rerank-ceiling", "value"),
         "swap_margin": Option("--swap-margin", "value"),
         "clustering": Option("--clustering", "value"),
+        "keep": Option("--keep", "value"),
         "write_embeddings": Option("--write-embeddings", "boolean"),
         "device": Option("--device", "value"),
         "batch_tokens": Option("--batch-tokens", "value"),

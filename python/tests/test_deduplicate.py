@@ -41,6 +41,18 @@ def test_a_frame_comes_back_in_its_own_type() -> None:
     assert of_arrow.equals(table.take(KEPT))
 
 
+def test_keep_names_the_row_that_stays() -> None:
+    given = frame().assign(votes=[3, 0, 0, 9, 0, 5, 0])
+    for keep, row in (("votes", 3), ("votes:lowest", 0), ("first", 0)):
+        unique = dupmine.deduplicate(given, quiet=True, keep=keep, **TINY)
+        assert list(unique.row) == sorted([1, 2, 4, 6, row]), keep
+    run = dupmine.mine(given, id="row", keep="votes", quiet=True, **TINY)
+    clusters = run.clusters.to_pandas()
+    assert list(clusters[clusters.is_representative].id) == [3]
+    with pytest.raises(dupmine.MineError, match="stars"):
+        dupmine.deduplicate(given, quiet=True, keep="stars", **TINY)
+
+
 def test_a_file_comes_back_as_an_arrow_table() -> None:
     table = pyarrow.table({"text": [text or "empty" for text in TEXTS], "n": range(7)})
     pyarrow.parquet.write_table(table, "q.parquet")

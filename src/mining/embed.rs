@@ -236,7 +236,7 @@ pub fn run(
     let missing = stored.missing();
     let Stored { mut vectors, mut width, mut segments, .. } = stored;
     if !missing.is_empty() {
-        progress.say(&format!("loading {}", plan.bi_encoder.name()));
+        progress.say(&plan.loading(&plan.bi_encoder));
         let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.precision)?;
         width = models.first().dimensions();
         let task = progress.task("embed", "questions", unique.keys.len());

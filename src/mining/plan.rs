@@ -112,6 +112,14 @@ impl Plan {
         Ok(Self { options, inputs, bi_encoder, cross_encoder, models, precision, min_cosine, rule, vectors, scores })
     }
 
+    /// Says that a model is loaded, and in which precision if that is not the reference.
+    pub fn loading(&self, model: &ModelFolder) -> String {
+        match self.precision {
+            Precision::F32 => format!("loading {}", model.name()),
+            other => format!("loading {} ({})", model.name(), other.name()),
+        }
+    }
+
     /// What the neighbour lists of these texts depend on.
     pub fn neighbours(&self, unique: &UniqueTexts) -> Result<Identity> {
         let identity = self.any_neighbours()?.with(CORPUS, &unique.corpus());

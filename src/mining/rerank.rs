@@ -329,7 +329,7 @@ impl Scorer<'_> {
         let missing: Vec<usize> = (0..pairs.len()).filter(|&at| scores[at].is_none()).collect();
         if !missing.is_empty() {
             if self.models.is_none() {
-                self.progress.say(&format!("loading {}", self.folder.name()));
+                self.progress.say(&self.plan.loading(self.folder));
                 self.models = Some(cross_encoder::replicas(self.folder, self.devices, self.plan.precision)?);
             }
             let models = self.models.as_ref().context("the cross-encoder is loaded")?;

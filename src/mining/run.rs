@@ -16,7 +16,6 @@ use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
 use crate::mining::representatives::Choice;
 use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary, write};
-use crate::models::network::precision::Precision;
 use crate::progress::{Progress, readable};
 use crate::run::input::InputFile;
 use crate::run::keep::Keep;
@@ -215,9 +214,6 @@ fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
     let mut devices = plan.options.device.open(progress)?;
     devices.batch_tokens = plan.options.batch_tokens;
     plan.precision.check(&devices)?;
-    if plan.precision != Precision::F32 {
-        progress.say(&format!("precision  {}", plan.precision.name()));
-    }
     Ok(devices)
 }
 
