@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "errors that end the program")]
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,16 +17,16 @@ use dupmine::{cli, error};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|info| eprintln!("error: internal error, please report it: {info}")));
+    std::panic::set_hook(Box::new(|info| say(&format!("error: internal error, please report it: {info}"))));
     let cancellation = Arc::new(Cancellation::default());
     let asked = cancellation.clone();
     let stop = move || {
         if let Some(under_way) = asked.ask() {
-            return eprintln!("stopping after {under_way}; Ctrl-C again stops at once");
+            return say(&format!("stopping after {under_way}; Ctrl-C again stops at once"));
         }
         // work checks the flag many times a second; other work is cut off, and files are complete or absent anyway
         std::thread::sleep(Duration::from_millis(900));
-        eprintln!("{}", error::render(&asked.interrupted().into()));
+        say(&error::render(&asked.interrupted().into()));
         std::process::exit(130);
     };
     #[cfg(unix)]
@@ -44,14 +45,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Stops when the process that started this one is gone, if that process asked for it by `MINE_STOP_WITH_PARENT`. The
+/// A line on stderr, if somebody still reads it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Stops when the process that started this one is gone, if that process put its number into `MINE_STOP_WITH_PARENT`. The
 /// Python package does: a notebook that is killed leaves no run behind.
 #[cfg(unix)]
 fn stop_with_parent(stop: impl FnOnce() + Send + 'static) {
     use std::os::unix::process::parent_id;
 
-    if std::env::var_os("MINE_STOP_WITH_PARENT").is_some() {
-        let parent = parent_id();
+    let parent = std::env::var("MINE_STOP_WITH_PARENT").ok().and_then(|number| number.parse().ok());
+    if let Some(parent) = parent {
         std::thread::spawn(move || {
             while parent_id() == parent {
                 std::thread::sleep(Duration::from_secs(1));

@@ -36,7 +36,7 @@ def run_binary(arguments: Sequence[str]) -> str:
             stdout=stdout,
             stderr=stderr.child_end,
             start_new_session=True,
-            env={**os.environ, "MINE_STOP_WITH_PARENT": "1"},
+            env={**os.environ, "MINE_STOP_WITH_PARENT": str(os.getpid())},
         )
         try:
             stderr.start()

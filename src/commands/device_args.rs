@@ -21,7 +21,8 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// Opens the devices, and says in which format to compute on them; fails if they cannot.
     pub fn open(self, progress: &Progress) -> Result<(Devices, Precision)> {
-        let devices = self.device.open(progress)?;
+        let device = self.precision.0.map_or(self.device, |precision| precision.device(self.device));
+        let devices = device.open(progress)?;
         let precision = self.precision.on(devices.kind);
         precision.check(&devices)?;
         Ok((devices, precision))

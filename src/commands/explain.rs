@@ -14,7 +14,7 @@ use crate::mining::plan::Plan;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::models::network::precision::Precision;
+use crate::models::network::precision::{Precision, PrecisionChoice};
 use crate::progress::Progress;
 use crate::run::decision::{Rule, Scores};
 use crate::run::flags::{self, RawOptions};
@@ -34,13 +34,13 @@ use crate::view::named::row_of;
   mine explain mined --a 12 --b 99")]
 pub struct ExplainArgs {
     /// Output folder of a finished run: --a and --b are then ids of its questions, and its models and options decide
-    #[arg(conflicts_with_all = ["bi_encoder", "cross_encoder", "min_cosine", "threshold", "rerank_floor"])]
+    #[arg(conflicts_with_all = ["bi_encoder", "cross_encoder", "precision", "min_cosine", "threshold", "rerank_floor", "rerank_ceiling"])]
     run: Option<PathBuf>,
     /// The same
     #[arg(
         long = "run",
         value_name = "DIR",
-        conflicts_with_all = ["bi_encoder", "cross_encoder", "min_cosine", "threshold", "rerank_floor"]
+        conflicts_with_all = ["bi_encoder", "cross_encoder", "precision", "min_cosine", "threshold", "rerank_floor", "rerank_ceiling"]
     )]
     run_flag: Option<PathBuf>,
     /// The first text; with a run, the id of the first question
@@ -64,6 +64,12 @@ pub struct ExplainArgs {
     /// Skip reranking below this cosine and call the pair different [default: from dupmine.json]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     rerank_floor: Option<f32>,
+    /// Skip reranking above this cosine and let the cosine decide; 1 for none [default: from dupmine.json]
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    rerank_ceiling: Option<f32>,
+    /// Number format of the encoders: auto, f32, bf16, f16, int8 [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    precision: Option<PrecisionChoice>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -143,6 +149,8 @@ fn explain_texts(args: ExplainArgs, progress: &Progress) -> Result<Explanation> 
         min_cosine: args.min_cosine,
         threshold: args.threshold,
         rerank_floor: args.rerank_floor,
+        rerank_ceiling: args.rerank_ceiling,
+        precision: args.precision,
         device: Some(DeviceChoice::Cpu),
         ..RawOptions::default()
     };

@@ -74,7 +74,7 @@ pub fn run(args: &SampleArgs, progress: &Progress) -> Result<()> {
     if pairs.is_empty() {
         bail!("{}: the run has no pairs to label", folder.display());
     }
-    // pairs that were not reranked have no probability; they are ordered by cosine, just below the others, so that they
+    // pairs without a probability are ordered by cosine, just below the others, so that they
     // take few of the strata
     let score = |pair: &PairRow| pair.probability.unwrap_or(pair.cosine - 1.0);
     let scores: Vec<f32> = pairs.iter().map(score).collect();

@@ -32,8 +32,7 @@ pub struct VerifyArgs {
 
 /// Prints what was compared; fails if something differs.
 pub fn run(args: &VerifyArgs, progress: &Progress) -> Result<()> {
-    let devices = args.device.open(progress)?;
-    let findings = verify(&args.run, (!args.all).then_some(args.sample), &devices, progress)?;
+    let findings = verify(&args.run, (!args.all).then_some(args.sample), args.device, progress)?;
     print_lines(&findings.lines)?;
     if findings.differences.is_empty() {
         return print_lines(["no difference"]);

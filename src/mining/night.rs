@@ -199,7 +199,7 @@ impl Night {
         let same_models = parent.fingerprint(Kind::Vectors) == Some(plan.vectors.fingerprint())
             && parent.fingerprint(Kind::Scores) == scores
             && parent.decision.get("model") == decision.get("model");
-        Ok(match (same_models, parent.decision == decision) {
+        Ok(match (same_models, plan.decides_as(&parent.decision)?) {
             (false, _) => Reason::Model,
             (true, false) => Reason::Threshold,
             (true, true) => Reason::Scores,

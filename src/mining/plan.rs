@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::run::decision::Rule;
 use crate::run::input;
 use crate::run::manifest::{DecisionRecord, ModelRecord, Models};
-use crate::run::options::{Options, Part};
+use crate::run::options::{Options, Part, declared};
 use crate::search::Query;
 use crate::store::identity::{Identity, Kind, fingerprint};
 
@@ -140,6 +140,14 @@ impl Plan {
     pub fn decision(&self) -> Result<BTreeMap<String, String>> {
         let calibration = ("model".to_string(), serde_json::to_string(&self.models.decision)?);
         Ok(self.options.of_part(Part::Decision)?.into_iter().chain([calibration]).collect())
+    }
+
+    /// Whether these values decided in the same way. What an older program did not know had its default.
+    pub fn decides_as(&self, before: &BTreeMap<String, String>) -> Result<bool> {
+        let default =
+            |name: &str| declared(name).map(|option| if option.default.is_empty() { "null" } else { option.default });
+        let now = self.decision()?;
+        Ok(now.iter().all(|(name, value)| before.get(name).map(String::as_str).or(default(name)) == Some(value)))
     }
 
     /// Identifies the results. `content` is the hash of the questions. `scored` is a hash of which pairs have a score, if a

@@ -211,7 +211,7 @@ fn warn_of_useless_index_flags(plan: &Plan, texts: usize, progress: &Progress) -
 }
 
 fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
-    let mut devices = plan.options.device.open(progress)?;
+    let mut devices = plan.precision.device(plan.options.device).open(progress)?;
     devices.batch_tokens = plan.options.batch_tokens;
     plan.precision.check(&devices)?;
     Ok(devices)

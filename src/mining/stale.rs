@@ -51,10 +51,8 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     if plan.scores.is_none() {
         stale.truncate(2);
     }
-    let is_same = |version: &Version| {
-        let decision = plan.decision().ok();
-        version.content == questions.content && Some(&version.decision) == decision.as_ref()
-    };
+    let is_same =
+        |version: &Version| version.content == questions.content && plan.decides_as(&version.decision).unwrap_or(false);
     let files = |options: &Options| options.of_part(Part::Files).ok();
     let is_written = before.as_ref().is_some_and(is_same)
         && Manifest::read(output)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::device::Devices;
+use crate::device::{DeviceChoice, Devices};
 use crate::executor::tuning::Tuning;
 use crate::mining::candidates::{self, Candidate, SearchConfig, is_usable, sample_rows, unordered};
 use crate::mining::collapse::{UniqueTexts, collapse};
@@ -58,7 +58,7 @@ struct Subject<'a> {
 }
 
 /// Computes `sample` texts and pairs of the run again, or all of them.
-pub fn verify(output: &Path, sample: Option<usize>, devices: &Devices, progress: &Progress) -> Result<Findings> {
+pub fn verify(output: &Path, sample: Option<usize>, device: DeviceChoice, progress: &Progress) -> Result<Findings> {
     let run = FinishedRun::open(output)?;
     let questions = run.questions.as_ref().map_err(|why| anyhow!("the questions of the run are not there: {why}"))?;
     // the folder may have been named from elsewhere when it was written
@@ -68,6 +68,8 @@ pub fn verify(output: &Path, sample: Option<usize>, devices: &Devices, progress:
         plan.models == run.manifest.models && plan.rule == run.manifest.rule(),
         "the models or their calibration have changed since the run: a new run shows what they give now"
     );
+    let devices = &plan.precision.device(device).open(progress)?;
+    plan.precision.check(devices)?;
     let unique = collapse(&questions.texts, &questions.is_reference);
     let text_of_row: HashMap<u32, u32> = questions.rows.iter().copied().zip(unique.text_of.iter().copied()).collect();
     let text = |row: u32| text_of_row.get(&row).copied().context("a pair names a row that holds no question");

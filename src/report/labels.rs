@@ -2,7 +2,7 @@
 //!
 //! A label may have a weight: `mine sample` draws only few of the many easy pairs. Then a label counts for the pairs of its
 //! stratum divided by the labels there, as in `mine evaluate --sample`. Every figure uses the weights. A labelled pair that
-//! the run did not score counts as never called a duplicate.
+//! has no probability counts as never called a duplicate.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -37,8 +37,8 @@ pub struct LabelledSample {
     pub stratum: u32,
     pub stratum_pairs: u64,
     pub predicted: bool,
-    /// What decides about the pair: its probability, or the cosine in a file without probabilities. `None` if the pair was
-    /// not reranked.
+    /// What decides about the pair: its probability, or the cosine in a file without probabilities. `None` if the pair has
+    /// none.
     pub score: Option<f64>,
     /// `None` where the person left it empty.
     pub is_duplicate: Option<bool>,

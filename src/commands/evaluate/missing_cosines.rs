@@ -22,8 +22,8 @@ pub fn cosines(
         return Ok(Vec::new());
     }
     let folder = run_models::bi_encoder(&finished.manifest, progress)?;
-    let devices = device.open(progress)?;
-    let precision = finished.manifest.options.precision.on(devices.kind);
+    let precision = finished.manifest.options.precision.settle(device);
+    let devices = precision.device(device).open(progress)?;
     precision.check(&devices)?;
     let models = bi_encoder::replicas(&folder, &devices, precision)?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));

@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 
 use multiversion::multiversion;
 
-use crate::models::kernels::arithmetic::LANES;
+use crate::models::kernels::arithmetic::{LANES, sum};
 
 /// Sum of the magnitudes of two weights in units of their scale; rounding adds at most 1.
 const MOST: f32 = 127.0;
@@ -85,7 +85,7 @@ pub fn is_fast() -> bool {
     FASTEST.name != PORTABLE.name
 }
 
-/// A matrix `[d_in, d_out]` in 7 bits, a scale per column, packed for this processor.
+/// A matrix `[d_in, d_out]` in 8 bits, a scale per column, packed for this processor.
 #[derive(Debug, Clone)]
 pub struct Int8Matrix {
     widths: [usize; 2],
@@ -202,7 +202,8 @@ fn round_rows(x: &[f32], width: usize, codes: &mut [u8], depth: usize, ranges: &
         for (code, &v) in codes.iter_mut().zip(row) {
             *code = ((v - zero) * inverse + ROUND).to_bits() as u8;
         }
-        *range = (scale, zero);
+        // nothing, unless a value is not finite: codes would hide it
+        *range = (scale + sum(row, |v| v - v), zero);
     }
 }
 
@@ -319,5 +320,9 @@ mod tests {
         codes.set(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 8);
         Int8Matrix::new(&weight, [8, 3]).product(&codes, &mut out);
         assert!(out[1].is_nan() && !out[0].is_nan() && !out[2].is_nan());
+        // nor is a value
+        codes.set(&[1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 8);
+        Int8Matrix::new(&[1.0; 8 * 3], [8, 3]).product(&codes, &mut out);
+        assert!(out.iter().all(|v| v.is_nan()));
     }
 }

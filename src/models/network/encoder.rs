@@ -14,7 +14,8 @@ use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::TokenTypes;
-use crate::models::network::buffers::values;
+use crate::models::kernels::forward;
+use crate::models::network::buffers::{norm_values, on_buffer, values};
 use crate::models::network::dropout::Dropout;
 use crate::models::network::int8_layer::Int8Layer;
 use crate::models::network::layer::TransformerLayer;
@@ -167,12 +168,24 @@ impl Encoder {
 
     /// What enters the layers.
     fn layer_input<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
-        let embedded = self.norm.forward(self.embedded(batch));
+        let embedded = match self.int8_layers.is_empty() {
+            true => self.norm.forward(self.embedded(batch)),
+            false => self.embedded_norm(self.embedded(batch)),
+        };
         let dtype = self.layers.first().map_or(FloatDType::F32, TransformerLayer::dtype);
         let embedded = self.dropout.forward(embedded).cast(dtype);
         let relative = self.relative.as_ref().map(|relative| relative.forward(batch.dims()[1]));
         let sequences = Sequences::new(batch, relative, &embedded);
         (embedded, sequences)
+    }
+
+    /// The norm before layers in 8 bits. Burn's differs in the last bits from processor to processor, and a bit can decide
+    /// which code a value gets.
+    fn embedded_norm(&self, embedded: Tensor<2>) -> Tensor<2> {
+        let (gamma, beta) = norm_values(&self.norm);
+        let (none, epsilon) = (vec![0.0; gamma.len()], self.config.epsilon as f32);
+        let residual = vec![0.0; embedded.dims().iter().product()];
+        on_buffer(embedded, |x| forward::add_norm(x, &residual, &none, &gamma, &beta, epsilon))
     }
 
     /// The first token's hidden state of every row in f32, `[B, H]`.

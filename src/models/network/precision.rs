@@ -45,6 +45,14 @@ impl Precision {
         }
     }
 
+    /// The device for what was computed in this format before: 8 bits are for the processor alone.
+    pub fn device(self, choice: DeviceChoice) -> DeviceChoice {
+        match (self, choice) {
+            (Self::Int8, DeviceChoice::Auto) => DeviceChoice::Cpu,
+            _ => choice,
+        }
+    }
+
     /// Refuses a format that one of the devices cannot compute in.
     pub fn check(self, devices: &Devices) -> Result<()> {
         let computes = |device: &Device| match self {
@@ -54,7 +62,7 @@ impl Precision {
         match devices.list.iter().all(computes) {
             true => Ok(()),
             false => Err(usage(format!(
-                "--precision {}: {} cannot compute in it; --precision f32 works everywhere",
+                "--precision {}: {} cannot compute in it; --precision f32 works everywhere, int8 on --device cpu",
                 self.name(),
                 devices.name
             ))),
