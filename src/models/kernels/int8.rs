@@ -203,7 +203,7 @@ fn round_rows(x: &[f32], width: usize, codes: &mut [u8], depth: usize, ranges: &
             *code = ((v - zero) * inverse + ROUND).to_bits() as u8;
         }
         // nothing, unless a value is not finite: codes would hide it
-        *range = (scale + sum(row, |v| v - v), zero);
+        *range = (scale + sum(row, |v| if v.is_finite() { 0.0 } else { f32::NAN }), zero);
     }
 }
 
