@@ -56,7 +56,7 @@ fn say(line: &str) {
 fn stop_with_parent(stop: impl FnOnce() + Send + 'static) {
     use std::os::unix::process::parent_id;
 
-    let parent = std::env::var("MINE_STOP_WITH_PARENT").ok().and_then(|number| number.parse().ok());
+    let parent = std::env::var("MINE_STOP_WITH_PARENT").ok().and_then(|number| number.parse::<u32>().ok());
     if let Some(parent) = parent {
         std::thread::spawn(move || {
             while parent_id() == parent {
