@@ -9,7 +9,7 @@
 //!
 //! The codes of two weights that follow each other in a column have magnitudes of at most 128 together, because their
 //! products must fit into the 16 bits of AVX2's `maddubs` (255 · 128 < 2¹⁵). So no kernel ever saturates, all of them give the
-//! same integers, and every processor gives the same bytes. Weights that are large come seldom in pairs, so this costs
+//! same integers. Weights that are large come seldom in pairs, so this costs
 //! next to nothing against a whole byte for each weight, and half as much as 7 bits (BENCHMARKS.md).
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
