@@ -38,9 +38,9 @@ def columns_to_read(frame: Any, kind: FrameKind, text: Text | None, id: str | No
     return kind.select(frame, list(dict.fromkeys([*wanted, *(name for name in extra if name in present)])))
 
 
-def kept_by(keep: str | None) -> list[str]:
+def kept_by(keep: object) -> list[str]:
     """The columns that the option `keep` may name."""
-    return [] if keep is None else [keep, keep.rpartition(":")[0]]
+    return [] if keep is None else [str(keep), str(keep).rpartition(":")[0]]
 
 
 def _text_columns(text: Text, present: Sequence[str]) -> list[str]:
