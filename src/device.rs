@@ -4,14 +4,13 @@ use std::fmt;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{quietly, usage};
+use crate::option_file::as_text;
 use crate::progress::Progress;
 
 /// The device that `--device` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The best that works on this machine.
     Auto,
@@ -59,19 +58,7 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-impl TryFrom<String> for DeviceChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> Self {
-        choice.to_string()
-    }
-}
+as_text!(DeviceChoice);
 
 /// Kinds of device. `executor/tuning.rs` says which batches suit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -96,3 +96,23 @@ pub fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, lea
 pub fn at_least<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, least: T) -> Result<T> {
     if value >= least { Ok(value) } else { Err(usage(format!("--{key} is {value}, expected {least} or more"))) }
 }
+
+/// Serde of option values that are stored as they are typed: by way of `Display` and `FromStr`.
+macro_rules! as_text {
+    ($($kind:ty),*) => {$(
+        impl serde::Serialize for $kind {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $kind {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+pub(crate) use as_text;

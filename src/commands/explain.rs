@@ -34,13 +34,13 @@ use crate::view::named::row_of;
   mine explain mined --a 12 --b 99")]
 pub struct ExplainArgs {
     /// Output folder of a finished run: --a and --b are then ids of its questions, and its models and options decide
-    #[arg(conflicts_with_all = ["bi_encoder", "cross_encoder", "precision", "min_cosine", "threshold", "rerank_floor", "rerank_ceiling"])]
+    #[arg(conflicts_with_all = OF_TEXTS)]
     run: Option<PathBuf>,
     /// The same
     #[arg(
         long = "run",
         value_name = "DIR",
-        conflicts_with_all = ["bi_encoder", "cross_encoder", "precision", "min_cosine", "threshold", "rerank_floor", "rerank_ceiling"]
+        conflicts_with_all = OF_TEXTS
     )]
     run_flag: Option<PathBuf>,
     /// The first text; with a run, the id of the first question
@@ -74,6 +74,10 @@ pub struct ExplainArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// Flags that only two typed texts need: a run has its own values.
+const OF_TEXTS: [&str; 7] =
+    ["bi_encoder", "cross_encoder", "precision", "min_cosine", "threshold", "rerank_floor", "rerank_ceiling"];
 
 /// What decides about the two texts.
 struct Deciders {

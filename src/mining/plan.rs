@@ -256,16 +256,17 @@ fn decision(
             decision.threshold
         ));
     }
-    if let (Some(ceiling), None) = (decision.rerank_ceiling, options.rerank_ceiling)
-        && threshold > decision.threshold
-    {
-        // fewer of what lies above would be called duplicates than was measured
-        decision.rerank_ceiling = None;
-        progress.say(&format!(
-            "pairs above the rerank ceiling {} are reranked: it was measured for the threshold {}, not for {threshold}; \
-             --rerank-ceiling {0} keeps it",
-            ceiling.cosine, decision.threshold
-        ));
+    if let (Some(ceiling), None) = (decision.rerank_ceiling, options.rerank_ceiling) {
+        let least = decision.probability(ceiling.log_odds, f64::from(ceiling.cosine));
+        if f64::from(threshold) > least {
+            // the cosine alone would call the most similar pairs different
+            decision.rerank_ceiling = None;
+            progress.say(&format!(
+                "pairs above the rerank ceiling {0} are reranked: by the cosine alone their probability starts at \
+                 {least:.3}, below the threshold {threshold}; --rerank-ceiling {0} keeps it",
+                ceiling.cosine
+            ));
+        }
     }
     if let Some(cosine) = options.rerank_ceiling {
         let measured = decision.rerank_ceiling.filter(|_| cosine < 1.0);

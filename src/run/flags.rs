@@ -13,6 +13,7 @@ use crate::clustering::Algorithm;
 use crate::device::DeviceChoice;
 use crate::models::network::precision::PrecisionChoice;
 use crate::option_file;
+use crate::option_file::as_text;
 use crate::run::input::one_or_many;
 use crate::run::keep::Keep;
 use crate::search::engine::Engine;
@@ -180,23 +181,6 @@ impl std::fmt::Display for RunTime {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// Serde by way of the text that a person types.
-macro_rules! as_text {
-    ($($kind:ty),*) => {$(
-        impl Serialize for $kind {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $kind {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )*};
 }
 
 as_text!(Share, RunTime);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::option_file::as_text;
 
 const CHOICES: [(&str, Keep); 3] =
     [("most-central", Keep::MostCentral), ("first", Keep::First), ("longest", Keep::Longest)];
@@ -11,8 +11,7 @@ const HIGHEST: &str = ":highest";
 const LOWEST: &str = ":lowest";
 
 /// Which question represents a cluster. Of equal ones, that of the smallest id.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Keep {
     /// The one that the clustering chose.
     #[default]
@@ -71,19 +70,7 @@ impl fmt::Display for Keep {
     }
 }
 
-impl TryFrom<String> for Keep {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Keep> for String {
-    fn from(keep: Keep) -> Self {
-        keep.to_string()
-    }
-}
+as_text!(Keep);
 
 #[cfg(test)]
 mod tests {

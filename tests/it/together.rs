@@ -217,10 +217,15 @@ fn what_lies_above_the_rerank_ceiling_is_decided_by_the_cosine() {
             assert_eq!((row[3], *verdict), (Some(expected), Some(expected >= 0.6)), "{row:?}");
         }
     }
-    // a higher threshold was not measured; by hand all are asked about, or fewer
+    // a higher threshold keeps it, as long as the cosine alone reaches that threshold
+    let lowest = decision.probability(0.5, 0.97);
+    assert!((0.7..0.9).contains(&lowest), "{lowest}");
+    let (higher, _) = run(&["--threshold", "0.7"]);
+    assert!(higher.iter().all(|(row, called)| row[0].unwrap() <= 0.97 || (!is_scored(row) && *called == Some(true))));
     let (all, said) = run(&["--threshold", "0.9"]);
     assert!(said.contains("pairs above the rerank ceiling 0.97 are reranked"), "{said}");
     assert!(all.iter().all(|(row, _)| is_scored(row) == (row[0].unwrap() >= 0.92)));
+    // by hand all are asked about, or fewer
     assert!(run(&["--rerank-ceiling", "1"]).0.iter().all(|(row, _)| is_scored(row) == (row[0].unwrap() >= 0.92)));
     assert!(
         run(&["--rerank-ceiling", "0.95"])

@@ -122,7 +122,8 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
         let ScoreFusion { bi_encoder, decision } = together;
         let weight = decision.cosine_weight;
         let floor = decision.rerank_floor.map_or(String::new(), |floor| format!(", reranks from cosine {floor}"));
-        let ceiling = decision.rerank_ceiling.map_or(String::new(), |ceiling| format!(" up to {}", ceiling.cosine));
+        let ceiling =
+            decision.rerank_ceiling.map_or(String::new(), |ceiling| format!(", up to cosine {}", ceiling.cosine));
         format!(
             "together     duplicates from {}, cosine of model {bi_encoder} times {weight:.1}{floor}{ceiling}",
             decision.threshold

@@ -133,11 +133,6 @@ impl Int8Matrix {
         Self { widths, kernel, panels, scales, sums }
     }
 
-    /// d_in and d_out.
-    pub fn widths(&self) -> [usize; 2] {
-        self.widths
-    }
-
     /// `x W`: `[R, d_in] → [R, d_out]`, written into `out`.
     pub fn product(&self, x: &Codes, out: &mut [f32]) {
         let d_out = self.widths[1];

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::{DeviceChoice, DeviceKind, Devices, is_plain_cpu};
 use crate::error::usage;
 use crate::models::kernels::int8;
+use crate::option_file::as_text;
 
 /// A number format, or the choice between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -71,8 +72,7 @@ impl Precision {
 }
 
 /// What `--precision` names: a format, or `auto`, which is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrecisionChoice(pub Option<Precision>);
 
 impl PrecisionChoice {
@@ -114,19 +114,7 @@ impl std::fmt::Display for PrecisionChoice {
     }
 }
 
-impl TryFrom<String> for PrecisionChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<PrecisionChoice> for String {
-    fn from(choice: PrecisionChoice) -> Self {
-        choice.to_string()
-    }
-}
+as_text!(PrecisionChoice);
 
 #[cfg(test)]
 mod tests {
