@@ -6,6 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::cluster;
+use crate::cluster::args::ClusterCommand;
 use crate::commands::calibrate::{self, CalibrateArgs};
 use crate::commands::evaluate;
 use crate::commands::evaluate::args::EvaluateArgs;
@@ -15,7 +17,7 @@ use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
 use crate::commands::{self, explain, history, report, result, rollback, show, verify};
-use crate::error::{self, usage};
+use crate::error::{self, usage, usage_with_hint};
 use crate::mining;
 use crate::mining::plan::Plan;
 use crate::mistyped;
@@ -91,6 +93,11 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Explain whether a run would call two texts duplicates
     Explain(explain::ExplainArgs),
+    /// Work on several machines: start a scheduler and executors for runs with --cluster
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
     /// Describe all commands and their options
     Options(commands::options::OptionsArgs),
 }
@@ -141,23 +148,43 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         Some(Command::Rollback(args)) => rollback::run(&args, &Progress::new(false, cancellation)),
         Some(Command::Verify(args)) => verify::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancellation)),
+        Some(Command::Cluster { command: ClusterCommand::Scheduler(args) }) => {
+            cluster::run_scheduler(&args, &Progress::new(false, cancellation))
+        }
+        Some(Command::Cluster { command: ClusterCommand::Executor(args) }) => {
+            start_threads(args.threads)?;
+            cluster::run_executor(&args, &Progress::new(false, cancellation))
+        }
         Some(Command::Options(args)) => commands::options::run(&args, Cli::command()),
     }
 }
 
+/// Starts as many worker threads as were asked for; 0 is one a core.
+fn start_threads(threads: usize) -> Result<()> {
+    if threads > 0 {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().context("cannot start the worker threads")?;
+    }
+    Ok(())
+}
+
 fn mine(base: RawOptions, run: RunArgs, cancellation: Arc<Cancellation>) -> Result<()> {
     let options = options::check(&flags::overlay(&base, &run.options)?)?;
-    if options.threads > 0 {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(options.threads)
-            .build_global()
-            .context("cannot start the worker threads")?;
-    }
+    start_threads(options.threads)?;
     let progress = Progress::new(run.quiet, cancellation);
     let plan = Plan::new(options, &progress)?;
     if run.plan {
         return print_lines(mining::stale::describe(&plan, run.force, &progress)?);
     }
-    mining::run::mine(&plan, run.force, &progress)?;
+    let cluster = plan.options.cluster.as_deref().map(|url| {
+        let store = plan.shared_store().ok_or_else(|| {
+            usage_with_hint(
+                format!("--cluster {url} needs a --store that all machines reach"),
+                "name a folder that they share, or s3://bucket/prefix, as mine cluster executor --store does",
+            )
+        })?;
+        cluster::connect(url, store)
+    });
+    mining::run::mine(&plan, cluster.transpose()?.as_deref(), run.force, &progress)?;
     if run.json { result::run(&plan.options.output) } else { Ok(()) }
 }

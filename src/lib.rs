@@ -16,6 +16,7 @@
 //! - [`models`] has the Burn modules and their files, [`executor`] feeds a copy of a model on each [`device`].
 //! - [`search`], [`clustering`], [`metrics`] and [`calibration`] are functions over slices.
 //! - [`tables`] is the only user of Arrow and Parquet, [`text`] of the tokenizer. [`labels`] has labelled pairs.
+//! - [`cluster`] has units of a run done on other machines.
 //! - [`training`] makes models from labelled pairs by the [`losses`].
 //! - [`cli`] says what can be typed, [`commands`] has one file per subcommand.
 //! - [`mistyped`] answers slips on the command line.
@@ -25,6 +26,7 @@
 pub mod atomic_file;
 pub mod calibration;
 pub mod cli;
+pub mod cluster;
 pub mod clustering;
 pub mod commands;
 pub mod device;

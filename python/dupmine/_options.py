@@ -35,8 +35,10 @@ class MineOptions(TypedDict, total=False):
     """Known questions, as a file or the output of another run: the input is compared with them, they stay as they
     are."""
     store: PathLike
-    """Folder of stored vectors, neighbours and scores, which several outputs can share (default: .mine in the
-    output)."""
+    """Folder, or s3://bucket/prefix, of stored vectors, neighbours and scores, which outputs can share (default:
+    .mine in the output)."""
+    cluster: TextLike
+    """Have the work done by the executors of this scheduler, df://host:port; needs a --store that they share."""
     wait: bool
     """Wait for another run that uses the output or the store, instead of failing (default: false)."""
     keep_versions: int
@@ -285,6 +287,7 @@ COMMANDS: dict[str, dict[str, Option]] = {
         "delta": Option("--delta", "boolean"),
         "reference": Option("--reference", "value"),
         "store": Option("--store", "value"),
+        "cluster": Option("--cluster", "value"),
         "wait": Option("--wait", "boolean"),
         "keep_versions": Option("--keep-versions", "value"),
         "run_time": Option("--run-time", "value"),

@@ -5,15 +5,16 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use rayon::slice::ParallelSliceMut;
 
-use crate::device::Devices;
 use crate::executor::tuning::Tuning;
 use crate::hash::hash64;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::embed::Embedded;
 use crate::mining::neighbour_lists::{self, Counts, Neighbours};
 use crate::mining::plan::Plan;
+use crate::mining::workers::Workers;
 use crate::progress::{Progress, Task};
 use crate::search::audit::{Recall, recall};
+use crate::search::cells::Cells;
 use crate::search::engine::{Engine, Searcher};
 use crate::search::hnsw::HnswConfig;
 use crate::search::tiles::Tiles;
@@ -31,6 +32,9 @@ const RESERVE: usize = 20;
 /// all: half of all products is what exact search of all texts computes, and an HNSW index costs less than that.
 const UPDATED_EXACT: usize = 2;
 const UPDATED_HNSW: usize = 8;
+
+/// Pairs of texts that are worth the way to a cluster: fewer take some hundredths of a second here.
+const WORTH_A_CLUSTER: usize = 2_000_000;
 
 /// What a search is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -58,13 +62,13 @@ impl Candidate {
     }
 }
 
-/// Finds neighbours and audits them. Exact search computes `tiles`. With the lists of an earlier search only its fresh rows
+/// Finds neighbours and audits them. Exact search computes `tiles`, unless it has `cells` computed elsewhere. With the lists of an earlier search only its fresh rows
 /// are searched.
 pub fn search(
     vectors: Vectors,
     config: &SearchConfig,
     earlier: Option<Earlier>,
-    tiles: &Tiles,
+    (tiles, cells): (&Tiles, Option<&dyn Cells>),
     progress: &Progress,
 ) -> Result<Neighbours> {
     let rows = vectors.rows();
@@ -81,7 +85,7 @@ pub fn search(
     let sample = sample_rows(&every, AUDIT_ROWS, config.seed);
     let unfloored = Query { floor: f32::MIN, ..query };
 
-    let searcher = Searcher { engine: config.engine, hnsw: config.hnsw, tiles: tiles.clone() };
+    let searcher = Searcher { engine: config.engine, hnsw: config.hnsw, tiles: tiles.clone(), cells };
     let is_exact = earlier.is_some() || config.engine.resolve(rows) != Engine::Hnsw;
     let reach = query.top_k + if is_exact { config.reserve } else { 0 };
     let reaching = Query { top_k: reach.min(count.saturating_sub(1)), ..query };
@@ -161,7 +165,7 @@ pub fn run(
     plan: &Plan,
     unique: &UniqueTexts,
     embedded: &Embedded,
-    devices: &Devices,
+    workers: &Workers,
     progress: &Progress,
 ) -> Result<Found> {
     let started = Instant::now();
@@ -180,10 +184,14 @@ pub fn run(
         hnsw: plan.options.hnsw(),
         seed: plan.options.seed,
     };
-    let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows);
+    let tiles = Tiles::on(&workers.devices, Tuning::of_devices(&workers.devices).search_tile_rows);
     let earlier = to_update(store, plan, unique, progress)?;
     let searched = earlier.as_ref().map_or(unique.keys.len(), |earlier| earlier.fresh.len());
-    let mut found = search(embedded.vectors(), &config, earlier, &tiles, progress)?;
+    let remote = workers.remote(store.files(), plan, progress);
+    let cells = remote.as_ref().filter(|_| searched * unique.keys.len() >= WORTH_A_CLUSTER);
+    let cells = cells.map(|remote| remote.cells(searched));
+    let cells = cells.as_ref().map(|cells| cells as &dyn Cells);
+    let mut found = search(embedded.vectors(), &config, earlier, (&tiles, cells), progress)?;
     found.clear(&unique.is_reference);
     // an earlier search that did not end may have left lists of another HNSW graph
     segments.clear()?;

@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::plan::Plan;
+use crate::mining::workers::Workers;
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task};
 use crate::search::Vectors;
-use crate::store::root::Store;
+use crate::store::root::{Store, folder_of};
 use crate::store::segments::Segments;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
@@ -193,7 +193,8 @@ impl TextVectors {
         self.unknown[text] = from.unknown[row];
     }
 
-    fn into_columns(self, keys: Vec<TextKey>, width: usize) -> Columns {
+    /// The columns that are stored.
+    pub fn into_columns(self, keys: Vec<TextKey>, width: usize) -> Columns {
         vec![
             ("text".into(), Column::Keys(keys)),
             ("vector".into(), Column::Vectors { width, values: self.values }),
@@ -224,23 +225,39 @@ pub fn run(
     plan: &Plan,
     unique: &UniqueTexts,
     live: &[TextKey],
-    devices: &Devices,
+    workers: &Workers,
     progress: &Progress,
 ) -> Result<Embedded> {
     let started = Instant::now();
     let stored = Stored::read(store.use_segments(&plan.vectors)?, &unique.keys, live, progress)?;
     let stored = match known {
-        Some(known) => stored.with_those_of(known.segments(&plan.vectors), &unique.keys, progress)?,
+        Some(known) => stored.with_those_of(known.segments(&plan.vectors)?, &unique.keys, progress)?,
         None => stored,
     };
     let missing = stored.missing();
     let Stored { mut vectors, mut width, mut segments, .. } = stored;
-    if !missing.is_empty() {
-        progress.say(&plan.loading(&plan.bi_encoder));
-        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.precision)?;
-        width = models.first().dimensions();
+    let new_task = || {
         let task = progress.task("embed", "questions", unique.keys.len());
         task.resume(unique.keys.len() - missing.len());
+        task
+    };
+    if missing.is_empty() {
+    } else if let Some(remote) = workers.remote(store.files(), plan, progress) {
+        let task = new_task();
+        let texts: Vec<&str> = missing.iter().map(|&text| unique.texts.get(text)).collect();
+        remote.embed(&texts, &task, (&mut segments, &folder_of(&plan.vectors)), |first, columns| {
+            let (keys, computed, width_of_rows) = TextVectors::of_columns(columns)?;
+            width = width_of_rows;
+            for row in 0..keys.len() {
+                vectors.put(missing[first + row], &computed, row, width);
+            }
+            task.advance(keys.len())
+        })?;
+    } else {
+        progress.say(&plan.loading(&plan.bi_encoder));
+        let models = bi_encoder::replicas(&plan.bi_encoder, &workers.devices, plan.precision)?;
+        width = models.first().dimensions();
+        let task = new_task();
         for partition in missing.chunks(models.tuning.embed_partition_texts) {
             let texts: Vec<&str> = partition.iter().map(|&text| unique.texts.get(text)).collect();
             let computed = embed(&models, &texts, &task)?;

@@ -7,7 +7,7 @@ use crate::mining::embed::Embedded;
 use crate::mining::rerank::{Reranked, to_rerank};
 use crate::progress::Progress;
 use crate::run::decision::Rule;
-use crate::run::manifest::StageRecord;
+use crate::run::manifest::{ExecutorRecord, StageRecord};
 use crate::run::schema::MetricRow;
 
 /// What the stages of a run leave behind besides their tables.
@@ -46,6 +46,7 @@ impl Log {
             rows_in: rows[0] as u64,
             rows_out: rows[1] as u64,
             computed: None,
+            executors: BTreeMap::new(),
             dropped: dropped.iter().map(|&(name, count)| (name.to_string(), count)).collect::<BTreeMap<_, _>>(),
         });
     }
@@ -109,6 +110,13 @@ impl Log {
                 "the rerank budget ended before {left} of {asked} candidates: they have no probability, are neither \
                  duplicates nor not, and are left out of the clusters; the next run continues with them"
             ));
+        }
+    }
+
+    /// What each executor did in the last stage.
+    pub fn note_executors(&mut self, executors: BTreeMap<String, ExecutorRecord>) {
+        if let Some(record) = self.records.last_mut() {
+            record.executors = executors;
         }
     }
 

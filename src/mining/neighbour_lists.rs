@@ -79,7 +79,7 @@ pub fn stored(
     keys: &[TextKey],
     progress: &Progress,
 ) -> Result<Option<Neighbours>> {
-    let Some(Record { counts, .. }) = store.record(identity) else { return Ok(None) };
+    let Some(Record { counts, .. }) = store.record(identity)? else { return Ok(None) };
     let mut found = Neighbours { lists: vec![Vec::new(); keys.len()], cut: vec![false; keys.len()], counts };
     let mut seen = 0;
     segments.read(&|line| progress.warn(line), |columns| {
@@ -109,15 +109,15 @@ pub fn earlier(
     top_k: usize,
     progress: &Progress,
 ) -> Result<Option<Earlier>> {
-    for other in store.differing_in(identity, CORPUS) {
-        let Some(Record { texts, .. }) = store.record(&other) else { continue };
+    for other in store.differing_in(identity, CORPUS)? {
+        let Some(Record { texts, .. }) = store.record(&other)? else { continue };
         let mut carried = Carried {
             lists: vec![Vec::new(); keys.len()],
             cut: vec![false; keys.len()],
             has_list: vec![false; keys.len()],
         };
         let mut seen = 0;
-        store.segments(&other).read(&|line| progress.warn(line), |columns| {
+        store.segments(&other)?.read(&|line| progress.warn(line), |columns| {
             let segment = Segment::of_columns(columns)?;
             segment.lists(|text, cut, list| {
                 if let Ok(text) = keys.binary_search(text) {

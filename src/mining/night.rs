@@ -19,6 +19,7 @@ use crate::progress::Progress;
 use crate::run::change_schema::{CLUSTER_EVENTS, MEMBERSHIP_CHANGES, Reason};
 use crate::run::manifest::Manifest;
 use crate::run::reader::stored_questions;
+use crate::store::files::of_folder;
 use crate::store::identity::Kind;
 use crate::store::root::Store;
 use crate::store::segments::Segments;
@@ -299,7 +300,7 @@ impl Night {
             }));
         }
         members.sort_unstable_by_key(|member| member.key);
-        Segments::open(self.versions.clusters_folder()).append(previous::columns(&members))
+        Segments::open(&of_folder(self.versions.clusters_folder()), "")?.append(previous::columns(&members))
     }
 }
 
@@ -355,7 +356,7 @@ pub fn earlier_changes(folder: &Path) -> Result<Changes> {
 /// The clustered texts of a version, `None` if they are damaged or were not kept.
 fn members(versions: &Versions, version: &Version, progress: &Progress) -> Option<Vec<Member>> {
     let mut found = None;
-    let mut segment = Segments::of_file(&versions.clusters_folder(), version.members.as_ref()?);
+    let mut segment = Segments::of_file(&of_folder(versions.clusters_folder()), "", version.members.as_ref()?);
     let receive = |columns| {
         found = Some(previous::members(columns)?);
         Ok(0)

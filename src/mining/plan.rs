@@ -23,6 +23,7 @@ use crate::run::manifest::{DecisionRecord, ModelRecord, Models};
 use crate::run::options::{Options, Part, declared};
 use crate::search::Query;
 use crate::store::identity::{Identity, Kind, fingerprint};
+use crate::store::place::is_url;
 
 /// Versions of what the stages compute: raise one when a stage computes another value for some text or pair, so that no
 /// stored value of the old code is taken for one of the new.
@@ -68,7 +69,9 @@ impl Plan {
     /// The plan for files that are found already; without any it still tells models and thresholds.
     pub fn of_inputs(mut options: Options, inputs: Vec<PathBuf>, progress: &Progress) -> Result<Self> {
         // the manifest names it for commands that start elsewhere
-        options.store = options.store.map(|store| std::path::absolute(&store).unwrap_or(store));
+        let absolute =
+            |store: PathBuf| if is_url(&store) { store } else { std::path::absolute(&store).unwrap_or(store) };
+        options.store = options.store.map(absolute);
         let precision = options.precision.settle(options.device);
         options.precision = PrecisionChoice(Some(precision));
         let bi_encoder = hub::open_or(&options.bi_encoder, built_in::BI_ENCODER, progress)?;
@@ -186,6 +189,11 @@ impl Plan {
     pub fn query(&self) -> Query {
         Query { top_k: self.options.top_k, floor: self.min_cosine }
     }
+}
+
+/// What computes: programs of the same build compute the same vectors, lists and scores.
+pub fn build() -> String {
+    format!("{} ({VECTORS}.{NEIGHBOURS}.{SCORES})", env!("CARGO_PKG_VERSION"))
 }
 
 /// A model for the manifest. The paths of folders mean the same wherever they are read.

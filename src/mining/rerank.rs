@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail};
 use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
-use crate::device::Devices;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::executor::tuning::Tuning;
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::plan::Plan;
+use crate::mining::stored_scores::{Score, Stored, columns_of};
+use crate::mining::workers::{Remote, Workers};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::{self, CrossEncoder};
 use crate::models::network::token_batch::TokenBatch;
@@ -25,7 +26,7 @@ use crate::progress::{Progress, Task, readable};
 use crate::run::decision::{Rule, Scores};
 use crate::run::flags::Budget;
 use crate::store::identity::Identity;
-use crate::store::root::Store;
+use crate::store::root::{Store, folder_of};
 use crate::store::segments::Segments;
 use crate::store::versions::Versions;
 use crate::tables::segment_file::{Column, Columns};
@@ -44,6 +45,18 @@ pub struct PairScores {
     pub logits: Vec<f32>,
     /// Pairs that were cut at the model's limit.
     pub truncated: Vec<bool>,
+}
+
+impl PairScores {
+    /// The columns that are stored; `keys` are those of the pairs.
+    pub fn into_columns(self, keys: &[(TextKey, TextKey)]) -> Columns {
+        vec![
+            ("first".into(), Column::Keys(keys.iter().map(|pair| pair.0).collect())),
+            ("second".into(), Column::Keys(keys.iter().map(|pair| pair.1).collect())),
+            ("logit".into(), Column::Floats(self.logits)),
+            ("truncated".into(), Column::Flags(self.truncated)),
+        ]
+    }
 }
 
 /// The logits of pairs of texts, in their order. After each batch, the pairs of which `is_done` (number and logit) says so
@@ -179,7 +192,7 @@ pub fn run(
     unique: &UniqueTexts,
     live: &[TextKey],
     (candidates, run): (&[Candidate], &str),
-    devices: &Devices,
+    workers: &Workers,
     progress: &Progress,
 ) -> Result<Reranked> {
     let started = Instant::now();
@@ -204,8 +217,13 @@ pub fn run(
     }
     let task = progress.task("rerank", "pairs", pairs);
     task.resume(chosen.scored.len());
-    let mut scorer = Scorer { plan, folder, devices, unique, task: &task, progress, models: None };
-    let partition_pairs = Tuning::of_devices(devices).rerank_partition_pairs;
+    let remote = workers.remote(store.files(), plan, progress);
+    let partition_pairs = match (&remote, budget) {
+        (None, _) => Tuning::of_devices(&workers.devices).rerank_partition_pairs,
+        (Some(remote), Some(Budget::Time(_))) => remote.pairs_of_a_wave(),
+        (Some(_), _) => pairs.max(1),
+    };
+    let mut scorer = Scorer { plan, folder, workers, remote, unique, task: &task, progress, models: None };
     for (numbers, is_new) in [(&chosen.scored, false), (&chosen.unscored, true)] {
         for partition in numbers.chunks(partition_pairs) {
             if let (true, Some(Budget::Time(time))) = (is_new, budget)
@@ -222,60 +240,12 @@ pub fn run(
     Ok(reranked)
 }
 
-/// One score of an ordered pair of texts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Score {
-    pair: (u32, u32),
-    logit: f32,
-    truncated: bool,
-}
-
-/// Scores that an earlier run computed.
-pub struct Stored {
-    /// By pair.
-    scores: Vec<Score>,
-    segments: Segments,
-    computed: usize,
-}
-
-impl Stored {
-    /// Reads the scores of all pairs of `keys`. `live` are the keys that some kept version needs.
-    pub fn read(mut segments: Segments, keys: &[TextKey], live: &[TextKey], progress: &Progress) -> Result<Self> {
-        let mut scores = Vec::new();
-        segments.read(&|line| progress.warn(line), |columns| {
-            let [first, second, logits, truncated] = columns_of(columns)?;
-            let (Column::Keys(first), Column::Keys(second)) = (first, second) else { bail!("no keys of pairs") };
-            let (Column::Floats(logits), Column::Flags(truncated)) = (logits, truncated) else { bail!("no scores") };
-            let is_live = |key: &TextKey| live.binary_search(key).is_ok();
-            let mut live_rows = 0;
-            for (((a, b), logit), truncated) in first.iter().zip(&second).zip(logits).zip(truncated) {
-                live_rows += usize::from(is_live(a) && is_live(b));
-                if let (Ok(a), Ok(b)) = (keys.binary_search(a), keys.binary_search(b)) {
-                    scores.push(Score { pair: (a as u32, b as u32), logit, truncated });
-                }
-            }
-            Ok(live_rows)
-        })?;
-        scores.par_sort_by_key(|score| score.pair);
-        scores.dedup_by_key(|score| score.pair);
-        Ok(Self { scores, segments, computed: 0 })
-    }
-
-    fn find(&self, pair: (u32, u32)) -> Option<Score> {
-        self.scores.binary_search_by_key(&pair, |score| score.pair).ok().map(|at| self.scores[at])
-    }
-}
-
-fn columns_of(columns: Columns) -> Result<[Column; 4]> {
-    let columns: Vec<Column> = columns.into_iter().map(|(_, column)| column).collect();
-    columns.try_into().ok().context("not the columns of scores")
-}
-
 /// Looks up or computes scores; the models are loaded when the first is missing.
 struct Scorer<'a> {
     plan: &'a Plan,
     folder: &'a ModelFolder,
-    devices: &'a Devices,
+    workers: &'a Workers<'a>,
+    remote: Option<Remote<'a>>,
     unique: &'a UniqueTexts,
     task: &'a Task,
     progress: &'a Progress,
@@ -328,25 +298,38 @@ impl Scorer<'_> {
         self.task.advance(found.filter(|(at, score)| score.is_some_and(|score| is_done(*at, score.logit))).count())?;
         let missing: Vec<usize> = (0..pairs.len()).filter(|&at| scores[at].is_none()).collect();
         if !missing.is_empty() {
-            if self.models.is_none() {
-                self.progress.say(&self.plan.loading(self.folder));
-                self.models = Some(cross_encoder::replicas(self.folder, self.devices, self.plan.precision)?);
-            }
-            let models = self.models.as_ref().context("the cross-encoder is loaded")?;
             let text = |number: u32| self.unique.texts.get(number as usize);
             let texts: Vec<(&str, &str)> = missing.iter().map(|&at| (text(pairs[at].0), text(pairs[at].1))).collect();
+            stored.computed += missing.len();
+            if let (Some(remote), Some(identity)) = (&self.remote, &self.plan.scores) {
+                remote.score(&texts, self.task, (&mut stored.segments, &folder_of(identity)), |first, columns| {
+                    let [_, _, logits, truncated] = columns_of(columns)?;
+                    let (Column::Floats(logits), Column::Flags(truncated)) = (logits, truncated) else {
+                        bail!("no scores")
+                    };
+                    let mut done = 0;
+                    for (&at, (logit, truncated)) in missing[first..].iter().zip(logits.into_iter().zip(truncated)) {
+                        scores[at] = Some(Score { pair: pairs[at], logit, truncated });
+                        done += usize::from(is_done(at, logit));
+                    }
+                    self.task.advance(done)
+                })?;
+                return Ok(scores.into_iter().flatten().collect());
+            }
+            if self.models.is_none() {
+                self.progress.say(&self.plan.loading(self.folder));
+                let models = cross_encoder::replicas(self.folder, &self.workers.devices, self.plan.precision)?;
+                self.models = Some(models);
+            }
+            let models = self.models.as_ref().context("the cross-encoder is loaded")?;
             let computed = score(models, &texts, &|at, logit| is_done(missing[at], logit), self.task)?;
             for ((&at, &logit), &truncated) in missing.iter().zip(&computed.logits).zip(&computed.truncated) {
                 scores[at] = Some(Score { pair: pairs[at], logit, truncated });
             }
             let key = |number: u32| self.unique.keys[number as usize];
-            stored.computed += missing.len();
-            stored.segments.append(vec![
-                ("first".into(), Column::Keys(missing.iter().map(|&at| key(pairs[at].0)).collect())),
-                ("second".into(), Column::Keys(missing.iter().map(|&at| key(pairs[at].1)).collect())),
-                ("logit".into(), Column::Floats(computed.logits)),
-                ("truncated".into(), Column::Flags(computed.truncated)),
-            ])?;
+            let keys: Vec<(TextKey, TextKey)> =
+                missing.iter().map(|&at| (key(pairs[at].0), key(pairs[at].1))).collect();
+            stored.segments.append(computed.into_columns(&keys))?;
         }
         Ok(scores.into_iter().flatten().collect())
     }
@@ -361,7 +344,7 @@ pub fn missing(
     candidates: &[Candidate],
     progress: &Progress,
 ) -> Result<usize> {
-    let stored = Stored::read(store.segments(identity), keys, keys, progress)?;
+    let stored = Stored::read(store.segments(identity)?, keys, keys, progress)?;
     Ok(choose(candidates, plan, &stored, None).unscored.len())
 }
 

@@ -3,7 +3,7 @@
 //! [`mine`] is the loop. Each stage looks up what is stored for the keys of its texts and computes what is missing; result
 //! files get their names only when all of them are complete.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -15,6 +15,8 @@ use crate::mining::night::{Night, Ran};
 use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
 use crate::mining::representatives::Choice;
+use crate::mining::units::Cluster;
+use crate::mining::workers::Workers;
 use crate::mining::{candidates, cluster, collapse, embed, rerank, rows, summary, write};
 use crate::progress::{Progress, readable};
 use crate::run::input::InputFile;
@@ -22,6 +24,7 @@ use crate::run::keep::Keep;
 use crate::run::manifest::{FORMAT, Manifest};
 use crate::run::reader::stored_questions;
 use crate::search::engine::Engine;
+use crate::store::mirror::{Mirror, Seen};
 use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
 use crate::tables::delta;
@@ -30,16 +33,18 @@ use crate::tables::format::Format;
 use crate::tables::question_rows::SkipReason;
 use crate::tables::questions::{self, IdsFrom, Questions};
 
-/// Runs the pipeline and writes the results as the next version. `force` lets it replace what no run wrote, and accepts what
+/// Runs the pipeline, on a `cluster` what other machines can do, and writes the results as the next version. `force` lets it replace what no run wrote, and accepts what
 /// a guard would refuse.
-pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
+pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     progress.keeps_finished_work();
     write::check_folder(plan, force)?;
-    let devices = open_devices(plan, progress)?;
+    let workers = Workers { devices: open_devices(plan, cluster, progress)?, cluster };
     let output = &plan.options.output;
     let holder = format!("process {} since {started:.0}, --output {}", std::process::id(), output.display());
     let store = Store::open(output, plan.shared_store(), &holder, plan.options.wait, progress)?;
+    let mirror = store.mirror(output);
+    let seen = mirror.as_ref().map(|mirror| pull(mirror, output, progress)).transpose()?;
     // again under the lock: another run may have ended in between
     write::check_folder(plan, force)?;
     let mut night = Night::after_current(plan, started, progress)?;
@@ -63,10 +68,12 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
 
     let live = store.live_keys(&unique.keys, &|line| progress.warn(line))?;
     let known_vectors = reference.as_ref().and_then(Reference::store);
-    let mut embedded = embed::run((&store, known_vectors.as_ref()), plan, &unique, &live, &devices, progress)?;
+    let mut embedded = embed::run((&store, known_vectors.as_ref()), plan, &unique, &live, &workers, progress)?;
     log.embed(&embedded, unique.keys.len());
-    let found = candidates::run(&store, plan, &unique, &embedded, &devices, progress)?;
+    log.note_executors(workers.take_records());
+    let found = candidates::run(&store, plan, &unique, &embedded, &workers, progress)?;
     log.candidates(&found, unique.keys.len());
+    log.note_executors(workers.take_records());
     embedded.warn(plan, progress)?;
     candidates::warn(plan, &found.counts, embedded.unknown(), unique.keys.len(), progress)?;
     if !plan.options.write_embeddings {
@@ -74,9 +81,10 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     }
 
     let run = plan.run_id(&questions.content, None)?;
-    let mut reranked = rerank::run(&store, plan, &unique, &live, (&found.pairs, &run), &devices, progress)?;
+    let mut reranked = rerank::run(&store, plan, &unique, &live, (&found.pairs, &run), &workers, progress)?;
     if plan.cross_encoder.is_some() {
         log.rerank(&reranked, &found.pairs, &plan.rule, progress);
+        log.note_executors(workers.take_records());
     }
     let backlog = rerank::to_rerank(&found.pairs, &plan.rule) - reranked.pairs;
     let scored = plan.options.rerank_budget.map(|_| reranked.scored(&found.pairs, &unique.keys));
@@ -129,7 +137,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
         content: questions.content.clone(),
         options: plan.options.clone(),
         models: plan.models.clone(),
-        device: devices.name.clone(),
+        device: workers.devices.name.clone(),
         threads: rayon::current_num_threads(),
         stages: log.records,
         warnings: progress.warnings(),
@@ -153,6 +161,9 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     if !is_written {
         night.place()?;
     }
+    if let (Some(mirror), Some(seen)) = (&mirror, &seen) {
+        mirror.commit(&version, seen)?;
+    }
     let versions = Versions::of(output);
     versions.commit(&version)?;
     write::publish(output, &version)?;
@@ -161,6 +172,7 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     let tidied = write::forget_refused(output)
         .and_then(|()| write::drop_embeddings(output))
         .and_then(|()| prune(&store, plan))
+        .and_then(|()| mirror.map_or(Ok(()), |mirror| mirror.prune()))
         .and_then(|()| embedded.merge(&live))
         .and_then(|()| reranked.merge(&live));
     if let Err(error) = tidied {
@@ -168,6 +180,16 @@ pub fn mine(plan: &Plan, force: bool, progress: &Progress) -> Result<()> {
     }
     summary::print(plan, &questions, &tables, &manifest, &version, is_written, progress);
     Ok(())
+}
+
+/// Takes over the versions that another machine wrote since.
+fn pull(mirror: &Mirror, output: &Path, progress: &Progress) -> Result<Seen> {
+    let (seen, fetched) = mirror.pull()?;
+    if let Some(version) = fetched.and_then(|number| Versions::of(output).find(number)) {
+        progress.say(&format!("store      version {} was written by another machine: it is fetched", version.number));
+        write::publish(output, &version)?;
+    }
+    Ok(seen)
 }
 
 /// Removes what no kept version needs.
@@ -210,10 +232,12 @@ fn warn_of_useless_index_flags(plan: &Plan, texts: usize, progress: &Progress) -
     Ok(())
 }
 
-fn open_devices(plan: &Plan, progress: &Progress) -> Result<Devices> {
+fn open_devices(plan: &Plan, cluster: Option<&dyn Cluster>, progress: &Progress) -> Result<Devices> {
     let mut devices = plan.precision.device(plan.options.device).open(progress)?;
     devices.batch_tokens = plan.options.batch_tokens;
-    plan.precision.check(&devices)?;
+    if cluster.is_none() {
+        plan.precision.check(&devices)?;
+    }
     Ok(devices)
 }
 

@@ -32,7 +32,7 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     ];
     let upstream = |stage: &str| Some(format!("after {stage}"));
     let lists = plan.neighbours(&unique)?;
-    let found = neighbour_lists::stored(&store, &lists, &mut store.segments(&lists), &unique.keys, progress)?;
+    let found = neighbour_lists::stored(&store, &lists, &mut store.segments(&lists)?, &unique.keys, progress)?;
     stale[1].1 = match &found {
         Some(_) => None,
         None => Some(searching(&store, plan, &unique, before.as_ref(), progress)?),
@@ -106,7 +106,7 @@ fn embedding(
     before: Option<&Version>,
     progress: &Progress,
 ) -> Result<Option<String>> {
-    let stored = embed::Stored::read(store.segments(&plan.vectors), &unique.keys, &unique.keys, progress)?;
+    let stored = embed::Stored::read(store.segments(&plan.vectors)?, &unique.keys, &unique.keys, progress)?;
     let (missing, all) = (stored.missing().len(), unique.keys.len());
     let changed = changed(Kind::Vectors, &plan.vectors, before).map_or(String::new(), |parts| format!(": {parts}"));
     Ok((missing > 0).then(|| format!("{} of {} texts have no vector{changed}", readable(missing), readable(all))))

@@ -130,7 +130,7 @@ impl Subject<'_> {
     fn vectors(&self, chosen: &[usize], devices: &Devices, findings: &mut Findings) -> Result<Vec<f32>> {
         let (plan, keys) = (self.plan, &self.unique.keys);
         let store = Store::peek(&plan.options.output, plan.shared_store())?;
-        let stored = embed::Stored::read(store.segments(&plan.vectors), keys, keys, self.progress)?;
+        let stored = embed::Stored::read(store.segments(&plan.vectors)?, keys, keys, self.progress)?;
         let missing: BTreeSet<usize> = stored.missing().into_iter().collect();
         let again: Vec<usize> =
             chosen.iter().copied().chain(missing.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect();
@@ -188,7 +188,7 @@ impl Subject<'_> {
             let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows);
             let (hnsw, seed) = (self.plan.options.hnsw(), self.plan.options.seed);
             let config = SearchConfig { engine: Engine::Exact, query, reserve: 0, hnsw, seed };
-            candidates::search(vectors, &config, None, &tiles, self.progress)?.lists
+            candidates::search(vectors, &config, None, (&tiles, None), self.progress)?.lists
         } else {
             let task = self.progress.task("search", "texts", listed.len());
             let mut lists = vec![Vec::new(); vectors.rows()];

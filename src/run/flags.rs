@@ -49,9 +49,13 @@ pub struct RawOptions {
     /// Folder of the results [default: mined]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Folder of stored vectors, neighbours and scores, which several outputs can share [default: .mine in the output]
-    #[arg(long, value_name = "DIR")]
+    /// Folder, or s3://bucket/prefix, of stored vectors, neighbours and scores, which outputs can share [default: .mine in
+    /// the output]
+    #[arg(long, value_name = "DIR|URL")]
     pub store: Option<PathBuf>,
+    /// Have the work done by the executors of this scheduler, df://host:port; needs a --store that they share
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
     /// Wait for another run that uses the output or the store, instead of failing [default: false]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub wait: Option<bool>,

@@ -95,8 +95,22 @@ pub struct StageRecord {
     pub computed: Option<u64>,
     pub rows_in: u64,
     pub rows_out: u64,
+    /// What each executor of a cluster did, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub executors: BTreeMap<String, ExecutorRecord>,
     /// What was left out, and how many.
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// What one executor did in a stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecutorRecord {
+    pub device: String,
+    pub units: u64,
+    /// Questions embedded, rows of cells searched, or orders of pairs reranked.
+    pub rows: u64,
+    /// Time that it worked.
+    pub seconds: f64,
 }
 
 /// A value of the run that differs from what is asked for now.

@@ -58,7 +58,7 @@ const fn harmless(flag: &'static str, default: &'static str, why_harmless: &'sta
 }
 
 /// Every option of a mining run.
-pub const OPTIONS: [Declared; 38] = [
+pub const OPTIONS: [Declared; 39] = [
     option("input", "", &[Part::Corpus]),
     option("format", "", &[Part::Corpus]),
     option("encoding", "\"utf-8\"", &[Part::Corpus]),
@@ -68,6 +68,7 @@ pub const OPTIONS: [Declared; 38] = [
     option("reference", "", &[Part::Corpus]),
     harmless("output", "\"mined\"", "where results lie"),
     harmless("store", "", "where stored work lies"),
+    harmless("cluster", "", "where work is done"),
     harmless("wait", "false", "when the run starts"),
     Declared { range: Some((1.0, 10_000.0)), ..harmless("keep-versions", "7", "how far back one can go") },
     harmless("run-time", "", "only recorded"),
@@ -126,6 +127,8 @@ pub struct Options {
     #[serde(default)]
     pub output: PathBuf,
     pub store: Option<PathBuf>,
+    #[serde(default)]
+    pub cluster: Option<String>,
     #[serde(default)]
     pub wait: bool,
     #[serde(default = "seven")]
@@ -313,6 +316,7 @@ mod tests {
             ("max-new-duplicates", "7%"),
             ("output", "o"),
             ("store", "s"),
+            ("cluster", "df://c:50050"),
             ("wait", "true"),
             ("precision", "bf16"),
             ("top-k", "7"),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::is_plain_cpu;
 use crate::progress::Progress;
+use crate::search::cells::{self, Cells};
 use crate::search::hnsw::{HnswConfig, HnswIndex};
 use crate::search::tiles::Tiles;
 use crate::search::update::Earlier;
@@ -45,13 +46,14 @@ impl Engine {
 }
 
 /// An engine and what it works with.
-#[derive(Debug, Clone)]
-pub struct Searcher {
+pub struct Searcher<'a> {
     pub engine: Engine,
     /// Read if the engine is HNSW.
     pub hnsw: HnswConfig,
     /// Read if the engine is exact.
     pub tiles: Tiles,
+    /// Who computes the cells of an exact search, if not this machine.
+    pub cells: Option<&'a dyn Cells>,
 }
 
 /// What a search found.
@@ -64,7 +66,7 @@ pub struct Found {
     pub sampled: Vec<Vec<Neighbour>>,
 }
 
-impl Searcher {
+impl Searcher<'_> {
     /// Neighbours of every usable row among the usable rows, and of the rows of `sample` as the auditor needs them.
     pub fn search(
         &self,
@@ -76,9 +78,14 @@ impl Searcher {
     ) -> Result<Found> {
         match self.engine.resolve(vectors.rows()) {
             Engine::Exact | Engine::Auto => {
-                let task = progress.task("search", "texts", vectors.rows());
-                let search = if is_plain_cpu(&self.tiles.device) { exact::search } else { gpu::search };
-                let (lists, cut) = search(vectors, usable, query, &self.tiles, &task)?;
+                let (lists, cut) = match self.cells {
+                    Some(cells) => cells::search(vectors, usable, query, cells)?,
+                    None => {
+                        let task = progress.task("search", "texts", vectors.rows());
+                        let search = if is_plain_cpu(&self.tiles.device) { exact::search } else { gpu::search };
+                        search(vectors, usable, query, &self.tiles, &task)?
+                    }
+                };
                 let sampled = sample.iter().map(|&row| lists[row as usize].clone()).collect();
                 Ok(Found { lists, cut_lists: Some(cut), sampled })
             }
@@ -96,9 +103,14 @@ impl Searcher {
         sample: &[u32],
         progress: &Progress,
     ) -> Result<Found> {
-        let task = progress.task("search", "new texts", earlier.fresh.len());
-        let update = if is_plain_cpu(&self.tiles.device) { exact::update } else { gpu::update };
-        let (lists, cut) = update(vectors, usable, query, &mut earlier, &self.tiles, &task)?;
+        let (lists, cut) = match self.cells {
+            Some(cells) => cells::update(vectors, usable, query, &mut earlier, cells)?,
+            None => {
+                let task = progress.task("search", "new texts", earlier.fresh.len());
+                let update = if is_plain_cpu(&self.tiles.device) { exact::update } else { gpu::update };
+                update(vectors, usable, query, &mut earlier, &self.tiles, &task)?
+            }
+        };
         let sampled = sample.iter().map(|&row| lists[row as usize].clone()).collect();
         Ok(Found { lists, cut_lists: Some(cut), sampled })
     }

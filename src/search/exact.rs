@@ -15,7 +15,7 @@ use crate::search::dot::dot;
 use crate::search::lists::Lists;
 use crate::search::tiles::Tiles;
 use crate::search::top_k::TopK;
-use crate::search::update::{Earlier, Update};
+use crate::search::update::{Earlier, Sides, Update};
 use crate::search::{Neighbour, Query, Vectors};
 
 /// Rows that a thread of the referee takes at a time.
@@ -67,33 +67,41 @@ pub fn update(
     tiles: &Tiles,
     task: &Task,
 ) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
-    let (rows, width) = (vectors.rows(), vectors.width);
     let fresh_values = vectors.gather(&earlier.fresh);
-    let fresh = Vectors { values: &fresh_values, width };
+    let fresh = Vectors { values: &fresh_values, width: vectors.width };
     let update = Update::new(earlier, usable, tiles.rows, query);
-    let side = |vectors: Vectors<'_>, block: usize, min_score: &dyn Fn(usize) -> f32| {
+    rectangle(fresh, vectors, &update, tiles, task)?;
+    update.finish()
+}
+
+/// The tiles of left rows × right rows. Progress counts left rows.
+pub fn rectangle(left: Vectors, right: Vectors, sides: &impl Sides, tiles: &Tiles, task: &Task) -> Result<()> {
+    let side = |vectors: Vectors<'_>, block: usize| {
         let rows = block_rows(vectors.rows(), block, tiles.rows);
-        let product = block_tensor(vectors, rows.clone(), &tiles.device);
-        (product, rows.clone().map(min_score).collect::<Vec<f32>>(), rows)
+        (block_tensor(vectors, rows.clone(), &tiles.device), rows)
     };
-    for left in 0..fresh.rows().div_ceil(tiles.rows) {
-        let (left_product, _, left_rows) = side(fresh, left, &|place| update.min_of_fresh(place));
-        (0..rows.div_ceil(tiles.rows)).into_par_iter().with_max_len(1).try_for_each(|right| -> Result<()> {
+    for left_block in 0..left.rows().div_ceil(tiles.rows) {
+        let (left_product, left_rows) = side(left, left_block);
+        (0..right.rows().div_ceil(tiles.rows)).into_par_iter().with_max_len(1).try_for_each(|block| -> Result<()> {
             task.check()?;
-            let (product, min_scores, right_rows) = side(vectors, right, &|row| update.min_of_row(row));
+            let (product, right_rows) = side(right, block);
             let left_side = Side {
-                vectors: fresh.part(left_rows.clone()),
+                vectors: left.part(left_rows.clone()),
                 product: &left_product,
-                min_scores: left_rows.clone().map(|place| update.min_of_fresh(place)).collect(),
+                min_scores: left_rows.clone().map(|row| sides.min_of_left(row)).collect(),
             };
-            let right_side = Side { vectors: vectors.part(right_rows.clone()), product: &product, min_scores };
+            let right_side = Side {
+                vectors: right.part(right_rows.clone()),
+                product: &product,
+                min_scores: right_rows.clone().map(|row| sides.min_of_right(row)).collect(),
+            };
             let mut hits = tile(&left_side, &right_side, false)?;
             hits.iter_mut().for_each(|(a, b, _)| (*a, *b) = (left_rows.start + *a, right_rows.start + *b));
-            update.offer(left, right, &hits)
+            sides.offer(left_block, block, &hits)
         })?;
         task.advance(left_rows.len())?;
     }
-    update.finish()
+    Ok(())
 }
 
 /// The rows on one side of a tile.

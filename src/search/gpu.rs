@@ -15,7 +15,7 @@ use crate::progress::Task;
 use crate::search::dot::dot;
 use crate::search::lists::Lists;
 use crate::search::tiles::Tiles;
-use crate::search::update::{Earlier, Update};
+use crate::search::update::{Earlier, Sides, Update};
 use crate::search::{Neighbour, Query, Vectors};
 
 /// Scores that share a maximum.
@@ -61,20 +61,32 @@ pub fn update(
     let fresh = Vectors { values: &fresh_values, width: vectors.width };
     let usable_fresh: Vec<bool> = earlier.fresh.iter().map(|&row| usable[row as usize]).collect();
     let update = Update::new(earlier, usable, tiles.rows, query);
+    rectangle((fresh, &usable_fresh), (vectors, usable), &update, tiles, task)?;
+    update.finish()
+}
+
+/// The tiles of left rows × right rows, each side with which of its rows are usable. As
+/// [`crate::search::exact::rectangle`].
+pub fn rectangle(
+    (left, usable_left): (Vectors, &[bool]),
+    (right, usable_right): (Vectors, &[bool]),
+    sides: &impl Sides,
+    tiles: &Tiles,
+    task: &Task,
+) -> Result<()> {
     let (left_tensors, right_tensors) =
-        (block_tensors(fresh, &usable_fresh, tiles), block_tensors(vectors, usable, tiles));
+        (block_tensors(left, usable_left, tiles), block_tensors(right, usable_right, tiles));
     let rows = |all: Vectors, block: usize| block * tiles.rows..((block + 1) * tiles.rows).min(all.rows());
-    let (min_of_fresh, min_of_row) = (|place: usize| update.min_of_fresh(place), |row: usize| update.min_of_row(row));
+    let (min_of_left, min_of_right) = (|row: usize| sides.min_of_left(row), |row: usize| sides.min_of_right(row));
     let blocks = right_tensors.len();
     let pairs = (0..left_tensors.len()).flat_map(|left| (0..blocks).map(move |right| (left, right)));
     let start = |(left, right): (usize, usize)| maxima(&left_tensors[left], &right_tensors[right]);
-    overlapped(pairs, start, &tiles.device, task, |(left, right), maxima| {
-        let left_side = Side { vectors: fresh, rows: rows(fresh, left), min_score: &min_of_fresh };
-        let right_side = Side { vectors, rows: rows(vectors, right), min_score: &min_of_row };
-        update.offer(left, right, &hits(maxima, tiles.rows, &left_side, &right_side, false))?;
-        if right + 1 == blocks { task.advance(left_side.rows.len()) } else { Ok(()) }
-    })?;
-    update.finish()
+    overlapped(pairs, start, &tiles.device, task, |(left_block, right_block), maxima| {
+        let left_side = Side { vectors: left, rows: rows(left, left_block), min_score: &min_of_left };
+        let right_side = Side { vectors: right, rows: rows(right, right_block), min_score: &min_of_right };
+        sides.offer(left_block, right_block, &hits(maxima, tiles.rows, &left_side, &right_side, false))?;
+        if right_block + 1 == blocks { task.advance(left_side.rows.len()) } else { Ok(()) }
+    })
 }
 
 /// Computes the maxima of tiles on the GPU, each while the processor receives those of the tile before.

@@ -4,6 +4,7 @@
 //! engine, on tile shapes or on threads. Vectors are unit rows of one row-major matrix.
 
 pub mod audit;
+pub mod cells;
 pub mod dot;
 pub mod engine;
 pub mod exact;

@@ -4,12 +4,26 @@
 //! are of them: what comes after its last is not known. Both stay true if rows go, and if new rows come and only those
 //! nearer than the last of a cut list are let in.
 
+use anyhow::Result;
+
 use crate::search::lists::Lists;
 use crate::search::top_k::is_nearer;
 use crate::search::{Neighbour, Query};
 
 /// The lowest cosine of a row whose own list is not asked: only the other row of the pair decides.
-const ACCEPTS_NOTHING: f32 = f32::MAX;
+pub const ACCEPTS_NOTHING: f32 = f32::MAX;
+
+/// What the tiles of left rows × right rows are computed for.
+pub trait Sides: Sync {
+    /// The lowest cosine that a left row accepts; infinite if it is in no list.
+    fn min_of_left(&self, row: usize) -> f32;
+
+    /// The lowest cosine that a right row accepts; infinite if it is in no list.
+    fn min_of_right(&self, row: usize) -> f32;
+
+    /// Adds pairs (left row, right row, cosine): all left rows are in block `left`, all right rows in block `right`.
+    fn offer(&self, left: usize, right: usize, hits: &[(usize, usize, f32)]) -> Result<()>;
+}
 
 /// Lists of an earlier search, in the numbers that rows have now.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,38 +65,26 @@ impl<'a> Update<'a> {
         Self { earlier, usable, fresh, all, last_of_cut }
     }
 
-    /// The lowest cosine that the fresh row at this place accepts; infinite if it is in no list.
-    pub fn min_of_fresh(&self, place: usize) -> f32 {
-        self.fresh.min_score(place)
+    /// Adds pairs (place of a fresh row, row, cosine) to the lists of the fresh rows, which are all in block `left`.
+    pub fn offer_to_fresh(&self, left: usize, hits: impl Iterator<Item = (usize, usize, f32)>) -> Result<()> {
+        let others = hits.filter(|&(place, row, _)| self.earlier.fresh[place] as usize != row);
+        self.fresh.offer_to(left, others.map(|(place, row, cosine)| (place, Neighbour { row: row as u32, cosine })))
     }
 
-    /// The lowest cosine that a row accepts from new rows; infinite if it is in no list.
-    pub fn min_of_row(&self, row: usize) -> f32 {
-        match (self.usable[row], self.earlier.takes_new[row]) {
-            (false, _) => f32::INFINITY,
-            (true, false) => ACCEPTS_NOTHING,
-            (true, true) => self.all.min_score(row),
-        }
-    }
-
-    /// Adds pairs (place of a fresh row, row, cosine): all places are in block `left`, all rows in block `right`.
-    pub fn offer(&self, left: usize, right: usize, hits: &[(usize, usize, f32)]) -> anyhow::Result<()> {
-        let row_of = |place: usize| self.earlier.fresh[place];
-        let others = || hits.iter().filter(|&&(place, row, _)| row_of(place) as usize != row);
-        self.fresh
-            .offer_to(left, others().map(|&(place, row, cosine)| (place, Neighbour { row: row as u32, cosine })))?;
+    /// Adds the same to the lists of the other rows, which are all in block `right`.
+    pub fn offer_to_known(&self, right: usize, hits: impl Iterator<Item = (usize, usize, f32)>) -> Result<()> {
         let is_let_in =
             |neighbour: Neighbour, row: usize| self.last_of_cut[row].is_none_or(|last| is_nearer(&neighbour, &last));
-        let known = others().filter(|&&(place, row, cosine)| {
-            self.earlier.is_new[place]
-                && self.earlier.takes_new[row]
-                && is_let_in(Neighbour { row: row_of(place), cosine }, row)
+        let known = hits.filter_map(|(place, row, cosine)| {
+            let neighbour = Neighbour { row: self.earlier.fresh[place], cosine };
+            let is_asked = self.earlier.is_new[place] && self.earlier.takes_new[row] && neighbour.row as usize != row;
+            (is_asked && is_let_in(neighbour, row)).then_some((row, neighbour))
         });
-        self.all.offer_to(right, known.map(|&(place, row, cosine)| (row, Neighbour { row: row_of(place), cosine })))
+        self.all.offer_to(right, known)
     }
 
     /// Neighbours of every row, and whether k cut off others above the floor.
-    pub fn finish(self) -> anyhow::Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
+    pub fn finish(self) -> Result<(Vec<Vec<Neighbour>>, Vec<bool>)> {
         let (mut lists, mut cut) = self.all.finish()?;
         let (fresh, cut_fresh) = self.fresh.finish()?;
         for ((&row, list), is_cut) in self.earlier.fresh.iter().zip(fresh).zip(cut_fresh) {
@@ -90,5 +92,24 @@ impl<'a> Update<'a> {
             cut[row as usize] = is_cut;
         }
         Ok((lists, cut))
+    }
+}
+
+impl Sides for Update<'_> {
+    fn min_of_left(&self, place: usize) -> f32 {
+        self.fresh.min_score(place)
+    }
+
+    fn min_of_right(&self, row: usize) -> f32 {
+        match (self.usable[row], self.earlier.takes_new[row]) {
+            (false, _) => f32::INFINITY,
+            (true, false) => ACCEPTS_NOTHING,
+            (true, true) => self.all.min_score(row),
+        }
+    }
+
+    fn offer(&self, left: usize, right: usize, hits: &[(usize, usize, f32)]) -> Result<()> {
+        self.offer_to_fresh(left, hits.iter().copied())?;
+        self.offer_to_known(right, hits.iter().copied())
     }
 }

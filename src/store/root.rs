@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file::{TEMPORARY_PREFIX, remove_unfinished, write_bytes, write_json};
+use crate::atomic_file::{TEMPORARY_PREFIX, remove_unfinished};
 use crate::error::hint;
 use crate::progress::Progress;
+use crate::store::files::{Files, join, of_folder, read_json, write_json};
 use crate::store::identity::{Identity, Kind};
 use crate::store::lock::{self, Lock};
+use crate::store::mirror::{Mirror, OUTPUTS, output_name};
+use crate::store::place;
 use crate::store::segments::Segments;
 use crate::store::versions::{Version, Versions};
 use crate::tables::segment_file::{Column, Columns};
@@ -25,14 +29,17 @@ const FILE: &str = "store.json";
 const IDENTITY: &str = "identity.json";
 const RECORD: &str = "record.json";
 const TEXTS: &str = "texts";
-const OUTPUTS: &str = "outputs";
+/// Units of work for other machines, and what came of them.
+pub const WORK: &str = "work";
+/// What executors say of themselves.
+pub const EXECUTORS: &str = "executors";
 
 /// Folders of version 0.1, which knew texts by their row.
 const FIRST_FORMAT: [&str; 6] = ["embed", "candidates", "rerank-ab", "rerank-ba", "rerank", "cluster"];
 
-/// A store, locked by this run unless it only looks.
+/// A store. A folder is locked by this run, unless it only looks; object storage cannot be locked.
 pub struct Store {
-    root: PathBuf,
+    files: Arc<dyn Files>,
     about: About,
     /// Outputs whose versions need what is here.
     outputs: Vec<PathBuf>,
@@ -56,7 +63,7 @@ struct LastUse {
 }
 
 impl Store {
-    /// Opens the store of `output` for a run: its own `.mine` folder, or `shared`. Both are locked.
+    /// Opens the store of `output` for a run: its own `.mine` folder, or `shared`. Folders are locked.
     pub fn open(output: &Path, shared: Option<&Path>, holder: &str, wait: bool, progress: &Progress) -> Result<Self> {
         let own = Versions::folder_of(output);
         fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
@@ -65,105 +72,121 @@ impl Store {
         sweep(&own)?;
         // an output's own store is not shared, whatever names it
         let is_own = |shared: &&Path| shared.canonicalize().is_ok_and(|path| Some(path) == own.canonicalize().ok());
-        let Some(shared) = shared.filter(|shared| !is_own(shared)) else {
-            return Self::begin(own, vec![output.to_path_buf()], vec![lock], progress);
+        let Some(named) = shared.filter(|shared| !is_own(shared)) else {
+            return Self::begin(of_folder(own), vec![output.to_path_buf()], vec![lock], progress);
         };
-        if !shared.join(FILE).exists() && holds_something_else(shared) {
+        let shared = place::open(named)?;
+        if shared.read(FILE)?.is_none() && holds_something_else(&*shared)? {
             return Err(hint(
-                format!("--store {} holds something else: it has no {FILE}", shared.display()),
+                format!("--store {} holds something else: it has no {FILE}", named.display()),
                 "name an empty or a new folder, or one that an earlier run used with --store",
             ));
         }
-        let registered = shared.join(OUTPUTS);
-        fs::create_dir_all(&registered).with_context(|| format!("cannot create {}", registered.display()))?;
-        let locks = vec![lock, Lock::acquire(shared, holder, wait, progress)?];
-        sweep(shared)?;
+        let mut locks = vec![lock];
+        let Some(folder) = shared.folder().map(Path::to_path_buf) else {
+            return Self::begin(shared, vec![output.to_path_buf()], locks, progress);
+        };
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        locks.push(Lock::acquire(&folder, holder, wait, progress)?);
+        sweep(&folder)?;
         let absolute = std::path::absolute(output).unwrap_or_else(|_| output.to_path_buf());
-        let text = absolute.display().to_string();
-        let name = blake3::hash(text.as_bytes()).to_hex()[..32].to_string();
-        write_bytes(&registered.join(name), text.as_bytes())?;
-        Self::begin(shared.to_path_buf(), registered_outputs(&registered)?, locks, progress)
+        shared.write(&join(OUTPUTS, &output_name(output)), absolute.display().to_string().as_bytes())?;
+        let outputs = registered_outputs(&*shared)?;
+        Self::begin(shared, outputs, locks, progress)
     }
 
-    fn begin(root: PathBuf, outputs: Vec<PathBuf>, locks: Vec<Lock>, progress: &Progress) -> Result<Self> {
-        let about = match read_about(&root)? {
+    fn begin(files: Arc<dyn Files>, outputs: Vec<PathBuf>, locks: Vec<Lock>, progress: &Progress) -> Result<Self> {
+        let about = match read_about(&*files)? {
             Some(about) => About { runs: about.runs + 1, ..about },
             None => {
-                let old: Vec<PathBuf> =
-                    FIRST_FORMAT.iter().map(|name| root.join(name)).filter(|folder| folder.is_dir()).collect();
+                let there = files.list("")?;
+                let old: Vec<&&str> = FIRST_FORMAT.iter().filter(|name| there.iter().any(|one| one == *name)).collect();
                 if !old.is_empty() {
                     progress.say(&format!(
                         "{} was written by mine 0.1, which knew questions by their row: vectors and scores are computed \
                          once more, and kept by their text from now on",
-                        root.display()
+                        files.place("")
                     ));
                 }
-                for folder in old {
-                    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-                }
+                old.into_iter().try_for_each(|folder| files.remove_folder(folder))?;
                 About { format: FORMAT, runs: 1 }
             }
         };
-        write_json(&root.join(FILE), &about)?;
-        Ok(Self { root, about, outputs, _locks: locks })
+        write_json(&*files, FILE, &about)?;
+        Ok(Self { files, about, outputs, _locks: locks })
     }
 
     /// Looks without creating or locking anything, for `--plan`.
     pub fn peek(output: &Path, shared: Option<&Path>) -> Result<Self> {
-        let root = shared.map_or_else(|| Versions::folder_of(output), Path::to_path_buf);
-        let about = read_about(&root)?.unwrap_or(About { format: FORMAT, runs: 0 });
-        Ok(Self { root, about, outputs: vec![output.to_path_buf()], _locks: Vec::new() })
+        let files = match shared {
+            Some(shared) => place::open(shared)?,
+            None => of_folder(Versions::folder_of(output)),
+        };
+        let about = read_about(&*files)?.unwrap_or(About { format: FORMAT, runs: 0 });
+        Ok(Self { files, about, outputs: vec![output.to_path_buf()], _locks: Vec::new() })
+    }
+
+    /// The files of the store, for those who compute for it elsewhere.
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.files
+    }
+
+    /// What object storage keeps of the versions of an output; `None` if the store is a folder.
+    pub fn mirror(&self, output: &Path) -> Option<Mirror> {
+        self.files.folder().is_none().then(|| Mirror::of(&self.files, output))
     }
 
     /// The segments of an identity, to be looked at.
-    pub fn segments(&self, identity: &Identity) -> Segments {
-        Segments::peek(self.folder(identity))
+    pub fn segments(&self, identity: &Identity) -> Result<Segments> {
+        Segments::peek(&self.files, &folder_of(identity))
     }
 
     /// The segments of an identity, to be read and added to.
     pub fn use_segments(&self, identity: &Identity) -> Result<Segments> {
-        let folder = self.folder(identity);
+        let folder = folder_of(identity);
         let last_use = LastUse { identity: identity.clone(), run: self.about.runs };
-        write_json(&folder.join(IDENTITY), &last_use)?;
-        Ok(Segments::open(folder))
+        write_json(&*self.files, &join(&folder, IDENTITY), &last_use)?;
+        Segments::open(&self.files, &folder)
     }
 
     /// Identities that differ from one in this part alone, the last used first.
-    pub fn differing_in(&self, identity: &Identity, part: &str) -> Vec<Identity> {
-        let folders = fs::read_dir(self.root.join(identity.kind.name())).into_iter().flatten().flatten();
-        let mut found: Vec<LastUse> = folders.filter_map(|folder| last_use(&folder.path())).collect();
+    pub fn differing_in(&self, identity: &Identity, part: &str) -> Result<Vec<Identity>> {
+        let mut found = Vec::new();
+        for name in self.files.list(identity.kind.name())? {
+            found.extend(self.last_use(&join(identity.kind.name(), &name))?);
+        }
         found.retain(|last| last.identity.differs_only_in(identity, part));
         found.sort_by_key(|last| std::cmp::Reverse(last.run));
-        found.into_iter().map(|last| last.identity).collect()
+        Ok(found.into_iter().map(|last| last.identity).collect())
     }
 
     /// What was recorded of an identity, `None` when nothing was.
-    pub fn record<T: DeserializeOwned>(&self, identity: &Identity) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.folder(identity).join(RECORD)).ok()?).ok()
+    pub fn record<T: DeserializeOwned>(&self, identity: &Identity) -> Result<Option<T>> {
+        read_json(&*self.files, &join(&folder_of(identity), RECORD))
     }
 
     /// Records something of an identity: that its segments are complete, and how many rows they lack.
     pub fn write_record<T: Serialize>(&self, identity: &Identity, record: &T) -> Result<()> {
-        write_json(&self.folder(identity).join(RECORD), record)
+        write_json(&*self.files, &join(&folder_of(identity), RECORD), record)
     }
 
-    fn folder(&self, identity: &Identity) -> PathBuf {
-        self.root.join(identity.kind.name()).join(identity.fingerprint())
+    /// The last use of an identity whose segments lie in `folder`.
+    fn last_use(&self, folder: &str) -> Result<Option<LastUse>> {
+        read_json(&*self.files, &join(folder, IDENTITY))
     }
 
     /// Keeps the keys of a version and returns the name of their segment.
     pub fn write_texts(&self, keys: &[TextKey]) -> Result<String> {
         let columns: Columns = vec![("text".into(), Column::Keys(keys.to_vec()))];
-        Segments::open(self.root.join(TEXTS)).append(columns)
+        Segments::open(&self.files, TEXTS)?.append(columns)
     }
 
     /// Every key that a kept version of any output holds, and `more`; ascending.
     pub fn live_keys(&self, more: &[TextKey], warn: &dyn Fn(String)) -> Result<Vec<TextKey>> {
-        let wanted: BTreeSet<String> = self.versions().into_iter().map(|version| version.texts).collect();
+        let wanted: BTreeSet<String> = self.versions()?.into_iter().map(|version| version.texts).collect();
         let mut keys = more.to_vec();
-        let folder = self.root.join(TEXTS);
         for name in wanted {
-            let mut segment = Segments::of_file(&folder, &name);
+            let mut segment = Segments::of_file(&self.files, TEXTS, &name);
             segment.read(warn, |columns| {
                 let Some((_, Column::Keys(more))) = columns.into_iter().next() else { return Ok(0) };
                 keys.extend(&more);
@@ -175,82 +198,90 @@ impl Store {
         Ok(keys)
     }
 
-    /// Versions of all outputs.
-    fn versions(&self) -> Vec<Version> {
-        self.outputs.iter().flat_map(|output| Versions::of(output).kept()).collect()
+    /// Versions of all outputs, those of other machines included.
+    fn versions(&self) -> Result<Vec<Version>> {
+        let mut versions: Vec<Version> = self.outputs.iter().flat_map(|output| Versions::of(output).kept()).collect();
+        if self.files.folder().is_none() {
+            versions.extend(Mirror::versions(&*self.files)?);
+        }
+        Ok(versions)
+    }
+
+    /// The newest version of each output, those of other machines included.
+    fn newest_versions(&self) -> Result<Vec<Version>> {
+        let mut newest: Vec<Version> =
+            self.outputs.iter().filter_map(|output| Versions::of(output).current()).collect();
+        if self.files.folder().is_none() {
+            newest.extend(Mirror::newest_versions(&*self.files)?);
+        }
+        Ok(newest)
     }
 
     /// Removes what no kept version needs: texts of dropped versions, neighbours of all but the newest versions, and other
     /// identities once as many runs as versions are kept have passed without them.
     pub fn prune(&self, kept: usize) -> Result<()> {
-        let versions = self.versions();
-        let remove =
-            |path: &Path| fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()));
+        let versions = self.versions()?;
         for kind in Kind::ALL {
-            let newest = self.outputs.iter().filter_map(|output| Versions::of(output).current());
-            let needing: Vec<Version> = match kind {
+            let needing = match kind {
                 // lists cost little to compute again, and hold most of the bytes
-                Kind::Neighbours => newest.collect(),
+                Kind::Neighbours => self.newest_versions()?,
                 Kind::Vectors | Kind::Scores => versions.clone(),
             };
             let needed: BTreeSet<String> = needing.iter().filter_map(|version| version.fingerprint(kind)).collect();
-            for entry in fs::read_dir(self.root.join(kind.name())).into_iter().flatten().flatten() {
-                let last = last_use(&entry.path());
+            for name in self.files.list(kind.name())? {
+                let folder = join(kind.name(), &name);
+                let last = self.last_use(&folder)?;
                 let patience = if kind == Kind::Neighbours { 0 } else { (kept * self.outputs.len()) as u64 };
                 let is_recent = last.is_some_and(|last| last.run + patience >= self.about.runs);
-                if !is_recent && !needed.contains(&*entry.file_name().to_string_lossy()) {
-                    remove(&entry.path())?;
+                if !is_recent && !needed.contains(&name) {
+                    self.files.remove_folder(&folder)?;
                 }
             }
         }
         let texts: BTreeSet<String> = versions.iter().map(|version| version.texts.clone()).collect();
-        for entry in fs::read_dir(self.root.join(TEXTS)).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            let name = entry.file_stem().unwrap_or_default().to_string_lossy();
-            if !texts.contains(&*name) {
-                fs::remove_file(&entry).with_context(|| format!("cannot remove {}", entry.display()))?;
+        for file in self.files.list(TEXTS)? {
+            if !texts.contains(file.split('.').next().unwrap_or_default()) {
+                self.files.remove(&join(TEXTS, &file))?;
             }
         }
-        Ok(())
+        // without the lock another run may still wait for what is there
+        if self.files.folder().is_some() { self.files.remove_folder(WORK) } else { Ok(()) }
     }
 }
 
-/// The last use of an identity whose segments lie in `folder`.
-fn last_use(folder: &Path) -> Option<LastUse> {
-    serde_json::from_slice(&fs::read(folder.join(IDENTITY)).ok()?).ok()
+/// Folder of the segments of an identity.
+pub fn folder_of(identity: &Identity) -> String {
+    join(identity.kind.name(), &identity.fingerprint())
 }
 
-fn read_about(root: &Path) -> Result<Option<About>> {
-    let path = root.join(FILE);
-    let Ok(bytes) = fs::read(&path) else { return Ok(None) };
-    let about: About = serde_json::from_slice(&bytes).with_context(|| format!("{}: not a store", path.display()))?;
+fn read_about(files: &dyn Files) -> Result<Option<About>> {
+    let Some(bytes) = files.read(FILE)? else { return Ok(None) };
+    let about: About = serde_json::from_slice(&bytes).with_context(|| format!("{}: not a store", files.place(FILE)))?;
     if about.format > FORMAT {
         return Err(hint(
-            format!("{}: it has format {}, this mine reads up to {FORMAT}", path.display(), about.format),
+            format!("{}: it has format {}, this mine reads up to {FORMAT}", files.place(FILE), about.format),
             "use the version of mine that wrote it, or a later one",
         ));
     }
     Ok(Some(about))
 }
 
-/// Whether a folder holds what no run left there before it wrote [`FILE`].
-fn holds_something_else(folder: &Path) -> bool {
-    let is_ours = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        name == OUTPUTS || name == lock::FILE || name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
-    };
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| !entry.is_ok_and(is_ours)))
+/// Whether there is what no run left before it wrote [`FILE`].
+fn holds_something_else(files: &dyn Files) -> Result<bool> {
+    let is_ours =
+        |name: &String| [OUTPUTS, lock::FILE, EXECUTORS].contains(&name.as_str()) || name.starts_with(TEMPORARY_PREFIX);
+    Ok(!files.list("")?.iter().all(is_ours))
 }
 
-/// Outputs that said they use the store; one that is gone is forgotten.
-fn registered_outputs(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Outputs that said they use the folder; one that is gone is forgotten.
+fn registered_outputs(files: &dyn Files) -> Result<Vec<PathBuf>> {
     let mut outputs = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
-        let output = PathBuf::from(fs::read_to_string(entry.path()).unwrap_or_default());
+    for name in files.list(OUTPUTS)? {
+        let path = join(OUTPUTS, &name);
+        let output = PathBuf::from(String::from_utf8_lossy(&files.read(&path)?.unwrap_or_default()).into_owned());
         match output.is_dir() {
             true => outputs.push(output),
-            false => {
-                fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?
-            }
+            false => files.remove(&path)?,
         }
     }
     outputs.sort();

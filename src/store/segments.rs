@@ -1,14 +1,15 @@
 //! The segments of one identity: immutable files named by the hash of their bytes.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::atomic_file::write_bytes;
+use crate::store::files::{Files, join};
 use crate::tables::segment_file::{Columns, decode, encode, row_order, rows, take};
 use crate::text::key::TextKey;
 
-const EXTENSION: &str = "arrow";
+const EXTENSION: &str = ".arrow";
 const HASH_CHARACTERS: usize = 32;
 
 /// Segments are merged only if more of them than this have less than half the full size.
@@ -16,111 +17,109 @@ const MOST_SMALL: usize = 16;
 
 /// A folder of segments, in the order of their names.
 pub struct Segments {
-    folder: PathBuf,
-    files: Vec<Segment>,
+    files: Arc<dyn Files>,
+    folder: String,
+    /// Name → rows that some kept version needs; `None` until they are read.
+    live_rows: BTreeMap<String, Option<usize>>,
     /// Whether damaged files are left where they are.
     is_peek: bool,
 }
 
-struct Segment {
-    path: PathBuf,
-    /// Rows that some kept version needs; `None` until they are read.
-    live_rows: Option<usize>,
-}
-
 impl Segments {
     /// The segments of a folder, which need not exist.
-    pub fn open(folder: PathBuf) -> Self {
-        let paths = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
-        paths.sort();
-        let files = paths.into_iter().map(|path| Segment { path, live_rows: None }).collect();
-        Self { folder, files, is_peek: false }
+    pub fn open(files: &Arc<dyn Files>, folder: &str) -> Result<Self> {
+        let names = files.list(folder)?.into_iter();
+        let names = names.filter_map(|name| Some((name.strip_suffix(EXTENSION)?.to_string(), None)));
+        Ok(Self { files: files.clone(), folder: folder.into(), live_rows: names.collect(), is_peek: false })
     }
 
-    /// The same, but nothing is removed.
-    pub fn peek(folder: PathBuf) -> Self {
-        Self { is_peek: true, ..Self::open(folder) }
+    /// A folder of which nothing is read: for what is added now.
+    pub fn empty(files: &Arc<dyn Files>, folder: &str) -> Self {
+        Self { files: files.clone(), folder: folder.into(), live_rows: BTreeMap::new(), is_peek: false }
+    }
+
+    /// As [`Segments::open`], but nothing is removed.
+    pub fn peek(files: &Arc<dyn Files>, folder: &str) -> Result<Self> {
+        Ok(Self { is_peek: true, ..Self::open(files, folder)? })
     }
 
     /// One segment by its name.
-    pub fn of_file(folder: &Path, name: &str) -> Self {
-        let path = folder.join(format!("{name}.{EXTENSION}"));
-        let files = if path.is_file() { vec![Segment { path, live_rows: None }] } else { Vec::new() };
-        Self { folder: folder.to_path_buf(), files, is_peek: false }
+    pub fn of_file(files: &Arc<dyn Files>, folder: &str, name: &str) -> Self {
+        let live_rows = BTreeMap::from([(name.to_string(), None)]);
+        Self { files: files.clone(), folder: folder.into(), live_rows, is_peek: false }
     }
 
     /// Removes all segments.
     pub fn clear(&mut self) -> Result<()> {
-        std::mem::take(&mut self.files).iter().try_for_each(|segment| remove(&segment.path))
+        std::mem::take(&mut self.live_rows).keys().try_for_each(|name| self.remove(name))
     }
 
     /// Hands the columns of every segment to `receive`, which returns how many of the rows are live. A damaged file is
     /// removed and told to `warn`: what it held counts as never computed.
     pub fn read(&mut self, warn: &dyn Fn(String), mut receive: impl FnMut(Columns) -> Result<usize>) -> Result<()> {
-        let mut whole = Vec::with_capacity(self.files.len());
-        for segment in std::mem::take(&mut self.files) {
-            let path = segment.path;
-            let Some(bytes) = read_whole(&path)? else {
-                warn(format!("{} is damaged: what it held is computed again", path.display()));
-                if !self.is_peek {
-                    remove(&path)?;
-                }
+        let names: Vec<String> = self.live_rows.keys().cloned().collect();
+        for name in names {
+            let Some(columns) = self.columns(&name, warn)? else {
+                self.live_rows.remove(&name);
                 continue;
             };
-            let columns = decode(bytes).with_context(|| path.display().to_string())?;
-            let live_rows = Some(receive(columns).with_context(|| path.display().to_string())?);
-            whole.push(Segment { path, live_rows });
+            let live = receive(columns).with_context(|| self.place(&name))?;
+            self.live_rows.insert(name, Some(live));
         }
-        self.files = whole;
         Ok(())
+    }
+
+    /// The columns of a segment that somebody else has just written, which then counts among these; `None` if it is damaged.
+    pub fn adopt(&mut self, name: &str, warn: &dyn Fn(String)) -> Result<Option<Columns>> {
+        let columns = self.columns(name, warn)?;
+        if let Some(columns) = &columns {
+            self.live_rows.insert(name.into(), Some(rows(columns)));
+        }
+        Ok(columns)
     }
 
     /// Writes a segment, complete or not at all, and returns its name.
     pub fn append(&mut self, columns: Columns) -> Result<String> {
-        let live_rows = Some(rows(&columns));
+        let live_rows = rows(&columns);
         let bytes = encode(columns)?;
         let name = content_hash(&bytes);
-        let path = self.folder.join(format!("{name}.{EXTENSION}"));
-        write_bytes(&path, &bytes)?;
-        if self.files.iter().all(|segment| segment.path != path) {
-            self.files.push(Segment { path, live_rows });
-        }
+        self.files.write(&self.path(&name), &bytes)?;
+        self.live_rows.entry(name.clone()).or_insert(Some(live_rows));
         Ok(name)
     }
 
     /// Removes segments without a live row, and merges small ones when they are many: rows of keys that are not `live` are
     /// dropped then, and so is a second row of the same keys. A kill in between leaves rows twice, never none.
     pub fn merge(&mut self, full_rows: usize, live: &dyn Fn(&TextKey) -> bool) -> Result<()> {
-        let dead = |segment: &Segment| segment.live_rows == Some(0);
-        self.files.iter().filter(|segment| dead(segment)).try_for_each(|segment| remove(&segment.path))?;
-        self.files.retain(|segment| !dead(segment));
-        let small = |segment: &Segment| segment.live_rows.is_some_and(|rows| rows < full_rows / 2);
-        if self.files.iter().filter(|segment| small(segment)).count() <= MOST_SMALL {
+        let dead = self.live_rows.iter().filter(|(_, rows)| **rows == Some(0));
+        let dead: Vec<String> = dead.map(|(name, _)| name.clone()).collect();
+        for name in dead {
+            self.remove(&name)?;
+            self.live_rows.remove(&name);
+        }
+        let small = self.live_rows.iter().filter_map(|(name, rows)| Some((name, rows.filter(|&r| r < full_rows / 2)?)));
+        let small: Vec<(String, usize)> = small.map(|(name, rows)| (name.clone(), rows)).collect();
+        if small.len() <= MOST_SMALL {
             return Ok(());
         }
-        let (small, full): (Vec<Segment>, Vec<Segment>) = std::mem::take(&mut self.files).into_iter().partition(small);
-        self.files = full;
-        let mut group: Vec<Segment> = Vec::new();
+        let mut group: Vec<String> = Vec::new();
         let mut rows_of_group = 0;
-        for segment in small {
-            rows_of_group += segment.live_rows.unwrap_or(0);
-            group.push(segment);
+        for (name, rows) in small {
+            rows_of_group += rows;
+            group.push(name);
             if rows_of_group >= full_rows {
-                self.replace(std::mem::take(&mut group), live)?;
+                self.join(&std::mem::take(&mut group), live)?;
                 rows_of_group = 0;
             }
         }
-        self.replace(group, live)
+        self.join(&group, live)
     }
 
     /// Writes one segment in place of several.
-    fn replace(&mut self, group: Vec<Segment>, live: &dyn Fn(&TextKey) -> bool) -> Result<()> {
+    fn join(&mut self, group: &[String], live: &dyn Fn(&TextKey) -> bool) -> Result<()> {
         let mut joined: Columns = Vec::new();
-        for segment in &group {
-            let path = &segment.path;
-            let bytes = read_whole(path)?.with_context(|| format!("{} is damaged", path.display()))?;
-            let columns = decode(bytes).with_context(|| path.display().to_string())?;
+        for name in group {
+            let columns = self.columns(name, &|_| {})?.with_context(|| format!("{} is damaged", self.place(name)))?;
             match joined.is_empty() {
                 true => joined = columns,
                 false => joined.iter_mut().zip(columns).try_for_each(|((_, to), (_, from))| to.append(from))?,
@@ -131,21 +130,46 @@ impl Segments {
         }
         let merged = take(&joined, &row_order(&joined, live));
         drop(joined);
-        let name = self.append(merged)?;
-        let kept = self.folder.join(format!("{name}.{EXTENSION}"));
-        group.iter().filter(|segment| segment.path != kept).try_for_each(|segment| remove(&segment.path))
+        let kept = self.append(merged)?;
+        for name in group.iter().filter(|name| **name != kept) {
+            self.remove(name)?;
+            self.live_rows.remove(name);
+        }
+        Ok(())
+    }
+
+    /// The columns of a segment, `None` if its bytes do not match its name or it is gone.
+    fn columns(&self, name: &str, warn: &dyn Fn(String)) -> Result<Option<Columns>> {
+        let Some(bytes) = self.files.read(&self.path(name))? else { return Ok(None) };
+        if content_hash(&bytes) != name {
+            warn(format!("{} is damaged: what it held is computed again", self.place(name)));
+            if !self.is_peek {
+                self.remove(name)?;
+            }
+            return Ok(None);
+        }
+        decode(bytes).with_context(|| self.place(name)).map(Some)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.files.remove(&self.path(name))
+    }
+
+    fn path(&self, name: &str) -> String {
+        join(&self.folder, &format!("{name}{EXTENSION}"))
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.files.place(&self.path(name))
     }
 }
 
-fn remove(path: &Path) -> Result<()> {
-    std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
-}
-
-/// The bytes of a segment, `None` if they do not match its name.
-fn read_whole(path: &Path) -> Result<Option<Vec<u8>>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let is_whole = path.file_stem().is_some_and(|name| name == content_hash(&bytes).as_str());
-    Ok(is_whole.then_some(bytes))
+/// The columns of a segment that must be there and whole.
+pub fn read_one(files: &Arc<dyn Files>, folder: &str, name: &str) -> Result<Columns> {
+    let segments = Segments::of_file(files, folder, name);
+    let columns = segments.columns(name, &|_| {})?;
+    ensure!(columns.is_some(), "{} is damaged or gone", segments.place(name));
+    Ok(columns.unwrap_or_default())
 }
 
 fn content_hash(bytes: &[u8]) -> String {
@@ -157,6 +181,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::store::files::of_folder;
     use crate::tables::segment_file::Column;
 
     fn key(number: u32) -> TextKey {
@@ -187,14 +212,14 @@ mod tests {
     #[test]
     fn a_damaged_segment_is_as_if_it_had_never_been() {
         let folder = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(folder.path().join("new"));
-        assert!(segments.files.is_empty());
+        let mut segments = Segments::open(&of_folder(folder.path()), "new").unwrap();
+        assert!(segments.live_rows.is_empty());
         segments.append(segment(0..5)).unwrap();
         let name = segments.append(segment(5..9)).unwrap();
         segments.append(segment(5..9)).unwrap();
         let mut warned = Vec::new();
-        let mut segments = Segments::open(folder.path().join("new"));
-        assert_eq!(segments.files.len(), 2);
+        let mut segments = Segments::open(&of_folder(folder.path()), "new").unwrap();
+        assert_eq!(segments.live_rows.len(), 2);
         assert_eq!(found(&mut segments, &mut warned), (0..9).collect());
         assert!(warned.is_empty());
         let path = folder.path().join(format!("new/{name}.arrow"));
@@ -209,19 +234,19 @@ mod tests {
     #[test]
     fn many_small_segments_become_few_and_lose_only_what_is_dead() {
         let folder = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(folder.path().to_path_buf());
+        let mut segments = Segments::open(&of_folder(folder.path()), "").unwrap();
         for start in 0..40 {
             // neighbours overlap: a key may be stored twice
             segments.append(segment(start * 10..start * 10 + 12)).unwrap();
         }
         let live = |found: &TextKey| (0..402).any(|number| number % 3 > 0 && key(number) == *found);
         segments.merge(100, &live).unwrap();
-        let mut segments = Segments::open(folder.path().to_path_buf());
-        assert!(segments.files.len() <= 5, "{}", segments.files.len());
+        let mut segments = Segments::open(&of_folder(folder.path()), "").unwrap();
+        assert!(segments.live_rows.len() <= 5, "{}", segments.live_rows.len());
         assert_eq!(found(&mut segments, &mut Vec::new()), (0..402).filter(|number| number % 3 > 0).collect());
         // few are left alone
-        let before: Vec<PathBuf> = segments.files.iter().map(|segment| segment.path.clone()).collect();
+        let before: Vec<String> = segments.live_rows.keys().cloned().collect();
         segments.merge(100, &live).unwrap();
-        assert_eq!(before, segments.files.iter().map(|segment| segment.path.clone()).collect::<Vec<_>>());
+        assert_eq!(before, segments.live_rows.keys().cloned().collect::<Vec<_>>());
     }
 }

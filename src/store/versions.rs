@@ -15,11 +15,11 @@ use crate::atomic_file::{remove_if_there, step, sync_folder, write_bytes, write_
 use crate::store::identity::{Identity, Kind};
 
 const FOLDER: &str = ".mine";
-const CURRENT: &str = "CURRENT";
-const VERSIONS: &str = "versions";
-const QUESTIONS: &str = "questions";
+pub const CURRENT: &str = "CURRENT";
+pub const VERSIONS: &str = "versions";
+pub const QUESTIONS: &str = "questions";
 const PENDING: &str = "pending.json";
-const CLUSTERS: &str = "clusters";
+pub const CLUSTERS: &str = "clusters";
 
 /// `versions/000007.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, ListArray,
-    RecordBatch, UInt64Array,
+    RecordBatch, StringArray, UInt64Array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt64Type};
@@ -21,6 +21,7 @@ pub enum Column {
     Numbers(Vec<u64>),
     Floats(Vec<f32>),
     Flags(Vec<bool>),
+    Texts(Vec<String>),
     /// Rows of `width` values each, row-major.
     Vectors {
         width: usize,
@@ -46,6 +47,7 @@ impl Column {
             Self::Numbers(values) => Arc::new(UInt64Array::from(values)),
             Self::Floats(values) => Arc::new(Float32Array::from(values)),
             Self::Flags(values) => Arc::new(BooleanArray::from(values)),
+            Self::Texts(values) => Arc::new(StringArray::from(values)),
             Self::Vectors { width, values } => vectors_array(width, values)?,
             Self::Lists { ends, values } => {
                 let values = values.array()?;
@@ -63,6 +65,7 @@ impl Column {
             Self::Numbers(values) => values.len(),
             Self::Floats(values) => values.len(),
             Self::Flags(values) => values.len(),
+            Self::Texts(values) => values.len(),
             Self::Vectors { width, values } => values.len() / (*width).max(1),
             Self::Lists { ends, .. } => ends.len(),
         }
@@ -75,6 +78,7 @@ impl Column {
             (Self::Numbers(to), Self::Numbers(mut from)) => to.append(&mut from),
             (Self::Floats(to), Self::Floats(mut from)) => to.append(&mut from),
             (Self::Flags(to), Self::Flags(mut from)) => to.append(&mut from),
+            (Self::Texts(to), Self::Texts(mut from)) => to.append(&mut from),
             (Self::Vectors { width, values: to }, Self::Vectors { width: other, values: mut from })
                 if *width == other =>
             {
@@ -100,6 +104,7 @@ impl Column {
             Self::Numbers(values) => Self::Numbers(picked(values, rows)),
             Self::Floats(values) => Self::Floats(picked(values, rows)),
             Self::Flags(values) => Self::Flags(picked(values, rows)),
+            Self::Texts(values) => Self::Texts(rows.iter().map(|&row| values[row as usize].clone()).collect()),
             Self::Vectors { width, values } => {
                 let of = |&row: &u32| &values[row as usize * width..(row as usize + 1) * width];
                 Self::Vectors { width: *width, values: rows.iter().flat_map(of).copied().collect() }
@@ -126,6 +131,9 @@ impl Column {
             }
             DataType::UInt64 => Self::Numbers(array.as_primitive::<UInt64Type>().values().to_vec()),
             DataType::Float32 => Self::Floats(array.as_primitive::<Float32Type>().values().to_vec()),
+            DataType::Utf8 => {
+                Self::Texts(array.as_string::<i32>().iter().map(|text| text.unwrap_or_default().into()).collect())
+            }
             DataType::Boolean => Self::Flags(array.as_boolean().values().iter().collect()),
             DataType::FixedSizeList(_, width) => {
                 let values = array.as_fixed_size_list().values().as_primitive::<Float32Type>().values().to_vec();
@@ -210,6 +218,7 @@ mod tests {
             ("number".into(), Column::Numbers(vec![3, 1, 2])),
             ("score".into(), Column::Floats(vec![0.5, -1.0, f32::MIN_POSITIVE])),
             ("cut".into(), Column::Flags(vec![true, false, true])),
+            ("said".into(), Column::Texts(["a", "", "ü"].map(String::from).to_vec())),
             ("vector".into(), Column::Vectors { width: 2, values: vec![0.5, 1.0, -1.0, 0.25, 0.0, 1.0] }),
             ("neighbour".into(), Column::Lists { ends: vec![0, 2, 3], values: Box::new(keys()) }),
         ];
@@ -226,7 +235,7 @@ mod tests {
             Column::Floats(order.iter().map(|&row| [0.5, -1.0, f32::MIN_POSITIVE][row as usize]).collect())
         );
         assert_eq!(
-            kept[4].1.take(&[0]),
+            kept[5].1.take(&[0]),
             Column::Vectors { width: 2, values: [[0.5, 1.0], [-1.0, 0.25], [0.0, 1.0]][first].to_vec() }
         );
         let empty: Columns = vec![("text".into(), Column::Keys(Vec::new()))];

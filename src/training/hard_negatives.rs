@@ -76,11 +76,12 @@ pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progr
 
 /// The engine that mining would choose, on the same devices. An HNSW graph is built one vector at a time, because the same
 /// training must find the same negatives again.
-pub fn searcher(devices: &Devices) -> Searcher {
+pub fn searcher(devices: &Devices) -> Searcher<'static> {
     Searcher {
         engine: Engine::Auto,
         hnsw: HnswConfig { deterministic: true, ..HnswConfig::default() },
         tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows),
+        cells: None,
     }
 }
 

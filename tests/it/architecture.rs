@@ -40,11 +40,14 @@ fn uses(words: &[&str], allowed: &[&str]) -> Vec<String> {
 #[test]
 fn libraries_stay_in_their_rooms() {
     let none: [String; 0] = [];
-    assert_eq!(uses(&["arrow::", "arrow_", "parquet::"], &["tables/"]), none);
+    // the node's result is a column of a query engine
+    assert_eq!(uses(&["arrow::", "arrow_", "parquet::"], &["tables/", "cluster/node.rs"]), none);
+    assert_eq!(uses(&["ballista_", "datafusion", "use tonic"], &["cluster/"]), none);
+    assert_eq!(uses(&["object_store::"], &["store/object_storage.rs", "cluster/node.rs"]), none);
     assert_eq!(uses(&["hnsw_rs"], &["search/hnsw.rs"]), none);
     assert_eq!(uses(&["tokenizers::"], &["text/tokenizer.rs"]), none);
     assert_eq!(uses(&["indicatif"], &["progress.rs"]), none);
-    assert_eq!(uses(&["cfg(feature"], &["device.rs"]), none);
+    assert_eq!(uses(&["cfg(feature"], &["device.rs", "cluster/mod.rs", "store/mod.rs"]), none);
 }
 
 #[test]
@@ -133,10 +136,11 @@ fn architecture_md_names_every_file_and_no_other() {
 
 /// What each folder or top-level file may use of the crate. An edge that is not here needs a reason, and must not close
 /// a cycle.
-const ALLOWED: [(&str, &[&str]); 27] = [
+const ALLOWED: [(&str, &[&str]); 28] = [
     ("atomic_file", &[]),
     ("calibration", &["metrics"]),
-    ("cli", &["commands", "error", "mining", "mistyped", "progress", "run"]),
+    ("cli", &["cluster", "commands", "error", "mining", "mistyped", "progress", "run"]),
+    ("cluster", &["device", "error", "executor", "mining", "models", "progress", "run", "store"]),
     ("clustering", &[]),
     (
         "commands",

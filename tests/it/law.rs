@@ -55,8 +55,8 @@ proptest! {
             let identity = base.with("texts", &corpus.join(" "));
             let earlier = neighbour_lists::earlier(&store, &identity, &keys, top_k, &progress).unwrap();
             was_updated += usize::from(earlier.is_some());
-            let found = search(vectors, &config, earlier, &tiles, &progress).unwrap();
-            let all = search(vectors, &config, None, &tiles, &progress).unwrap();
+            let found = search(vectors, &config, earlier, (&tiles, None), &progress).unwrap();
+            let all = search(vectors, &config, None, (&tiles, None), &progress).unwrap();
             let nearest = |lists: &[Vec<Neighbour>]| -> Vec<Vec<Neighbour>> {
                 lists.iter().map(|list| list.iter().take(top_k).copied().collect()).collect()
             };

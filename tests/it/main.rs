@@ -5,6 +5,14 @@
 mod apart;
 mod architecture;
 mod calibrate;
+#[cfg(feature = "cluster")]
+mod cluster;
+#[cfg(feature = "cluster")]
+mod cluster_faults;
+#[cfg(feature = "cluster")]
+mod cluster_store;
+#[cfg(feature = "cluster")]
+mod cluster_support;
 mod clustering_quality;
 mod degenerate;
 mod devices;

@@ -25,7 +25,8 @@ const RUN: [&str; 12] = [
     "mine rollback mined --to 1",
 ];
 
-const SUBCOMMANDS: [&str; 14] = [
+const SUBCOMMANDS: [&str; 15] = [
+    "cluster",
     "run",
     "split",
     "train",
@@ -112,7 +113,7 @@ fn words(line: &str) -> Vec<String> {
 /// Which subcommand the words after `mine` are for: none, one, or the two of `mine models …`.
 fn subcommand(words: &[String]) -> Vec<&str> {
     let Some(first) = words.first().filter(|word| SUBCOMMANDS.contains(&word.as_str())) else { return Vec::new() };
-    let second = words.get(1).filter(|_| first == "models");
+    let second = words.get(1).filter(|_| first == "models" || first == "cluster");
     std::iter::once(first).chain(second).map(String::as_str).collect()
 }
 

@@ -31,7 +31,7 @@ fn search(values: &[f32], width: usize, config: &SearchConfig) -> Found {
         Vectors { values, width },
         config,
         None,
-        &Tiles { device: plain_cpu(), rows: 1024 },
+        (&Tiles { device: plain_cpu(), rows: 1024 }, None),
         &progress(),
     )
     .unwrap();
