@@ -14,6 +14,11 @@ deny:
 test:
     cargo test --release
 
+# the feature for several machines: its lints and tests; S3 is tried if moto_server is there (pip install 'moto[s3,server]')
+cluster-test:
+    cargo clippy --release --features cluster --all-targets -- -D warnings
+    cargo test --release --features cluster -- cluster architecture store search::cells mining::units
+
 # micro-benchmarks of the hot loops
 bench:
     cargo bench
