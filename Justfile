@@ -17,7 +17,7 @@ test:
 # the feature for several machines: its lints and tests; S3 is tried if moto_server is there (pip install 'moto[s3,server]')
 cluster-test:
     cargo clippy --release --features cluster --all-targets -- -D warnings
-    cargo test --release --features cluster -- cluster architecture store search::cells mining::units
+    cargo test --release --features cluster -- cluster:: cluster_faults cluster_store architecture store:: search::cells mining::units
 
 # micro-benchmarks of the hot loops
 bench:

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -119,11 +120,16 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_bytes(path, &bytes)
 }
 
-/// Removes the unfinished files that a killed run left in a folder.
-pub fn remove_unfinished(folder: &Path) -> Result<()> {
+/// Removes the unfinished files that a killed run left in a folder, if they are as old as `least`.
+pub fn remove_unfinished(folder: &Path, least: Duration) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
-        if entry.path().is_file() && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-            std::fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        let is_old = |about: &std::fs::Metadata| {
+            least.is_zero() || about.modified().is_ok_and(|then| then.elapsed().is_ok_and(|age| age >= least))
+        };
+        let is_unfinished = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX)
+            && entry.metadata().is_ok_and(|about| about.is_file() && is_old(&about));
+        if is_unfinished {
+            remove_if_there(&entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
     }
     Ok(())

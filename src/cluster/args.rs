@@ -20,9 +20,9 @@ pub struct SchedulerArgs {
     /// Port that runs and executors connect to
     #[arg(long, value_name = "PORT", default_value_t = 50050)]
     pub port: u16,
-    /// Name or address under which executors reach this machine
-    #[arg(long, value_name = "HOST", default_value = "localhost")]
-    pub host: String,
+    /// Name or address under which executors reach this machine [default: localhost, or its name if --bind lets others in]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
     /// Seconds without a sign of life after which the work of an executor is given to others
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub executor_timeout: u64,
@@ -54,13 +54,13 @@ pub struct ExecutorArgs {
     /// Address of this machine to listen on; 0.0.0.0 for all. There is no password: keep it inside a private network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub bind: String,
-    /// Name or address under which the scheduler reaches this machine [default: the address that it sees]
+    /// Name or address under which the scheduler reaches this machine [default: the address from which it connects]
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
     /// Port to listen on, and the next one; 0 takes two that are free
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..65535))]
     pub port: u16,
-    /// How runs call this executor [default: host and port]
+    /// Name of this executor in messages and manifests [default: host and port]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Seconds between signs of life

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, ensure};
 use ballista_core::config::BALLISTA_JOB_NAME;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::execute_query_params::Query;
@@ -21,19 +21,20 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use tokio::runtime::Runtime;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::cluster::executors;
-use crate::cluster::node::{UnitsCodec, UnitsExec, what_was_said};
+use crate::cluster::executors::{Fitting, Roster};
+use crate::cluster::node::{UnitsCodec, UnitsExec, quoted};
 use crate::device::DeviceKind;
 use crate::error::{hint, usage_with_hint};
 use crate::executor::tuning::Tuning;
-use crate::mining::units::{Cluster, Done, Receive, Received, Unit, note_of};
+use crate::mining::units::{Cluster, Done, Needs, Receive, Received, Unit};
 use crate::progress::{Progress, Task, readable};
 use crate::run::manifest::ExecutorRecord;
-use crate::store::files::{Files, read_json};
+use crate::store::files::{Files, join, read_json};
 use crate::store::place;
-use crate::store::root::WORK;
+use crate::store::root::host;
 
 /// How often notes are looked for, in a folder and on object storage, where each look is a request.
 const LOOK_IN_FOLDER: Duration = Duration::from_millis(50);
@@ -43,8 +44,12 @@ const LOOK_ON_OBJECTS: Duration = Duration::from_millis(500);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-/// A scheduler that does not answer for so long is given up, and so is a job that no living executor can do.
+/// The run ends if the scheduler does not answer, or no executor can do its work, for so long.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// If no result comes for so long although executors are there, the units are submitted again: a report of an executor to the
+/// scheduler may be lost.
+const STALLED: Duration = Duration::from_secs(900);
 
 /// Units of a job: its description must fit into one message.
 const UNITS_OF_A_JOB: usize = 2048;
@@ -58,9 +63,10 @@ struct Client {
     scheduler: String,
     endpoint: Endpoint,
     files: Arc<dyn Files>,
+    executors: Roster,
     records: Mutex<BTreeMap<String, ExecutorRecord>>,
-    /// Executors that were told to be of no use, each once.
-    told: Mutex<HashSet<String>>,
+    /// Executors that were reported as unusable.
+    reported: Mutex<HashSet<String>>,
 }
 
 /// Connects to the scheduler at `df://host:port`, whose executors use the store.
@@ -71,68 +77,86 @@ pub fn connect(url: &str, store: &Path) -> Result<Box<dyn Cluster>> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
     let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(20)).tcp_nodelay(true);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let files = place::open(store)?;
     let client = Client {
         runtime: runtime.context("cannot start the threads of the cluster")?,
         scheduler: address.into(),
         endpoint,
-        files: place::open(store)?,
+        executors: Roster::new(files.clone()),
+        files,
         records: Mutex::default(),
-        told: Mutex::default(),
+        reported: Mutex::default(),
     };
     client.grpc().map_err(|error| {
         hint(
             format!("--cluster {url}: the scheduler does not answer: {error:#}"),
-            "start one: mine cluster scheduler; --bind 0.0.0.0 lets it answer other machines",
+            "start one: mine cluster scheduler; with --bind 0.0.0.0 it answers other machines",
         )
     })?;
     Ok(Box::new(client))
 }
 
-/// Units that are not done, by id: their numbers and how often their result was damaged.
-type Waiting = BTreeMap<String, (usize, usize)>;
+/// A unit without a result.
+struct Waiting {
+    /// Its numbers: two units with the same content are one.
+    at: Vec<usize>,
+    /// How often its result was damaged.
+    damaged: usize,
+}
+
+/// Units without a result, by id.
+type Open = BTreeMap<String, Waiting>;
+
+/// How the wait for a job ended.
+enum Ended {
+    /// All results are there, or the scheduler does nothing more for those that are not.
+    Over,
+    Failed(String),
+}
 
 impl Cluster for Client {
     fn run(&self, units: &[Unit], (progress, task): (&Progress, &Task), receive: &mut Receive) -> Result<()> {
-        let mut waiting = Waiting::new();
+        let Some(first) = units.first() else { return Ok(()) };
+        // Ctrl-C must find the time to cancel the job
+        let _patience = progress.finish_before_stopping("cancelling the job on the cluster");
+        let mut open = Open::new();
         for (at, unit) in units.iter().enumerate() {
-            waiting.insert(unit.id()?, (at, 0));
+            open.entry(unit.id()?).or_insert(Waiting { at: Vec::new(), damaged: 0 }).at.push(at);
         }
-        self.collect(&mut waiting, receive)?;
-        let mut silent_since: Option<Instant> = None;
-        while !waiting.is_empty() {
-            let job: Vec<&Unit> = waiting.values().take(UNITS_OF_A_JOB).map(|(at, _)| &units[*at]).collect();
+        self.collect(&first.folder, &mut open, receive)?;
+        let mut silence = Silence::default();
+        while !open.is_empty() {
+            // in their order: an executor keeps what follows each other units share
+            let mut job: Vec<usize> = open.values().filter_map(|waiting| waiting.at.first().copied()).collect();
+            job.sort_unstable();
+            let job: Vec<&Unit> = job.iter().take(UNITS_OF_A_JOB).map(|&at| &units[at]).collect();
             let ended = match self.submit(&job) {
-                Ok(job) => self.attend(&job, units, &mut waiting, (progress, task), receive)?,
-                Err(error) => Ended::Unheard(error),
-            };
-            match ended {
-                Ended::Done => silent_since = None,
-                Ended::Failed(why) => return Err(hint(why, "the same command continues with what is missing")),
-                Ended::Unheard(error) => {
-                    let since = *silent_since.get_or_insert_with(|| {
-                        progress.warn(format!("the scheduler at {} does not answer: waiting for it", self.scheduler));
-                        Instant::now()
-                    });
-                    if since.elapsed() > PATIENCE {
-                        let gone = format!("the scheduler at {} is gone", self.scheduler);
-                        return Err(hint(
-                            format!("{:#}", error.context(gone)),
-                            "start it again: mine cluster scheduler; the same command continues with what is missing",
-                        ));
-                    }
-                    task.check()?;
-                    self.collect(&mut waiting, receive)?;
-                    std::thread::sleep(ASK_EVERY);
+                Ok(Ok(job)) => {
+                    silence = Silence::default();
+                    self.wait_for(&job, first, &mut open, (progress, task), receive)?
                 }
+                Ok(Err(rejected)) => Ended::Failed(rejected),
+                Err(error) => {
+                    silence.lasts(&self.scheduler, &error, progress)?;
+                    self.collect(&first.folder, &mut open, receive)?;
+                    Ended::Over
+                }
+            };
+            if let Ended::Failed(why) = ended {
+                return Err(hint(why, CONTINUES));
+            }
+            task.check()?;
+            if !open.is_empty() {
+                std::thread::sleep(ASK_EVERY);
             }
         }
         Ok(())
     }
 
-    fn capacity(&self) -> (usize, Tuning) {
-        let living = executors::living(&self.files).unwrap_or_default();
-        let slots = living.iter().map(|offer| offer.slots).sum::<usize>().max(1);
-        let on_cards = !living.is_empty() && living.iter().all(|offer| offer.is_gpu);
+    fn capacity(&self, needs: &Needs) -> (usize, Tuning) {
+        let usable = self.executors.fitting(needs).unwrap_or_default().usable;
+        let slots = usable.iter().map(|offer| offer.slots).sum::<usize>().max(1);
+        let on_cards = !usable.is_empty() && usable.iter().all(|offer| offer.is_gpu);
         (slots, Tuning::of(if on_cards { DeviceKind::Gpu } else { DeviceKind::Cpu }))
     }
 
@@ -141,92 +165,144 @@ impl Cluster for Client {
     }
 }
 
-/// How a job ended.
-enum Ended {
-    /// The scheduler says that its units are done, or knows nothing of it any more.
-    Done,
-    Failed(String),
-    Unheard(anyhow::Error),
+const CONTINUES: &str = "the same command continues with what is missing";
+
+/// Since when the scheduler has not answered.
+#[derive(Default)]
+struct Silence(Option<Instant>);
+
+impl Silence {
+    /// Another question without an answer: warns at the first, fails when patience ends.
+    fn lasts(&mut self, scheduler: &str, error: &anyhow::Error, progress: &Progress) -> Result<()> {
+        let since = *self.0.get_or_insert_with(|| {
+            progress.warn(format!("the scheduler at {scheduler} does not answer: waiting for it"));
+            Instant::now()
+        });
+        if since.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        Err(hint(
+            format!("the scheduler at {scheduler} is gone: {error:#}"),
+            format!("start it again: mine cluster scheduler; {CONTINUES}"),
+        ))
+    }
 }
 
 impl Client {
-    /// Takes results until the job ends or all units are done; cancels it if the user stops.
-    fn attend(
+    /// Takes results until the job has ended or all are there. Cancels it if the user stops, and if it may still hold slots.
+    fn wait_for(
         &self,
         job: &str,
-        units: &[Unit],
-        waiting: &mut Waiting,
+        first: &Unit,
+        open: &mut Open,
         (progress, task): (&Progress, &Task),
         receive: &mut Receive,
     ) -> Result<Ended> {
+        let ended = self.poll(job, first, open, (progress, task), receive);
+        let is_known_to_be_over = matches!(&ended, Ok(Some(_)));
+        if !is_known_to_be_over {
+            self.cancel(job);
+        }
+        Ok(ended?.unwrap_or(Ended::Over))
+    }
+
+    /// The same; `None` if the scheduler has not said that the job is over.
+    fn poll(
+        &self,
+        job: &str,
+        first: &Unit,
+        open: &mut Open,
+        (progress, task): (&Progress, &Task),
+        receive: &mut Receive,
+    ) -> Result<Option<Ended>> {
         let look = if self.files.folder().is_some() { LOOK_IN_FOLDER } else { LOOK_ON_OBJECTS };
-        let (mut asked, mut counted, mut fitting) = (Instant::now(), None::<Instant>, Instant::now());
-        let mut submitted = waiting.len();
+        let (mut asked, mut counted) = (Instant::now(), None::<Instant>);
+        let (mut helped, mut came, mut left) = (Instant::now(), Instant::now(), open.len());
+        let mut silence = Silence::default();
         loop {
             std::thread::sleep(look);
-            let taken = task.check().and_then(|()| self.collect(waiting, receive));
-            if let Err(error) = taken {
-                self.cancel(job);
-                return Err(error);
+            task.check()?;
+            self.collect(&first.folder, open, receive)?;
+            if open.len() < left {
+                (helped, came, left) = (Instant::now(), Instant::now(), open.len());
             }
-            if waiting.is_empty() {
-                return Ok(Ended::Done);
-            }
-            if counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY) {
-                counted = Some(Instant::now());
-                let needed = waiting.values().next().map(|(at, _)| &units[*at]);
-                if needed.is_none_or(|unit| self.is_there_one_for(unit, progress)) || waiting.len() < submitted {
-                    (fitting, submitted) = (Instant::now(), waiting.len());
-                } else if fitting.elapsed() > PATIENCE {
-                    self.cancel(job);
-                    return Err(hint(
-                        format!("no executor of {} can do what this run needs", self.scheduler),
-                        "start one: mine cluster executor --scheduler … --store …; the same command continues with what \
-                         is missing",
-                    ));
-                }
-            }
-            if asked.elapsed() >= ASK_EVERY {
+            if asked.elapsed() >= ASK_EVERY || open.is_empty() {
                 asked = Instant::now();
                 match self.status(job) {
-                    Err(error) => return Ok(Ended::Unheard(error)),
+                    Err(error) if !open.is_empty() => silence.lasts(&self.scheduler, &error, progress)?,
+                    Err(_) => return Ok(None),
                     Ok(Some(job_status::Status::Failed(failed))) => {
-                        return Ok(Ended::Failed(what_was_said(&failed.error)));
+                        return Ok(Some(Ended::Failed(quoted(&failed.error))));
                     }
                     Ok(Some(job_status::Status::Successful(_)) | None) => {
-                        // notes are written before the scheduler hears of it
-                        self.collect(waiting, receive)?;
-                        return Ok(Ended::Done);
+                        // executors note results before the scheduler hears of them
+                        self.collect(&first.folder, open, receive)?;
+                        return Ok(Some(Ended::Over));
                     }
-                    Ok(Some(job_status::Status::Queued(_) | job_status::Status::Running(_))) => {}
+                    Ok(Some(job_status::Status::Queued(_) | job_status::Status::Running(_))) => {
+                        silence = Silence::default();
+                        if open.is_empty() && came.elapsed() > ASK_EVERY {
+                            return Ok(None);
+                        }
+                    }
+                }
+            }
+            if !open.is_empty() && counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY) {
+                counted = Some(Instant::now());
+                let Fitting { usable, unusable } = self.executors.fitting(&first.needs)?;
+                self.report(&unusable, progress);
+                if !usable.is_empty() {
+                    helped = Instant::now();
+                    if came.elapsed() > STALLED {
+                        return Ok(None);
+                    }
+                } else if helped.elapsed() > PATIENCE {
+                    return Err(self.nobody(&unusable));
                 }
             }
         }
     }
 
-    /// Hands on the results that are noted in the store.
-    fn collect(&self, waiting: &mut Waiting, receive: &mut Receive) -> Result<()> {
-        let notes = self.files.list(WORK)?;
-        let ids = notes.iter().filter_map(|name| name.strip_suffix(".json"));
-        let ids: Vec<String> = ids.filter(|id| waiting.contains_key(*id)).map(String::from).collect();
-        for id in ids {
-            let Some((at, damaged)) = waiting.get(&id).copied() else { continue };
-            let Some(done) = read_json::<Done>(&*self.files, &note_of(&id))? else { continue };
-            match receive(at, &done)? {
-                Received::Taken => {
-                    waiting.remove(&id);
-                    self.record(done);
-                }
-                Received::Damaged if damaged + 1 >= MOST_DAMAGED => bail!(
-                    "the result of {} is damaged for the {MOST_DAMAGED}rd time: {}",
-                    done.executor,
-                    self.files.place(&note_of(&id))
-                ),
-                Received::Damaged => {
-                    self.files.remove(&note_of(&id))?;
-                    waiting.insert(id, (at, damaged + 1));
-                }
+    fn nobody(&self, others: &[(String, String)]) -> anyhow::Error {
+        let others: Vec<String> = others.iter().map(|(executor, why)| format!("executor {executor}: {why}")).collect();
+        let why = if others.is_empty() { "none is there".into() } else { others.join("; ") };
+        hint(
+            format!("no executor of {} can do what this run needs: {why}", self.scheduler),
+            format!("start one: mine cluster executor --scheduler … --store …; {CONTINUES}"),
+        )
+    }
+
+    /// Says once of each executor that it is unusable, and why.
+    fn report(&self, others: &[(String, String)], progress: &Progress) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        for (executor, why) in others {
+            if reported.insert(executor.clone()) {
+                progress.warn(format!("executor {executor} is not used: {why}"));
             }
+        }
+    }
+
+    /// Hands on the results that are noted in the store.
+    fn collect(&self, folder: &str, open: &mut Open, receive: &mut Receive) -> Result<()> {
+        for name in self.files.list(folder)? {
+            let Some(id) = name.strip_suffix(".json") else { continue };
+            let Some(waiting) = open.get_mut(id) else { continue };
+            let note = join(folder, &name);
+            let Some(done) = read_json::<Done>(&*self.files, &note)? else { continue };
+            let taken = waiting.at.iter().map(|&at| Ok(receive(at, &done)? == Received::Taken));
+            if taken.collect::<Result<Vec<bool>>>()?.into_iter().all(|taken| taken) {
+                open.remove(id);
+                self.record(done);
+                continue;
+            }
+            waiting.damaged += 1;
+            ensure!(
+                waiting.damaged < MOST_DAMAGED,
+                "the result of executor {} was damaged {MOST_DAMAGED} times: {}",
+                done.executor,
+                self.files.place(&note)
+            );
+            self.files.remove(&note)?;
         }
         Ok(())
     }
@@ -240,27 +316,13 @@ impl Client {
         record.seconds += done.seconds;
     }
 
-    /// Whether a living executor can do a unit; says once of each that cannot why.
-    fn is_there_one_for(&self, unit: &Unit, progress: &Progress) -> bool {
-        let living = executors::living(&self.files).unwrap_or_default();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for offer in &living {
-            if let Some(why) = unit.needs.refusal(offer)
-                && told.insert(offer.executor.clone())
-            {
-                progress.warn(format!("executor {} is of no use here: {why}", offer.executor));
-            }
-        }
-        living.iter().any(|offer| unit.needs.refusal(offer).is_none())
-    }
-
     fn grpc(&self) -> Result<SchedulerGrpcClient<Channel>> {
         let channel = self.runtime.block_on(self.endpoint.connect()).context("no connection")?;
         Ok(SchedulerGrpcClient::new(channel))
     }
 
-    /// Submits units as one job and returns its id.
-    fn submit(&self, units: &[&Unit]) -> Result<String> {
+    /// Submits units as one job and returns its id, or why the scheduler does not take it. Fails if it does not answer.
+    fn submit(&self, units: &[&Unit]) -> Result<Result<String, String>> {
         let plan = UnitsExec::plan(units)?;
         let plan = PhysicalPlanNode::try_from_physical_plan(plan, &*UnitsCodec::shared(None))?;
         let mut bytes = Vec::new();
@@ -269,20 +331,26 @@ impl Client {
         let config = SessionConfig::new_with_ballista().set_str(BALLISTA_JOB_NAME, &format!("mine {kind}"));
         let entries = config.options().entries().into_iter();
         let settings = entries.map(|entry| KeyValuePair { key: entry.key, value: entry.value }).collect();
-        let name = format!("mine-{}-{}", std::process::id(), units.len());
+        // jobs of one run share a session
+        let session_id = format!("mine-{}-{}", host(), std::process::id());
         let query = ExecuteQueryParams {
             query: Some(Query::PhysicalPlan(bytes)),
             settings,
-            session_id: name.clone(),
-            operation_id: name,
+            operation_id: session_id.clone(),
+            session_id,
         };
         let mut request = tonic::Request::new(query);
         insert_version_header(request.metadata_mut());
         let mut grpc = self.grpc()?;
-        let answer = self.runtime.block_on(grpc.execute_query(request)).context("the job was not taken")?;
-        match answer.into_inner().result {
-            Some(execute_query_result::Result::Success(job)) => Ok(job.job_id),
-            other => Err(anyhow!("the job of {} units was not taken: {other:?}", readable(units.len()))),
+        match self.runtime.block_on(grpc.execute_query(request)) {
+            Ok(answer) => Ok(match answer.into_inner().result {
+                Some(execute_query_result::Result::Success(job)) => Ok(job.job_id),
+                other => Err(format!("the scheduler did not take {} units: {other:?}", readable(units.len()))),
+            }),
+            Err(status) if matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition) => {
+                Ok(Err(format!("the scheduler did not take the work: {}", quoted(status.message()))))
+            }
+            Err(status) => Err(anyhow!("{}", status.message())),
         }
     }
 

@@ -1,7 +1,8 @@
 //! `mine cluster executor`: Ballista's executor, with a worker that does our units.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use ballista_core::config::TaskSchedulingPolicy;
@@ -10,9 +11,9 @@ use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_
 use crate::cluster::args::ExecutorArgs;
 use crate::cluster::executors::{self, RENEWED_EVERY};
 use crate::cluster::node::UnitsCodec;
-use crate::cluster::scheduler::address;
+use crate::cluster::scheduler::{address, name_of};
 use crate::device::{DeviceKind, Devices};
-use crate::error::usage_with_hint;
+use crate::error::{hint, usage_with_hint};
 use crate::mining::plan::build;
 use crate::mining::units::Offer;
 use crate::mining::worker::Worker;
@@ -22,24 +23,33 @@ use crate::models::network::precision::Precision;
 use crate::progress::Progress;
 use crate::store::files::Files;
 use crate::store::place;
+use crate::store::root;
 
 /// Stands for another build in the tests of refusals.
 const PRETENDED_BUILD: &str = "MINE_PRETENDED_BUILD";
 
+/// How often it is looked whether the process is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The last results are on their way to the scheduler for so long.
+const REPORTING: Duration = Duration::from_secs(1);
+
 /// Does units until the process is stopped.
 pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
     let (scheduler_host, scheduler_port) = host_and_port(&args.scheduler)?;
-    address(&args.bind, args.port)?;
-    let (port, grpc_port) = ports(args)?;
+    let bind = address(&args.bind, args.port)?;
+    let (port, grpc_port) = ports(bind, args.port)?;
     let files = place::open(&args.store)?;
     let devices = args.device.open(progress)?;
     let bi_encoder = hub::open_or(&args.bi_encoder, built_in::BI_ENCODER, progress)?;
     let cross_encoder = hub::open_or(&args.cross_encoder, built_in::CROSS_ENCODER, progress)?;
     let is_gpu = devices.kind == DeviceKind::Gpu;
     let slots = args.slots.map_or(if is_gpu { 2 } else { 1 }, usize::from);
-    let host = args.host.clone().unwrap_or_else(|| args.bind.clone());
+    let host = args.host.clone().unwrap_or_else(|| name_of(&bind));
     let offer = Offer {
         executor: args.name.clone().unwrap_or_else(|| format!("{host}:{port}")),
+        instance: instance(),
+        store: root::id(&*files)?,
         build: std::env::var(PRETENDED_BUILD).unwrap_or_else(|_| build()),
         device: devices.name.clone(),
         precisions: precisions(&devices),
@@ -48,12 +58,13 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
         is_gpu,
         slots,
     };
-    let worker = Worker::new(offer.executor.clone(), files.clone(), devices, (bi_encoder, cross_encoder), progress);
+    let models = (bi_encoder, cross_encoder);
+    let worker = Arc::new(Worker::new(offer.executor.clone(), files.clone(), devices, models, progress));
     let shuffles = tempfile::tempdir().context("cannot create a temporary folder")?;
     let config = ExecutorProcessConfig {
         // the scheduler reads from it what this executor can do
         executor_id: serde_json::to_string(&offer)?,
-        bind_host: args.bind.clone(),
+        bind_host: bind.ip().to_string(),
         external_host: args.host.clone(),
         port,
         grpc_port,
@@ -67,7 +78,7 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
         // units do not use Ballista's memory
         memory_pool_size: Some(0),
         executor_heartbeat_interval_seconds: args.heartbeat,
-        override_physical_codec: Some(UnitsCodec::shared(Some(Arc::new(worker)))),
+        override_physical_codec: Some(UnitsCodec::shared(Some(worker.clone()))),
         ..ExecutorProcessConfig::default()
     };
     progress.say(&format!(
@@ -77,41 +88,65 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
         args.store.display(),
         args.scheduler
     ));
-    let _patience = progress.finish_before_stopping("the units under way");
-    executors::renew(&*files, &offer)?;
+    let patience = progress.finish_before_stopping("the units under way");
+    executors::forget_earlier(&*files, &offer)?;
+    executors::renew(&*files, &offer, 0)?;
     let renewing = (files.clone(), offer.clone());
     std::thread::spawn(move || keep_renewing(&renewing.0, &renewing.1));
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the executor")?;
-    let ended = runtime.block_on(start_executor_process(Arc::new(config)));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = start_executor_process(Arc::new(config)) => Some(ended),
+            () = asked_to_end(progress, &worker) => None,
+        }
+    });
     executors::leave(&*files, &offer)?;
-    progress.check()?;
-    // the scheduler is gone, or was away for too long: begin anew, and wait for it
+    runtime.shutdown_background();
+    drop((shuffles, patience));
     match ended {
-        Ok(()) => progress.say("executor   lost its scheduler and begins anew"),
-        Err(error) => progress.warn(format!("the executor begins anew: {error}")),
+        None => Ok(()),
+        Some(_) if progress.check().is_err() => Ok(()),
+        Some(Err(error)) => Err(anyhow!("{error}").context("the executor cannot work")),
+        Some(Ok(())) => {
+            progress.say("executor   the scheduler is gone: restarts and waits for it");
+            restart()
+        }
     }
-    drop(shuffles);
-    begin_anew()
+}
+
+/// Returns when the user wants the process to end and its units are done.
+async fn asked_to_end(progress: &Progress, worker: &Worker) {
+    while progress.check().is_ok() || worker.active() > 0 {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    tokio::time::sleep(REPORTING).await;
 }
 
 /// Renews the note as long as the process lives. One that cannot be written only keeps runs from counting this executor.
 fn keep_renewing(files: &Arc<dyn Files>, offer: &Offer) {
-    loop {
+    for renewals in 1.. {
         std::thread::sleep(RENEWED_EVERY);
-        let _ = executors::renew(&**files, offer);
+        let _ = executors::renew(&**files, offer, renewals);
     }
 }
 
 /// Replaces this process by one with the same arguments: Ballista's executor can be started once a process.
-fn begin_anew() -> Result<()> {
-    std::thread::sleep(std::time::Duration::from_secs(1));
+fn restart() -> Result<()> {
+    std::thread::sleep(Duration::from_secs(1));
     let program = std::env::current_exe().context("the program is gone")?;
     let mut command = std::process::Command::new(program);
     command.args(std::env::args_os().skip(1));
     #[cfg(unix)]
-    return Err(anyhow!(std::os::unix::process::CommandExt::exec(&mut command)).context("cannot begin anew"));
+    return Err(anyhow!(std::os::unix::process::CommandExt::exec(&mut command)).context("cannot restart"));
     #[cfg(not(unix))]
     return Err(anyhow!("the scheduler is gone"));
+}
+
+/// Different for each process.
+fn instance() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let text = format!("{} {} {now}", root::host(), std::process::id());
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16)> {
@@ -121,13 +156,15 @@ fn host_and_port(text: &str) -> Result<(String, u16)> {
 }
 
 /// The port for results and that for tasks.
-fn ports(args: &ExecutorArgs) -> Result<(u16, u16)> {
-    if args.port > 0 {
-        return Ok((args.port, args.port + 1));
-    }
+fn ports(bind: SocketAddr, port: u16) -> Result<(u16, u16)> {
+    let free = |port: u16| {
+        let address = SocketAddr::new(bind.ip(), port);
+        TcpListener::bind(address).map_err(|error| {
+            hint(format!("cannot listen on {address}: {error}"), "choose another --port, or leave it out")
+        })
+    };
     // both are held until both are known, so that they differ
-    let free = || TcpListener::bind((args.bind.as_str(), 0)).context("no port is free");
-    let (first, second) = (free()?, free()?);
+    let (first, second) = (free(port)?, free(if port > 0 { port + 1 } else { 0 })?);
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }
 

@@ -1,13 +1,14 @@
-//! What executors say of themselves: a note in the store, renewed while they live. Runs read them; the scheduler gets the same
-//! with an executor's name.
+//! What executors say of themselves: a note in the store, renewed while they live. Runs read the notes; the scheduler gets the
+//! same as the id of an executor.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::mining::units::Offer;
+use crate::mining::units::{Needs, Offer};
 use crate::store::files::{Files, join, read_json, write_json};
 use crate::store::root::EXECUTORS;
 
@@ -20,13 +21,13 @@ const GONE_AFTER: Duration = Duration::from_secs(45);
 #[derive(Serialize, Deserialize)]
 struct Note {
     offer: Offer,
-    /// Seconds since 1970.
-    renewed: u64,
+    /// Rises with every renewal.
+    renewals: u64,
 }
 
 /// Writes or renews the note of an executor.
-pub fn renew(files: &dyn Files, offer: &Offer) -> Result<()> {
-    write_json(files, &path(offer), &Note { offer: offer.clone(), renewed: now() })
+pub fn renew(files: &dyn Files, offer: &Offer, renewals: u64) -> Result<()> {
+    write_json(files, &path(offer), &Note { offer: offer.clone(), renewals })
 }
 
 /// Removes the note of an executor.
@@ -34,22 +35,68 @@ pub fn leave(files: &dyn Files, offer: &Offer) -> Result<()> {
     files.remove(&path(offer))
 }
 
-/// The executors that live.
-pub fn living(files: &Arc<dyn Files>) -> Result<Vec<Offer>> {
-    let mut found = Vec::new();
-    for name in files.list(EXECUTORS)?.into_iter().filter(|name| name.ends_with(".json")) {
-        let note = read_json::<Note>(&**files, &join(EXECUTORS, &name))?;
-        found.extend(note.filter(|note| note.renewed + GONE_AFTER.as_secs() >= now()).map(|note| note.offer));
+/// Removes the notes that earlier processes with the same name left.
+pub fn forget_earlier(files: &dyn Files, offer: &Offer) -> Result<()> {
+    for name in files.list(EXECUTORS)? {
+        let path = join(EXECUTORS, &name);
+        let is_earlier = |note: Note| note.offer.executor == offer.executor && note.offer.instance != offer.instance;
+        if read_json::<Note>(files, &path)?.is_some_and(is_earlier) {
+            files.remove(&path)?;
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn path(offer: &Offer) -> String {
-    let name: String =
-        offer.executor.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect();
-    join(EXECUTORS, &format!("{name}.json"))
+    join(EXECUTORS, &format!("{}.json", offer.instance))
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// The executors of a store, as a run sees them.
+pub struct Roster {
+    files: Arc<dyn Files>,
+    /// Instance → its renewals when they last rose. Clocks of other machines are not compared.
+    seen: Mutex<HashMap<String, (u64, Instant)>>,
+}
+
+impl Roster {
+    pub fn new(files: Arc<dyn Files>) -> Self {
+        Self { files, seen: Mutex::default() }
+    }
+
+    /// The executors that live. One that is seen for the first time is taken to live.
+    pub fn living(&self) -> Result<Vec<Offer>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for name in self.files.list(EXECUTORS)? {
+            let Some(note) = read_json::<Note>(&*self.files, &join(EXECUTORS, &name))? else { continue };
+            let last = seen.entry(note.offer.instance.clone()).or_insert((note.renewals, Instant::now()));
+            if last.0 != note.renewals {
+                *last = (note.renewals, Instant::now());
+            }
+            if last.1.elapsed() < GONE_AFTER {
+                found.push(note.offer);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Those that can do what is needed, and those that cannot.
+    pub fn fitting(&self, needs: &Needs) -> Result<Fitting> {
+        let mut found = Fitting::default();
+        for offer in self.living()? {
+            match needs.refusal(&offer) {
+                None => found.usable.push(offer),
+                Some(why) => found.unusable.push((offer.executor, why)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Which executors can do something.
+#[derive(Default)]
+pub struct Fitting {
+    pub usable: Vec<Offer>,
+    /// Name, and why it cannot.
+    pub unusable: Vec<(String, String)>,
 }

@@ -26,8 +26,8 @@ use crate::progress::{Cancellation, Progress};
 /// The start of an encoded node, by which ours are told from Ballista's.
 const MAGIC: &[u8] = b"mine-units:";
 
-/// What a failed task says for people stands between these.
-const SAID: (&str, &str) = ("⟦", "⟧");
+/// What a failed task says to the user stands between these.
+const QUOTES: (&str, &str) = ("⟦", "⟧");
 
 /// Computes the unit that each row of its input describes, and returns what came of it.
 #[derive(Debug)]
@@ -37,14 +37,14 @@ pub struct UnitsExec {
     /// What every unit needs.
     pub needs: Needs,
     /// Only executors have one.
-    worker: Option<Doer>,
+    worker: Option<SharedWorker>,
 }
 
 /// A worker as a node holds it.
 #[derive(Clone)]
-struct Doer(Arc<Worker>);
+struct SharedWorker(Arc<Worker>);
 
-impl fmt::Debug for Doer {
+impl fmt::Debug for SharedWorker {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.0.name)
     }
@@ -107,7 +107,7 @@ impl ExecutionPlan for UnitsExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let Some(Doer(worker)) = self.worker.clone() else {
+        let Some(SharedWorker(worker)) = self.worker.clone() else {
             return Err(DataFusionError::Plan("only an executor computes units".into()));
         };
         let units = self.input.execute(partition, context)?;
@@ -136,7 +136,7 @@ async fn compute(worker: Arc<Worker>, batch: RecordBatch) -> Result<RecordBatch>
     let done = match tokio::task::spawn_blocking(work).await {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => return Err(failure(&error)),
-        Err(panic) => return Err(DataFusionError::Execution(said(&format!("error: a unit failed: {panic}")))),
+        Err(panic) => return Err(DataFusionError::Execution(quote(&format!("error: a unit failed: {panic}")))),
     };
     let texts: Vec<String> = done.iter().map(serde_json::to_string).collect::<Result<_, _>>().map_err(external)?;
     Ok(RecordBatch::try_new(schema(), vec![Arc::new(StringArray::from(texts))])?)
@@ -144,34 +144,34 @@ async fn compute(worker: Arc<Worker>, batch: RecordBatch) -> Result<RecordBatch>
 
 /// How a task fails: what went wrong with a file may go well elsewhere, and Ballista tries it again.
 fn failure(error: &anyhow::Error) -> DataFusionError {
-    let text = said(&render(error));
+    let text = quote(&render(error));
     match error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<object_store::Error>()) {
         true => DataFusionError::IoError(std::io::Error::other(text)),
         false => DataFusionError::Execution(text),
     }
 }
 
-fn said(text: &str) -> String {
-    format!("{}{}{}", SAID.0, text.trim_start_matches("error: ").replace('\n', " "), SAID.1)
+fn quote(text: &str) -> String {
+    format!("{}{}{}", QUOTES.0, text.trim_start_matches("error: ").replace('\n', " "), QUOTES.1)
 }
 
-/// What an executor said, out of all that Ballista says of a failed job.
-pub fn what_was_said(error: &str) -> String {
-    let inner = error.split(SAID.0).nth(1).and_then(|rest| rest.split(SAID.1).next());
+/// What the executor said, out of everything that Ballista says of a failed job.
+pub fn quoted(error: &str) -> String {
+    let inner = error.split(QUOTES.0).nth(1).and_then(|rest| rest.split(QUOTES.1).next());
     inner.unwrap_or(error).replace("\\\"", "\"").replace("\\\\", "\\")
 }
 
 /// Our node as bytes, and Ballista's own nodes as Ballista has them.
 #[derive(Debug)]
 pub struct UnitsCodec {
-    worker: Option<Doer>,
+    worker: Option<SharedWorker>,
     others: BallistaPhysicalExtensionCodec,
 }
 
 impl UnitsCodec {
     /// For an executor with its worker, for others without.
     pub fn shared(worker: Option<Arc<Worker>>) -> Arc<dyn PhysicalExtensionCodec> {
-        Arc::new(Self { worker: worker.map(Doer), others: BallistaPhysicalExtensionCodec::default() })
+        Arc::new(Self { worker: worker.map(SharedWorker), others: BallistaPhysicalExtensionCodec::default() })
     }
 }
 
@@ -214,8 +214,8 @@ mod tests {
     fn what_an_executor_said_is_found_again() {
         let error = anyhow::anyhow!("cannot write \"x\"").context("a unit");
         let failed = format!("Job 1 failed: Task failed: {:?}", failure(&error));
-        assert_eq!(what_was_said(&failed), "a unit: cannot write \"x\"");
-        assert_eq!(what_was_said("nothing of ours"), "nothing of ours");
+        assert_eq!(quoted(&failed), "a unit: cannot write \"x\"");
+        assert_eq!(quoted("nothing of ours"), "nothing of ours");
         let full = anyhow::Error::from(std::io::Error::other("disk full"));
         assert!(matches!(failure(&full), DataFusionError::IoError(_)));
     }

@@ -19,8 +19,8 @@ use crate::progress::Progress;
 /// Gives each free slot the next unit that its executor can do.
 pub struct Placement {
     progress: Progress,
-    /// Refusals that were told, each once.
-    told: Mutex<HashSet<String>>,
+    /// Lines that were said, each once.
+    said: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for Placement {
@@ -31,15 +31,15 @@ impl std::fmt::Debug for Placement {
 
 impl Placement {
     pub fn new(progress: &Progress) -> Self {
-        Self { progress: progress.clone(), told: Mutex::default() }
+        Self { progress: progress.clone(), said: Mutex::default() }
     }
 
     /// Whether an executor can do what a job asks for; says once why not.
     fn fits(&self, needs: &Needs, executor_id: &str) -> bool {
         let Ok(offer) = serde_json::from_str::<Offer>(executor_id) else { return false };
         let Some(why) = needs.refusal(&offer) else { return true };
-        let line = format!("executor {} is refused: {why}", offer.executor);
-        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+        let line = format!("executor {} is not used: {why}", offer.executor);
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
             self.progress.warn(line);
         }
         false

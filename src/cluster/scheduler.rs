@@ -15,9 +15,13 @@ use crate::cluster::node::UnitsCodec;
 use crate::cluster::placement::Placement;
 use crate::error::hint;
 use crate::progress::Progress;
+use crate::store::root::host;
 
 /// Dead executors are looked for so many times within their timeout.
 const LOOKS: u64 = 4;
+
+/// How long an executor that leaves may take for the units that it has.
+const FINISHES_WITHIN_SECONDS: u64 = 600;
 
 /// How long a job waits for an executor after the last one is gone; the run that asked for it can be stopped at any time.
 const WAITS_FOR_EXECUTORS_SECONDS: u64 = 24 * 3600;
@@ -26,11 +30,12 @@ const WAITS_FOR_EXECUTORS_SECONDS: u64 = 24 * 3600;
 pub fn run(args: &SchedulerArgs, progress: &Progress) -> Result<()> {
     let address = address(&args.bind, args.port)?;
     let config = SchedulerConfig {
-        external_host: args.host.clone(),
-        bind_host: args.bind.clone(),
+        external_host: args.host.clone().unwrap_or_else(|| name_of(&address)),
+        bind_host: address.ip().to_string(),
         bind_port: args.port,
         scheduling_policy: TaskSchedulingPolicy::PushStaged,
         task_distribution: TaskDistributionPolicy::Custom(Arc::new(Placement::new(progress))),
+        executor_termination_grace_period: FINISHES_WITHIN_SECONDS,
         executor_timeout_seconds: args.executor_timeout,
         expire_dead_executor_interval_seconds: (args.executor_timeout / LOOKS).max(1),
         no_executors_grace_period_seconds: WAITS_FOR_EXECUTORS_SECONDS,
@@ -52,6 +57,15 @@ pub fn run(args: &SchedulerArgs, progress: &Progress) -> Result<()> {
         progress.say(&format!("scheduler  listens on {address}"));
         start_grpc_service_with_listener(listener, scheduler).await.map_err(|error| anyhow!("{error}"))
     })
+}
+
+/// A name under which others reach a process that listens there.
+pub fn name_of(address: &SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_loopback() => "localhost".into(),
+        ip if ip.is_unspecified() => host(),
+        ip => ip.to_string(),
+    }
 }
 
 /// The address to listen on.

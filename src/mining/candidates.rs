@@ -33,8 +33,10 @@ const RESERVE: usize = 20;
 const UPDATED_EXACT: usize = 2;
 const UPDATED_HNSW: usize = 8;
 
-/// Pairs of texts that are worth the way to a cluster: fewer take some hundredths of a second here.
-const WORTH_A_CLUSTER: usize = 2_000_000;
+/// A cluster searches if there are so many pairs of texts: fewer take some hundredths of a second here.
+const LEAST_PAIRS: usize = 2_000_000;
+/// And if so many texts are searched among all: for fewer, the vectors of all would take longer to store than to search.
+const LEAST_FRESH: usize = 10_000;
 
 /// What a search is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -187,8 +189,9 @@ pub fn run(
     let tiles = Tiles::on(&workers.devices, Tuning::of_devices(&workers.devices).search_tile_rows);
     let earlier = to_update(store, plan, unique, progress)?;
     let searched = earlier.as_ref().map_or(unique.keys.len(), |earlier| earlier.fresh.len());
-    let remote = workers.remote(store.files(), plan, progress);
-    let cells = remote.as_ref().filter(|_| searched * unique.keys.len() >= WORTH_A_CLUSTER);
+    let remote = workers.remote(store, plan, progress)?;
+    let is_large = searched * unique.keys.len() >= LEAST_PAIRS && (earlier.is_none() || searched >= LEAST_FRESH);
+    let cells = remote.as_ref().filter(|_| is_large);
     let cells = cells.map(|remote| remote.cells(searched));
     let cells = cells.as_ref().map(|cells| cells as &dyn Cells);
     let mut found = search(embedded.vectors(), &config, earlier, (&tiles, cells), progress)?;

@@ -241,8 +241,8 @@ pub fn run(
         task.resume(unique.keys.len() - missing.len());
         task
     };
-    if missing.is_empty() {
-    } else if let Some(remote) = workers.remote(store.files(), plan, progress) {
+    let remote = workers.remote(store, plan, progress)?;
+    if let (Some(remote), false) = (&remote, missing.is_empty()) {
         let task = new_task();
         let texts: Vec<&str> = missing.iter().map(|&text| unique.texts.get(text)).collect();
         remote.embed(&texts, &task, (&mut segments, &folder_of(&plan.vectors)), |first, columns| {
@@ -253,7 +253,7 @@ pub fn run(
             }
             task.advance(keys.len())
         })?;
-    } else {
+    } else if !missing.is_empty() {
         progress.say(&plan.loading(&plan.bi_encoder));
         let models = bi_encoder::replicas(&plan.bi_encoder, &workers.devices, plan.precision)?;
         width = models.first().dimensions();

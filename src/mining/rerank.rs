@@ -217,7 +217,7 @@ pub fn run(
     }
     let task = progress.task("rerank", "pairs", pairs);
     task.resume(chosen.scored.len());
-    let remote = workers.remote(store.files(), plan, progress);
+    let remote = workers.remote(store, plan, progress)?;
     let partition_pairs = match (&remote, budget) {
         (None, _) => Tuning::of_devices(&workers.devices).rerank_partition_pairs,
         (Some(remote), Some(Budget::Time(_))) => remote.pairs_of_a_wave(),

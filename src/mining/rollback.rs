@@ -18,6 +18,8 @@ use crate::run::flags::RunTime;
 use crate::run::manifest::{self, Manifest};
 use crate::run::reader::Results;
 use crate::store::lock::Lock;
+use crate::store::mirror::Mirror;
+use crate::store::place::{self, is_url};
 use crate::store::versions::{Counts, Version, Versions};
 use crate::text::key::TextKey;
 
@@ -39,6 +41,17 @@ pub fn rollback(
     };
     versions.current().ok_or_else(nothing)?;
     let _lock = Lock::acquire(versions.folder(), &holder, wait, progress)?;
+    let mirror = mirror(output)?;
+    let seen = match &mirror {
+        Some(mirror) => {
+            let (seen, fetched) = mirror.pull()?;
+            if fetched.is_some() {
+                progress.warn("another machine wrote a version of this output: it was fetched");
+            }
+            Some(seen)
+        }
+        None => None,
+    };
     let current = versions.current().ok_or_else(nothing)?;
     let Some(target) = versions.find(to) else {
         let kept: Vec<String> = versions.kept().iter().map(|version| version.number.to_string()).collect();
@@ -130,10 +143,26 @@ pub fn rollback(
             .collect(),
         ..target
     };
+    let committed = match (&mirror, &seen) {
+        (Some(mirror), Some(seen)) => Some(mirror.commit(&version, seen)?),
+        _ => None,
+    };
     versions.commit(&version)?;
+    if let (Some(mirror), Some(committed)) = (&mirror, &committed) {
+        mirror.settle(committed)?;
+        mirror.prune(committed)?;
+    }
     write::publish(output, &version)?;
     versions.prune(manifest.options.keep_versions)?;
     Ok(Some(version))
+}
+
+/// The mirror of an output whose store is on object storage.
+fn mirror(output: &Path) -> Result<Option<Mirror>> {
+    let store = Manifest::read(output)?.and_then(|manifest| manifest.options.store);
+    let Some(store) = store.filter(|store| is_url(store)) else { return Ok(None) };
+    let files = place::open(&store)?;
+    Ok(files.folder().is_none().then(|| Mirror::of(&files, output)))
 }
 
 /// The clusters keep the ids that they had. Those that are not in the version before are back.

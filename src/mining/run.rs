@@ -24,7 +24,7 @@ use crate::run::keep::Keep;
 use crate::run::manifest::{FORMAT, Manifest};
 use crate::run::reader::stored_questions;
 use crate::search::engine::Engine;
-use crate::store::mirror::{Mirror, Seen};
+use crate::store::mirror::{Expected, Mirror};
 use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
 use crate::tables::delta;
@@ -33,7 +33,7 @@ use crate::tables::format::Format;
 use crate::tables::question_rows::SkipReason;
 use crate::tables::questions::{self, IdsFrom, Questions};
 
-/// Runs the pipeline, on a `cluster` what other machines can do, and writes the results as the next version. `force` lets it replace what no run wrote, and accepts what
+/// Runs the pipeline and writes the results as the next version. The executors of a `cluster` do the heavy stages. `force` lets it replace what no run wrote, and accepts what
 /// a guard would refuse.
 pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
@@ -161,20 +161,24 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     if !is_written {
         night.place()?;
     }
-    if let (Some(mirror), Some(seen)) = (&mirror, &seen) {
-        mirror.commit(&version, seen)?;
-    }
+    let committed = match (&mirror, &seen) {
+        (Some(mirror), Some(seen)) => Some((mirror, mirror.commit(&version, seen)?)),
+        _ => None,
+    };
     let versions = Versions::of(output);
     versions.commit(&version)?;
+    if let Some((mirror, committed)) = &committed {
+        mirror.settle(committed)?;
+    }
     write::publish(output, &version)?;
     versions.clear_pending()?;
     // the results are there: what is left to do can be done by the next run too
     let tidied = write::forget_refused(output)
         .and_then(|()| write::drop_embeddings(output))
         .and_then(|()| prune(&store, plan))
-        .and_then(|()| mirror.map_or(Ok(()), |mirror| mirror.prune()))
-        .and_then(|()| embedded.merge(&live))
-        .and_then(|()| reranked.merge(&live));
+        .and_then(|()| committed.map_or(Ok(()), |(mirror, committed)| mirror.prune(&committed)))
+        .and_then(|()| if store.can_be_tidied() { embedded.merge(&live) } else { Ok(()) })
+        .and_then(|()| if store.can_be_tidied() { reranked.merge(&live) } else { Ok(()) });
     if let Err(error) = tidied {
         progress.warn(format!("the store could not be tidied up: {error:#}"));
     }
@@ -183,7 +187,7 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
 }
 
 /// Takes over the versions that another machine wrote since.
-fn pull(mirror: &Mirror, output: &Path, progress: &Progress) -> Result<Seen> {
+fn pull(mirror: &Mirror, output: &Path, progress: &Progress) -> Result<Expected> {
     let (seen, fetched) = mirror.pull()?;
     if let Some(version) = fetched.and_then(|number| Versions::of(output).find(number)) {
         progress.say(&format!("store      version {} was written by another machine: it is fetched", version.number));

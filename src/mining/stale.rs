@@ -25,6 +25,10 @@ pub fn describe(plan: &Plan, force: bool, progress: &Progress) -> Result<Vec<Str
     let questions = run::read(plan, reference.as_mut(), &quiet, &mut Log::default())?;
     let unique = collapse::collapse(&questions.texts, &questions.is_reference);
     let before = Versions::of(output).current();
+    if store.mirror(output).map_or(Ok(false), |mirror| mirror.is_newer())? {
+        progress
+            .warn("another machine wrote a version of this output: a run fetches it first, this plan does not know it");
+    }
     let mut stale = vec![
         ("embed", embedding(&store, plan, &unique, before.as_ref(), progress)?),
         ("candidates", None),

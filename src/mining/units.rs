@@ -15,18 +15,18 @@ use crate::progress::{Progress, Task};
 use crate::run::manifest::ExecutorRecord;
 use crate::search::cells::{Block, CellLists};
 use crate::search::{Neighbour, Vectors};
-use crate::store::files::join;
-use crate::store::root::WORK;
 use crate::tables::segment_file::{Column, Columns};
 
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unit {
+    /// Where its inputs lie in the store, and the note of its result.
+    pub folder: String,
     pub needs: Needs,
     pub work: Work,
 }
 
-/// What is to be computed. Names are those of segments in the folder [`WORK`] of the store.
+/// What is to be computed. Names are those of segments in the folder of the unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
@@ -41,6 +41,8 @@ pub enum Work {
 /// What an executor must have to do a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
+    /// The id of the store that its inputs lie in.
+    pub store: String,
     pub build: String,
     pub precision: Precision,
     /// Hash of the files of the model that the unit runs, if it runs one.
@@ -53,6 +55,9 @@ pub struct Needs {
 pub struct Offer {
     /// Host and port, or what `--name` said.
     pub executor: String,
+    /// Different for each process.
+    pub instance: String,
+    pub store: String,
     pub build: String,
     pub device: String,
     /// Formats that its devices compute in.
@@ -94,8 +99,8 @@ pub trait Cluster {
     /// Has all units done, and hands each result to `receive` as it arrives, in any order. `task` is what the user sees.
     fn run(&self, units: &[Unit], seen: (&Progress, &Task), receive: &mut Receive) -> Result<()>;
 
-    /// Units that are done at the same time, at least 1, and what suits the devices that do them.
-    fn capacity(&self) -> (usize, Tuning);
+    /// How many units that need this are done at the same time, at least 1, and what suits the devices that do them.
+    fn capacity(&self, needs: &Needs) -> (usize, Tuning);
 
     /// What each executor did since this was asked last, by its name.
     fn take_records(&self) -> BTreeMap<String, ExecutorRecord>;
@@ -117,26 +122,26 @@ impl Unit {
     }
 }
 
-/// Where the result of a unit is noted in the store.
-pub fn note_of(id: &str) -> String {
-    join(WORK, &format!("{id}.json"))
+/// Name of the note of a unit's result, in the unit's folder.
+pub fn note_name(id: &str) -> String {
+    format!("{id}.json")
 }
 
 impl Needs {
     /// Of a unit that embeds.
-    pub fn of_embedding(plan: &Plan) -> Self {
-        Self { bi_encoder: Some(plan.models.bi_encoder.hash.clone()), ..Self::of_searching(plan) }
+    pub fn of_embedding(plan: &Plan, store: &str) -> Self {
+        Self { bi_encoder: Some(plan.models.bi_encoder.hash.clone()), ..Self::of_searching(plan, store) }
     }
 
     /// Of a cell of the search: no model.
-    pub fn of_searching(plan: &Plan) -> Self {
-        Self { build: build(), precision: plan.precision, bi_encoder: None, cross_encoder: None }
+    pub fn of_searching(plan: &Plan, store: &str) -> Self {
+        Self { store: store.into(), build: build(), precision: plan.precision, bi_encoder: None, cross_encoder: None }
     }
 
     /// Of a unit that reranks.
-    pub fn of_reranking(plan: &Plan) -> Self {
+    pub fn of_reranking(plan: &Plan, store: &str) -> Self {
         let model = plan.models.cross_encoder.as_ref();
-        Self { cross_encoder: model.map(|model| model.hash.clone()), ..Self::of_searching(plan) }
+        Self { cross_encoder: model.map(|model| model.hash.clone()), ..Self::of_searching(plan, store) }
     }
 
     /// Why an executor cannot do it, `None` if it can.
@@ -147,7 +152,10 @@ impl Needs {
             ("cross-encoder", self.cross_encoder.as_ref(), &offer.cross_encoder),
         ];
         if self.build != offer.build {
-            return Some(format!("it runs mine {}, this run needs mine {}", offer.build, self.build));
+            return Some(format!("it has version {}, this run needs {}", offer.build, self.build));
+        }
+        if self.store != offer.store {
+            return Some("it has another store".into());
         }
         for (name, needed, there) in models {
             if let Some(needed) = needed.filter(|needed| *needed != there) {
@@ -294,6 +302,8 @@ mod tests {
     fn an_executor_is_refused_by_what_it_lacks() {
         let offer = Offer {
             executor: "a:1".into(),
+            instance: "i".into(),
+            store: "s".into(),
             build: "1".into(),
             device: "cpu".into(),
             precisions: vec![Precision::F32],
@@ -302,11 +312,17 @@ mod tests {
             is_gpu: false,
             slots: 1,
         };
-        let needs =
-            Needs { build: "1".into(), precision: Precision::F32, bi_encoder: Some("b".into()), cross_encoder: None };
+        let needs = Needs {
+            store: "s".into(),
+            build: "1".into(),
+            precision: Precision::F32,
+            bi_encoder: Some("b".into()),
+            cross_encoder: None,
+        };
         assert_eq!(needs.refusal(&offer), None);
         let refusals = [
-            (Needs { build: "2".into(), ..needs.clone() }, "it runs mine 1, this run needs mine 2"),
+            (Needs { build: "2".into(), ..needs.clone() }, "it has version 1, this run needs 2"),
+            (Needs { store: "t".into(), ..needs.clone() }, "it has another store"),
             (Needs { bi_encoder: Some("x".into()), ..needs.clone() }, "its bi-encoder is b, this run needs x"),
             (Needs { cross_encoder: Some("y".into()), ..needs.clone() }, "its cross-encoder is c, this run needs y"),
             (Needs { precision: Precision::Int8, ..needs.clone() }, "cpu does not compute in int8"),

@@ -1,5 +1,6 @@
 //! One machine that does units of work for runs on others.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use anyhow::Result;
 use crate::device::Devices;
 use crate::executor::replicas::Replicas;
 use crate::executor::tuning::Tuning;
-use crate::mining::units::{Done, OwnedBlock, Unit, Work, lists_columns, note_of, pairs_of, texts_of};
+use crate::mining::units::{Done, OwnedBlock, Unit, Work, lists_columns, note_name, pairs_of, texts_of};
 use crate::mining::{embed, rerank};
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::checkpoint::folder::ModelFolder;
@@ -18,8 +19,7 @@ use crate::progress::{Progress, Task, readable};
 use crate::search::Query;
 use crate::search::cells;
 use crate::search::tiles::Tiles;
-use crate::store::files::{Files, read_json, write_json};
-use crate::store::root::WORK;
+use crate::store::files::{Files, join, read_json};
 use crate::store::segments::{Segments, read_one};
 use crate::tables::segment_file::{Columns, rows};
 use crate::text::key::TextKey;
@@ -33,6 +33,7 @@ pub struct Worker {
     pub bi_encoder: ModelFolder,
     pub cross_encoder: ModelFolder,
     loaded: Loaded,
+    active: AtomicUsize,
     /// Where it says what it did.
     log: Progress,
 }
@@ -54,12 +55,33 @@ impl Worker {
         (bi_encoder, cross_encoder): (ModelFolder, ModelFolder),
         log: &Progress,
     ) -> Self {
-        Self { name, files, devices, bi_encoder, cross_encoder, loaded: Loaded::default(), log: log.clone() }
+        Self {
+            name,
+            files,
+            devices,
+            bi_encoder,
+            cross_encoder,
+            loaded: Loaded::default(),
+            active: AtomicUsize::new(0),
+            log: log.clone(),
+        }
+    }
+
+    /// Units that are under way.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// Does a unit, stores and notes what came of it. One that is done already is not done again.
     pub fn compute(&self, unit: &Unit, progress: &Progress) -> Result<Done> {
-        let note = note_of(&unit.id()?);
+        self.active.fetch_add(1, Ordering::Relaxed);
+        let done = self.compute_and_note(unit, progress);
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    fn compute_and_note(&self, unit: &Unit, progress: &Progress) -> Result<Done> {
+        let note = join(&unit.folder, &note_name(&unit.id()?));
         if let Some(done) = read_json::<Done>(&*self.files, &note)? {
             return Ok(done);
         }
@@ -71,13 +93,20 @@ impl Worker {
         let segment = Segments::empty(&self.files, &folder).append(columns)?;
         pause(&task)?;
         let done = Done {
-            segment,
+            segment: segment.clone(),
             rows,
             seconds: since.elapsed().as_secs_f64(),
             executor: self.name.clone(),
             device: self.devices.name.clone(),
         };
-        write_json(&*self.files, &note, &done)?;
+        if !self.files.replace(&note, None, &serde_json::to_vec(&done)?)? {
+            // another executor was faster: the run has its result, and a second one must not be found beside it
+            let first = read_json::<Done>(&*self.files, &note)?;
+            if let Some(first) = first.filter(|first| first.segment != segment) {
+                Segments::of_file(&self.files, &folder, &segment).clear()?;
+                return Ok(first);
+            }
+        }
         self.log.say(&format!("{name:<10} {} {counted} in {:.1} s", readable(rows), done.seconds));
         Ok(done)
     }
@@ -87,7 +116,7 @@ impl Worker {
         let precision = unit.needs.precision;
         match &unit.work {
             Work::Embed { texts, into } => {
-                let texts = texts_of(read_one(&self.files, WORK, texts)?)?;
+                let texts = texts_of(read_one(&self.files, &unit.folder, texts)?)?;
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 let models = once(&self.loaded.bi_encoder, precision, || {
                     bi_encoder::replicas(&self.bi_encoder, &self.devices, precision)
@@ -97,7 +126,7 @@ impl Worker {
                 Ok((into.clone(), vectors.into_columns(keys, models.first().dimensions()), texts.len()))
             }
             Work::Rerank { pairs, into } => {
-                let (first, second) = pairs_of(read_one(&self.files, WORK, pairs)?)?;
+                let (first, second) = pairs_of(read_one(&self.files, &unit.folder, pairs)?)?;
                 let pairs: Vec<(&str, &str)> =
                     first.iter().map(String::as_str).zip(second.iter().map(String::as_str)).collect();
                 let models = once(&self.loaded.cross_encoder, precision, || {
@@ -108,7 +137,7 @@ impl Worker {
                 Ok((into.clone(), scores.into_columns(&keys), pairs.len()))
             }
             Work::Search { left, right, top_k } => {
-                let block = |name: &str| OwnedBlock::of_columns(read_one(&self.files, WORK, name)?);
+                let block = |name: &str| OwnedBlock::of_columns(read_one(&self.files, &unit.folder, name)?);
                 let left = once(&self.loaded.block, left.clone(), || block(left))?;
                 let right = right.as_deref().map(block).transpose()?;
                 let floor = right.iter().map(OwnedBlock::floor).fold(left.floor(), f32::min);
@@ -118,7 +147,7 @@ impl Worker {
                 let lists = cells::compute(&left.block(), right.as_ref(), query, &tiles, task)?;
                 let columns = lists_columns(&lists);
                 let rows = rows(&columns);
-                Ok((WORK.into(), columns, rows))
+                Ok((unit.folder.clone(), columns, rows))
             }
         }
     }

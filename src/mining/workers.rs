@@ -1,21 +1,20 @@
 //! Who computes for a run: the devices of this machine, and a cluster for what other machines can do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use anyhow::Result;
 
 use crate::device::Devices;
+use crate::executor::tuning::Tuning;
 use crate::mining::plan::Plan;
 use crate::mining::units::{
-    Cluster, Done, Needs, Received, Unit, Work, block_columns, lists_of, note_of, pairs_columns, texts_columns,
+    Cluster, Done, Needs, Received, Unit, Work, block_columns, lists_of, pairs_columns, texts_columns,
 };
 use crate::progress::{Progress, Task};
 use crate::run::manifest::ExecutorRecord;
 use crate::search::Query;
 use crate::search::cells::{Block, CellLists, Cells, Grid};
-use crate::store::files::Files;
-use crate::store::root::WORK;
+use crate::store::root::{self, Store};
 use crate::store::segments::Segments;
 use crate::tables::segment_file::Columns;
 
@@ -31,10 +30,12 @@ pub struct Workers<'a> {
     pub cluster: Option<&'a dyn Cluster>,
 }
 
-/// A cluster, and the store through which it is told and answers.
+/// A cluster, and the run that has its work done there.
 pub struct Remote<'a> {
     cluster: &'a dyn Cluster,
-    files: &'a Arc<dyn Files>,
+    store: &'a Store,
+    /// The id of the store.
+    id: String,
     plan: &'a Plan,
     progress: &'a Progress,
 }
@@ -43,11 +44,12 @@ impl Workers<'_> {
     /// The cluster, if there is one.
     pub fn remote<'a>(
         &'a self,
-        files: &'a Arc<dyn Files>,
+        store: &'a Store,
         plan: &'a Plan,
         progress: &'a Progress,
-    ) -> Option<Remote<'a>> {
-        self.cluster.map(|cluster| Remote { cluster, files, plan, progress })
+    ) -> Result<Option<Remote<'a>>> {
+        let Some(cluster) = self.cluster else { return Ok(None) };
+        Ok(Some(Remote { cluster, store, id: root::id(&**store.files())?, plan, progress }))
     }
 
     /// What each executor did since this was asked last; nothing without a cluster.
@@ -57,8 +59,8 @@ impl Workers<'_> {
 }
 
 impl Remote<'_> {
-    /// Has texts embedded. `segments` are those of the vectors; `receive` gets the first of the texts, how many there are,
-    /// and the columns that a stage on this machine would have stored.
+    /// Has texts embedded. `segments` are those of the vectors, in the folder `into`; `receive` gets the number of a text, and
+    /// the columns that a stage on this machine would have stored of it and those after it.
     pub fn embed(
         &self,
         texts: &[&str],
@@ -66,17 +68,14 @@ impl Remote<'_> {
         (segments, into): (&mut Segments, &str),
         mut receive: impl FnMut(usize, Columns) -> Result<()>,
     ) -> Result<()> {
-        let (_, tuning) = self.cluster.capacity();
-        let rows = self.rows_of_a_unit(texts.len(), tuning.embed_partition_texts);
-        let mut inputs = Inputs::new(self.files);
+        let needs = Needs::of_embedding(self.plan, &self.id);
+        let rows = self.rows_of_a_unit(texts.len(), &needs, |tuning| tuning.embed_partition_texts);
         let mut units = Vec::new();
         for part in texts.chunks(rows) {
-            let texts = inputs.add(texts_columns(part.iter().map(|text| text.to_string()).collect()))?;
-            let work = Work::Embed { texts, into: into.into() };
-            units.push(Unit { needs: Needs::of_embedding(self.plan), work });
+            let texts = self.give(texts_columns(part.iter().map(|text| text.to_string()).collect()))?;
+            units.push(self.unit(&needs, Work::Embed { texts, into: into.into() }));
         }
-        self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))?;
-        inputs.remove(&units)
+        self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))
     }
 
     /// Has pairs scored, as [`Remote::embed`].
@@ -87,26 +86,29 @@ impl Remote<'_> {
         (segments, into): (&mut Segments, &str),
         mut receive: impl FnMut(usize, Columns) -> Result<()>,
     ) -> Result<()> {
-        let (_, tuning) = self.cluster.capacity();
-        let rows = self.rows_of_a_unit(pairs.len(), tuning.rerank_partition_pairs);
-        let mut inputs = Inputs::new(self.files);
+        let needs = Needs::of_reranking(self.plan, &self.id);
+        let rows = self.rows_of_a_unit(pairs.len(), &needs, |tuning| tuning.rerank_partition_pairs);
         let mut units = Vec::new();
         for part in pairs.chunks(rows) {
             let side = |of: fn(&(&str, &str)) -> String| part.iter().map(of).collect();
-            let pairs = inputs.add(pairs_columns(side(|pair| pair.0.into()), side(|pair| pair.1.into())))?;
-            units.push(Unit { needs: Needs::of_reranking(self.plan), work: Work::Rerank { pairs, into: into.into() } });
+            let pairs = self.give(pairs_columns(side(|pair| pair.0.into()), side(|pair| pair.1.into())))?;
+            units.push(self.unit(&needs, Work::Rerank { pairs, into: into.into() }));
         }
-        self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))?;
-        inputs.remove(&units)
+        self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))
     }
 
-    /// Pairs that are worth the way to the executors at once.
+    /// How many pairs the executors are given at once if a time limit may end the run.
     pub fn pairs_of_a_wave(&self) -> usize {
-        let (slots, tuning) = self.cluster.capacity();
+        let (slots, tuning) = self.cluster.capacity(&Needs::of_reranking(self.plan, &self.id));
         slots * 2 * tuning.rerank_partition_pairs
     }
 
-    /// Has units done and hands on their results. One whose segment is damaged is done again.
+    /// The search of this many rows in cells.
+    pub fn cells(&self, rows: usize) -> RemoteCells<'_> {
+        RemoteCells { remote: self, rows }
+    }
+
+    /// Has units done, hands on their results, and removes what they were given and what they noted.
     fn run(
         &self,
         units: &[Unit],
@@ -121,20 +123,28 @@ impl Remote<'_> {
             };
             executors.insert(done.executor.clone());
             seconds += done.seconds;
-            task.note(&format!("{} executors, {} of machine time", executors.len(), clock(seconds)));
+            let count = executors.len();
+            let plural = if count == 1 { "" } else { "s" };
+            task.note(&format!("{count} executor{plural}, {} of machine time", clock(seconds)));
             receive(at, columns)?;
             Ok(Received::Taken)
-        })
+        })?;
+        self.store.files().remove_folder(self.store.work())
     }
 
-    fn rows_of_a_unit(&self, rows: usize, most: usize) -> usize {
-        let (slots, _) = self.cluster.capacity();
+    fn unit(&self, needs: &Needs, work: Work) -> Unit {
+        Unit { folder: self.store.work().into(), needs: needs.clone(), work }
+    }
+
+    /// Stores what a unit is given, and returns its name.
+    fn give(&self, columns: Columns) -> Result<String> {
+        Segments::empty(self.store.files(), self.store.work()).append(columns)
+    }
+
+    fn rows_of_a_unit(&self, rows: usize, needs: &Needs, most: impl Fn(Tuning) -> usize) -> usize {
+        let (slots, tuning) = self.cluster.capacity(needs);
+        let most = most(tuning);
         rows.div_ceil(slots * LEAST_UNITS_A_SLOT).clamp(LEAST_ROWS.min(most), most)
-    }
-
-    /// The search of this many rows in cells.
-    pub fn cells(&self, rows: usize) -> RemoteCells<'_> {
-        RemoteCells { remote: self, rows }
     }
 }
 
@@ -158,54 +168,30 @@ impl Cells for RemoteCells<'_> {
         query: Query,
         receive: &mut dyn FnMut((usize, usize), CellLists) -> Result<()>,
     ) -> Result<()> {
-        let Remote { files, plan, progress, .. } = self.remote;
-        let mut inputs = Inputs::new(files);
-        let mut named = |blocks: &[Block]| blocks.iter().map(|block| inputs.add(block_columns(block))).collect();
-        let left: Vec<String> = named(&grid.left)?;
-        let right: Option<Vec<String>> = grid.right.as_deref().map(named).transpose()?;
+        let remote = self.remote;
+        let give = |blocks: &[Block]| -> Result<Vec<String>> {
+            blocks.iter().map(|block| remote.give(block_columns(block))).collect()
+        };
+        let (left, right) = (give(&grid.left)?, grid.right.as_deref().map(give).transpose()?);
         let cells = grid.cells();
+        let needs = Needs::of_searching(remote.plan, &remote.id);
         let unit = |&(a, b): &(usize, usize)| {
             let other = match &right {
                 Some(right) => Some(right[b].clone()),
                 None => Some(left[b].clone()).filter(|_| a != b),
             };
-            let work = Work::Search { left: left[a].clone(), right: other, top_k: query.top_k };
-            Unit { needs: Needs::of_searching(plan), work }
+            remote.unit(&needs, Work::Search { left: left[a].clone(), right: other, top_k: query.top_k })
         };
         let units: Vec<Unit> = cells.iter().map(unit).collect();
-        let task: Task = progress.task("search", "texts", self.rows);
-        let mut found = Segments::empty(files, WORK);
+        let task = remote.progress.task("search", "texts", self.rows);
+        let mut found = Segments::empty(remote.store.files(), remote.store.work());
         let mut ended = 0;
-        self.remote.run(&units, &task, &mut found, &mut |at, columns| {
+        remote.run(&units, &task, &mut found, &mut |at, columns| {
             let (a, b) = cells[at];
             receive((a, b), lists_of(columns, grid.left[a].min_scores.len())?)?;
             ended += 1;
             // rows count by the share of the cells that are done
             task.advance(self.rows * ended / units.len() - self.rows * (ended - 1) / units.len())
-        })?;
-        found.clear()?;
-        inputs.remove(&units)
-    }
-}
-
-/// What units were given, in the store.
-struct Inputs<'a> {
-    files: &'a Arc<dyn Files>,
-    segments: Segments,
-}
-
-impl<'a> Inputs<'a> {
-    fn new(files: &'a Arc<dyn Files>) -> Self {
-        Self { files, segments: Segments::empty(files, WORK) }
-    }
-
-    fn add(&mut self, columns: Columns) -> Result<String> {
-        self.segments.append(columns)
-    }
-
-    /// Removes what the units were given and what they noted: all of them are done.
-    fn remove(mut self, units: &[Unit]) -> Result<()> {
-        self.segments.clear()?;
-        units.iter().try_for_each(|unit| self.files.remove(&note_of(&unit.id()?)))
+        })
     }
 }

@@ -99,8 +99,16 @@ impl Files for Folder {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>> {
-        let entries = fs::read_dir(self.0.join(folder)).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let failed = || format!("cannot list {}", self.place(folder));
+        let entries = match fs::read_dir(self.0.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(failed),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.with_context(failed)?.file_name().into_string().ok());
+        }
         names.sort();
         Ok(names)
     }

@@ -1,27 +1,38 @@
 //! What object storage keeps of the versions of an output, so that the next night can run on another machine.
 //!
 //! ```text
-//! outputs/<name>/    copies of what lies under the same names in <output>/.mine: versions, questions, clusters
-//!     CURRENT        replaced last, and only if no other run replaced it in between
+//! outputs/<name>/
+//!     files/<hash>      what lies in <output>/.mine: results of versions, records, questions, clusters
+//!     commits/<hash>    which files a version and those before it consist of, by their paths
+//!     CURRENT           the hash of the newest commit; replaced only if no other run replaced it in between
+//! <output>/.mine/REMOTE the commit that this machine has
 //! ```
+//!
+//! Files and commits are named by their content, so two runs never mix.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::write_bytes;
 use crate::error::in_use;
-use crate::store::files::{Files, join, read_json};
+use crate::store::files::{Files, join, of_folder, read_json};
 use crate::store::versions::{CLUSTERS, CURRENT, QUESTIONS, VERSIONS, Version, Versions};
 
 /// Outputs that use a shared folder, a file each; on object storage a folder each, with the output's versions.
 pub const OUTPUTS: &str = "outputs";
 
+const FILES: &str = "files";
+const COMMITS: &str = "commits";
+const REMOTE: &str = "REMOTE";
+
 /// The name under which a shared store knows an output: from its path on this machine.
 pub fn output_name(output: &Path) -> String {
     let absolute = std::path::absolute(output).unwrap_or_else(|_| output.to_path_buf());
-    blake3::hash(absolute.display().to_string().as_bytes()).to_hex()[..32].to_string()
+    hash(absolute.display().to_string().as_bytes())
 }
 
 /// The copies of one output's versions.
@@ -32,114 +43,240 @@ pub struct Mirror {
     local: PathBuf,
 }
 
-/// `CURRENT` as it was when a run began: what [`Mirror::commit`] replaces.
-pub struct Seen(Option<Vec<u8>>);
+/// What `CURRENT` was when a run began: [`Mirror::commit`] replaces it only if it is still the same.
+pub struct Expected(Option<Vec<u8>>);
+
+/// A commit that is the current one now, and the objects from before that it does not need.
+pub struct Committed {
+    id: String,
+    unneeded: Vec<String>,
+}
+
+/// What a version and those before it consist of.
+#[derive(Serialize, Deserialize)]
+struct Commit {
+    number: u64,
+    /// Path in `.mine` → hash.
+    files: BTreeMap<String, String>,
+}
 
 impl Mirror {
-    /// The mirror of an output. Outputs of one path on different machines are one.
+    /// The mirror of an output. Outputs with the same path on different machines share one.
     pub fn of(files: &Arc<dyn Files>, output: &Path) -> Self {
         let folder = join(OUTPUTS, &output_name(output));
         Self { files: files.clone(), folder, local: Versions::folder_of(output) }
     }
 
-    /// Brings the output up to the mirror's current version, if that is another one. Returns the version that was fetched.
-    pub fn pull(&self) -> Result<(Seen, Option<u64>)> {
-        let current = self.files.read(&join(&self.folder, CURRENT))?;
-        let number = current.as_deref().and_then(number_of);
-        let here = std::fs::read(self.local.join(CURRENT)).ok().as_deref().and_then(number_of);
-        if number <= here {
-            return Ok((Seen(current), None));
-        }
-        for path in self.paths(&*self.files, &self.folder)? {
-            let local = self.local.join(&path);
-            if !local.exists()
-                && let Some(bytes) = self.files.read(&join(&self.folder, &path))?
-            {
-                write_bytes(&local, &bytes)?;
-            }
-        }
-        write_bytes(&self.local.join(CURRENT), current.as_deref().unwrap_or_default())?;
-        Ok((Seen(current), number))
+    /// Whether another machine committed since this one did.
+    pub fn is_newer(&self) -> Result<bool> {
+        Ok(self.files.read(&self.path(CURRENT))?.is_some_and(|current| !self.is_here(&current)))
     }
 
-    /// Copies what `version` needs, then makes it the current one. Fails if another run did so since `seen`.
-    pub fn commit(&self, version: &Version, seen: &Seen) -> Result<()> {
-        let there = self.paths(&*self.files, &self.folder)?;
-        for path in self.local_paths()? {
-            // records of versions may change; everything else is named by its content or written once
-            if !there.contains(&path) || path.ends_with(".json") {
-                let local = self.local.join(&path);
-                let bytes = std::fs::read(&local).with_context(|| format!("cannot read {}", local.display()))?;
-                self.files.write(&join(&self.folder, &path), &bytes)?;
-            }
+    /// Takes over the versions of the current commit, unless this machine has them. Returns the number of the newest one
+    /// if they were fetched.
+    pub fn pull(&self) -> Result<(Expected, Option<u64>)> {
+        let Some(current) = self.files.read(&self.path(CURRENT))? else { return Ok((Expected(None), None)) };
+        if self.is_here(&current) {
+            return Ok((Expected(Some(current)), None));
         }
-        let record = format!("{VERSIONS}/{:06}.json", version.number);
-        self.files.write(&join(&self.folder, &record), &serde_json::to_vec_pretty(version)?)?;
-        let current = format!("{}\n", version.number);
-        if self.files.replace(&join(&self.folder, CURRENT), seen.0.as_deref(), current.as_bytes())? {
+        let id = String::from_utf8_lossy(&current).into_owned();
+        let commit = self.commit_of(&id)?.with_context(|| format!("{} is gone", self.place(&join(COMMITS, &id))))?;
+        for (path, expected) in &commit.files {
+            let local = self.local.join(path);
+            if std::fs::read(&local).is_ok_and(|bytes| hash(&bytes) == *expected) {
+                continue;
+            }
+            let object = join(FILES, expected);
+            let bytes = self.files.read(&self.path(&object))?;
+            write_bytes(&local, &bytes.with_context(|| format!("{} is gone", self.place(&object)))?)?;
+        }
+        for path in local_paths(&self.local)?.into_iter().filter(|path| !commit.files.contains_key(path)) {
+            let local = self.local.join(&path);
+            std::fs::remove_file(&local).with_context(|| format!("cannot remove {}", local.display()))?;
+        }
+        write_bytes(&self.local.join(CURRENT), format!("{}\n", commit.number).as_bytes())?;
+        write_bytes(&self.local.join(REMOTE), id.as_bytes())?;
+        Ok((Expected(Some(current)), Some(commit.number)))
+    }
+
+    /// Copies `version` and what is kept before it, and makes it the current commit. Fails if another run committed since
+    /// `seen`.
+    pub fn commit(&self, version: &Version, seen: &Expected) -> Result<Committed> {
+        let there: BTreeSet<String> = self.files.list(&self.path(FILES))?.into_iter().collect();
+        let commits = self.files.list(&self.path(COMMITS))?;
+        let mut commit = Commit { number: version.number, files: BTreeMap::new() };
+        let mut add = |path: String, bytes: &[u8]| -> Result<()> {
+            let name = hash(bytes);
+            if !there.contains(&name) {
+                self.files.write(&self.path(&join(FILES, &name)), bytes)?;
+            }
+            commit.files.insert(path, name);
+            Ok(())
+        };
+        for path in local_paths(&self.local)? {
+            let local = self.local.join(&path);
+            let bytes = std::fs::read(&local).with_context(|| format!("cannot read {}", local.display()))?;
+            add(path, &bytes)?;
+        }
+        add(format!("{VERSIONS}/{:06}.json", version.number), &Versions::record(version)?)?;
+        let bytes = serde_json::to_vec(&commit)?;
+        let id = hash(&bytes);
+        self.files.write(&self.path(&join(COMMITS, &id)), &bytes)?;
+        if !self.files.replace(&self.path(CURRENT), seen.0.as_deref(), id.as_bytes())? {
+            return Err(in_use(
+                format!("another run wrote a version of this output to {} in the meantime", self.place("")),
+                "type the command again: it starts from that version, and takes up what this run computed",
+            ));
+        }
+        let needed: BTreeSet<&String> = commit.files.values().collect();
+        let files = there.iter().filter(|name| !needed.contains(name)).map(|name| join(FILES, name));
+        let commits = commits.iter().filter(|name| **name != id).map(|name| join(COMMITS, name));
+        Ok(Committed { unneeded: files.chain(commits).collect(), id })
+    }
+
+    /// Notes that this machine has the commit: its version is the current one here too.
+    pub fn settle(&self, committed: &Committed) -> Result<()> {
+        write_bytes(&self.local.join(REMOTE), committed.id.as_bytes())
+    }
+
+    /// Removes what was there before a commit and is not needed any more, unless another run has committed since.
+    pub fn prune(&self, committed: &Committed) -> Result<()> {
+        if self.files.read(&self.path(CURRENT))?.as_deref() != Some(committed.id.as_bytes()) {
             return Ok(());
         }
-        Err(in_use(
-            format!("another run wrote a version of this output to {} in the meantime", self.files.place(&self.folder)),
-            "type the command again: it starts from that version, and takes up what this run computed",
-        ))
+        committed.unneeded.iter().try_for_each(|path| self.files.remove(&self.path(path)))
     }
 
-    /// Removes the copies of what the output no longer has.
-    pub fn prune(&self) -> Result<()> {
-        let here = self.local_paths()?;
-        let there = self.paths(&*self.files, &self.folder)?;
-        let gone = there.iter().filter(|path| !here.contains(path));
-        gone.into_iter().try_for_each(|path| self.files.remove(&join(&self.folder, path)))
-    }
-
-    /// Versions of all outputs that a store has copies of.
-    pub fn versions(files: &dyn Files) -> Result<Vec<Version>> {
+    /// The kept versions of every output that a store has, the newest last.
+    pub fn versions(files: &Arc<dyn Files>) -> Result<Vec<Vec<Version>>> {
         let mut found = Vec::new();
         for output in files.list(OUTPUTS)? {
-            let folder = join(&join(OUTPUTS, &output), VERSIONS);
-            for name in files.list(&folder)?.iter().filter(|name| name.ends_with(".json")) {
-                found.extend(read_json(files, &join(&folder, name))?);
+            let mirror = Self { files: files.clone(), folder: join(OUTPUTS, &output), local: PathBuf::new() };
+            let Some(current) = files.read(&mirror.path(CURRENT))? else { continue };
+            let Some(commit) = mirror.commit_of(&String::from_utf8_lossy(&current))? else { continue };
+            let mut versions = Vec::new();
+            for (_, name) in commit.files.iter().filter(|(path, _)| is_record(path)) {
+                versions.extend(read_json(&**files, &mirror.path(&join(FILES, name)))?);
             }
+            found.push(versions);
         }
         Ok(found)
     }
 
-    /// The newest of each.
-    pub fn newest_versions(files: &dyn Files) -> Result<Vec<Version>> {
-        let mut found = Vec::new();
-        for output in files.list(OUTPUTS)? {
-            let folder = join(OUTPUTS, &output);
-            let current = files.read(&join(&folder, CURRENT))?;
-            let Some(number) = current.as_deref().and_then(number_of) else { continue };
-            found.extend(read_json(files, &format!("{folder}/{VERSIONS}/{number:06}.json"))?);
-        }
-        Ok(found)
+    fn commit_of(&self, id: &str) -> Result<Option<Commit>> {
+        read_json(&*self.files, &self.path(&join(COMMITS, id)))
     }
 
-    /// Files of versions, from `.mine`.
-    fn local_paths(&self) -> Result<Vec<String>> {
-        self.paths(&*crate::store::files::of_folder(&self.local), "")
+    fn is_here(&self, current: &[u8]) -> bool {
+        std::fs::read(self.local.join(REMOTE)).is_ok_and(|here| here == current)
     }
 
-    fn paths(&self, files: &dyn Files, root: &str) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        for folder in [VERSIONS, QUESTIONS, CLUSTERS] {
-            // a result that is not complete lies in a folder of this name
-            for name in files.list(&join(root, folder))?.into_iter().filter(|name| !name.ends_with(".next")) {
-                let path = join(folder, &name);
-                // the result files of a version lie one folder deeper
-                let below = if name.contains('.') { Vec::new() } else { files.list(&join(root, &path))? };
-                match below.is_empty() {
-                    true => found.push(path),
-                    false => found.extend(below.into_iter().map(|name| join(&path, &name))),
-                }
-            }
-        }
-        Ok(found)
+    fn path(&self, path: &str) -> String {
+        join(&self.folder, path)
+    }
+
+    fn place(&self, path: &str) -> String {
+        self.files.place(&self.path(path))
     }
 }
 
-fn number_of(current: &[u8]) -> Option<u64> {
-    std::str::from_utf8(current).ok()?.trim().parse().ok()
+fn is_record(path: &str) -> bool {
+    path.starts_with(VERSIONS) && path.matches('/').count() == 1
+}
+
+/// Files of versions in `.mine`.
+fn local_paths(local: &Path) -> Result<Vec<String>> {
+    let files = of_folder(local);
+    let mut found = Vec::new();
+    for folder in [VERSIONS, QUESTIONS, CLUSTERS] {
+        // a version that is not complete lies in a folder of this name
+        for name in files.list(folder)?.into_iter().filter(|name| !name.ends_with(".next")) {
+            let path = join(folder, &name);
+            match local.join(&path).is_dir() {
+                false => found.push(path),
+                // the result files of a version
+                true => found.extend(files.list(&path)?.into_iter().map(|name| join(&path, &name))),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..32].to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::exit_code;
+
+    fn version(number: u64, run_id: &str) -> Version {
+        let record = format!(
+            r#"{{"number":{number},"run_id":"{run_id}","started":"","content":"","questions":0,"texts":"","identities":[]}}"#
+        );
+        serde_json::from_str(&record).unwrap()
+    }
+
+    /// A run on a machine whose output is `output`: its version has one result file.
+    fn write(output: &Path, version: &Version, result: &str) {
+        let path = Versions::of(output).files_of(version.number).join("pairs.parquet");
+        write_bytes(&path, result.as_bytes()).unwrap();
+    }
+
+    fn result(output: &Path, number: u64) -> String {
+        std::fs::read_to_string(Versions::of(output).files_of(number).join("pairs.parquet")).unwrap()
+    }
+
+    /// Two machines with an output of the same name and one store; a folder stands for object storage.
+    #[test]
+    fn machines_take_turns_and_never_mix_their_versions() {
+        let store = tempfile::tempdir().unwrap();
+        let machines = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let files = of_folder(store.path());
+        let [a, b] = machines.each_ref().map(|machine| Mirror {
+            files: files.clone(),
+            folder: join(OUTPUTS, "one"),
+            local: Versions::folder_of(machine.path()),
+        });
+        let [at_a, at_b] = machines.each_ref().map(|machine| machine.path());
+        let end = |mirror: &Mirror, output: &Path, version: &Version, committed: Committed| {
+            Versions::of(output).commit(version).unwrap();
+            mirror.settle(&committed).unwrap();
+            mirror.prune(&committed).unwrap();
+        };
+        let (seen, fetched) = a.pull().unwrap();
+        assert_eq!(fetched, None);
+        let first = version(1, "first");
+        write(at_a, &first, "1");
+        let committed = a.commit(&first, &seen).unwrap();
+        end(&a, at_a, &first, committed);
+        assert!(!a.is_newer().unwrap() && b.is_newer().unwrap());
+
+        // both write version 2; the second to end fails, and takes over the other's
+        let (seen_a, _) = a.pull().unwrap();
+        let (seen_b, fetched) = b.pull().unwrap();
+        assert_eq!((fetched, result(at_b, 1).as_str()), (Some(1), "1"));
+        let (of_a, of_b) = (version(2, "a"), version(2, "b"));
+        write(at_a, &of_a, "2 of a");
+        write(at_b, &of_b, "2 of b");
+        let committed = b.commit(&of_b, &seen_b).unwrap();
+        let error = a.commit(&of_a, &seen_a).err().unwrap();
+        assert_eq!(exit_code(&error), 4);
+        end(&b, at_b, &of_b, committed);
+        let (_, fetched) = a.pull().unwrap();
+        assert_eq!((fetched, result(at_a, 2).as_str()), (Some(2), "2 of b"));
+        assert_eq!(Versions::of(at_a).current().unwrap().run_id, "b");
+
+        // a run that was killed after its commit has it when it begins again
+        let (seen, _) = a.pull().unwrap();
+        let third = version(3, "third");
+        write(at_a, &third, "3");
+        a.commit(&third, &seen).unwrap();
+        let (_, fetched) = a.pull().unwrap();
+        assert_eq!((fetched, Versions::of(at_a).current().unwrap().run_id.as_str()), (Some(3), "third"));
+        let all = Mirror::versions(&files).unwrap();
+        let numbers: Vec<u64> = all[0].iter().map(|version| version.number).collect();
+        assert_eq!((all.len(), numbers), (1, vec![1, 2, 3]));
+    }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
+use object_store::{ClientConfigKey, Error, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
 use tokio::runtime::Runtime;
 
 use crate::error::usage_with_hint;
@@ -18,6 +18,10 @@ use crate::store::files::Files;
 
 /// Objects that are removed at the same time.
 const REMOVED_AT_ONCE: usize = 16;
+
+/// A larger object is sent in parts, each in a request of its own.
+const PART_BYTES: usize = 64 << 20;
+const REQUEST_TIMEOUT: &str = "300 seconds";
 
 /// The files below an address.
 pub fn open(url: &str) -> Result<Arc<dyn Files>> {
@@ -29,7 +33,9 @@ pub fn open(url: &str) -> Result<Arc<dyn Files>> {
         ));
     };
     let failed = || format!("--store {url}");
-    let bucket = AmazonS3Builder::from_env().with_bucket_name(bucket).build().with_context(failed)?;
+    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let bucket = builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT).build();
+    let bucket = bucket.with_context(failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the store")?;
     Ok(Arc::new(Objects { url: url.trim_end_matches('/').into(), prefix: Path::from(prefix), bucket, runtime }))
@@ -70,9 +76,17 @@ impl Files for Objects {
 
     fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let to = self.path(path);
-        let put = self.bucket.put(&to, bytes.to_vec().into());
-        self.runtime.block_on(put).with_context(|| format!("cannot write {}", self.place(path)))?;
-        Ok(())
+        let written = self.runtime.block_on(async {
+            if bytes.len() <= PART_BYTES {
+                return self.bucket.put(&to, bytes.to_vec().into()).await.map(drop);
+            }
+            let mut upload = self.bucket.put_multipart(&to).await?;
+            for part in bytes.chunks(PART_BYTES) {
+                upload.put_part(part.to_vec().into()).await?;
+            }
+            upload.complete().await.map(drop)
+        });
+        written.with_context(|| format!("cannot write {}", self.place(path)))
     }
 
     fn replace(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<bool> {

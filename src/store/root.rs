@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
@@ -26,6 +27,7 @@ use crate::text::key::TextKey;
 const FORMAT: u32 = 2;
 
 const FILE: &str = "store.json";
+const ID: &str = "id";
 const IDENTITY: &str = "identity.json";
 const RECORD: &str = "record.json";
 const TEXTS: &str = "texts";
@@ -33,6 +35,9 @@ const TEXTS: &str = "texts";
 pub const WORK: &str = "work";
 /// What executors say of themselves.
 pub const EXECUTORS: &str = "executors";
+
+/// In a shared folder, an unfinished file of this age is of a process that is gone.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Folders of version 0.1, which knew texts by their row.
 const FIRST_FORMAT: [&str; 6] = ["embed", "candidates", "rerank-ab", "rerank-ba", "rerank", "cluster"];
@@ -43,6 +48,10 @@ pub struct Store {
     about: About,
     /// Outputs whose versions need what is here.
     outputs: Vec<PathBuf>,
+    /// Whether outputs on other machines need it too, whose versions this one cannot read.
+    has_foreign_outputs: bool,
+    /// Folder of the units of work of this output.
+    work: String,
     _locks: Vec<Lock>,
 }
 
@@ -68,14 +77,18 @@ impl Store {
         let own = Versions::folder_of(output);
         fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
         let lock = Lock::acquire(&own, holder, wait, progress)?;
-        remove_unfinished(output)?;
-        sweep(&own)?;
+        remove_unfinished(output, Duration::ZERO)?;
+        sweep(&own, Duration::ZERO)?;
+        let shared = shared.map(|named| Ok::<_, anyhow::Error>((named, place::open(named)?))).transpose()?;
         // an output's own store is not shared, whatever names it
-        let is_own = |shared: &&Path| shared.canonicalize().is_ok_and(|path| Some(path) == own.canonicalize().ok());
-        let Some(named) = shared.filter(|shared| !is_own(shared)) else {
-            return Self::begin(of_folder(own), vec![output.to_path_buf()], vec![lock], progress);
+        let canonical = |path: &Path| path.canonicalize().ok();
+        let is_own = |files: &Arc<dyn Files>| {
+            files.folder().and_then(canonical).is_some_and(|folder| Some(folder) == canonical(&own))
         };
-        let shared = place::open(named)?;
+        let alone = (vec![output.to_path_buf()], false);
+        let Some((named, shared)) = shared.filter(|(_, files)| !is_own(files)) else {
+            return Self::begin(of_folder(own), output, alone, vec![lock], progress);
+        };
         if shared.read(FILE)?.is_none() && holds_something_else(&*shared)? {
             return Err(hint(
                 format!("--store {} holds something else: it has no {FILE}", named.display()),
@@ -84,18 +97,26 @@ impl Store {
         }
         let mut locks = vec![lock];
         let Some(folder) = shared.folder().map(Path::to_path_buf) else {
-            return Self::begin(shared, vec![output.to_path_buf()], locks, progress);
+            return Self::begin(shared, output, alone, locks, progress);
         };
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         locks.push(Lock::acquire(&folder, holder, wait, progress)?);
-        sweep(&folder)?;
+        // executors write without the lock: what is younger may be theirs
+        sweep(&folder, ABANDONED)?;
         let absolute = std::path::absolute(output).unwrap_or_else(|_| output.to_path_buf());
-        shared.write(&join(OUTPUTS, &output_name(output)), absolute.display().to_string().as_bytes())?;
+        let entry = format!("{}\n{}", absolute.display(), host());
+        shared.write(&join(OUTPUTS, &output_name(output)), entry.as_bytes())?;
         let outputs = registered_outputs(&*shared)?;
-        Self::begin(shared, outputs, locks, progress)
+        Self::begin(shared, output, outputs, locks, progress)
     }
 
-    fn begin(files: Arc<dyn Files>, outputs: Vec<PathBuf>, locks: Vec<Lock>, progress: &Progress) -> Result<Self> {
+    fn begin(
+        files: Arc<dyn Files>,
+        output: &Path,
+        (outputs, has_foreign_outputs): (Vec<PathBuf>, bool),
+        locks: Vec<Lock>,
+        progress: &Progress,
+    ) -> Result<Self> {
         let about = match read_about(&*files)? {
             Some(about) => About { runs: about.runs + 1, ..about },
             None => {
@@ -113,7 +134,8 @@ impl Store {
             }
         };
         write_json(&*files, FILE, &about)?;
-        Ok(Self { files, about, outputs, _locks: locks })
+        let work = join(WORK, &output_name(output));
+        Ok(Self { files, about, outputs, has_foreign_outputs, work, _locks: locks })
     }
 
     /// Looks without creating or locking anything, for `--plan`.
@@ -123,12 +145,23 @@ impl Store {
             None => of_folder(Versions::folder_of(output)),
         };
         let about = read_about(&*files)?.unwrap_or(About { format: FORMAT, runs: 0 });
-        Ok(Self { files, about, outputs: vec![output.to_path_buf()], _locks: Vec::new() })
+        let (outputs, work) = (vec![output.to_path_buf()], join(WORK, &output_name(output)));
+        Ok(Self { files, about, outputs, has_foreign_outputs: false, work, _locks: Vec::new() })
     }
 
     /// The files of the store, for those who compute for it elsewhere.
     pub fn files(&self) -> &Arc<dyn Files> {
         &self.files
+    }
+
+    /// The folder of the units of work of this output, and of what comes of them.
+    pub fn work(&self) -> &str {
+        &self.work
+    }
+
+    /// Whether it is known what is needed here. If not, nothing is removed.
+    pub fn can_be_tidied(&self) -> bool {
+        !self.has_foreign_outputs
     }
 
     /// What object storage keeps of the versions of an output; `None` if the store is a folder.
@@ -183,7 +216,7 @@ impl Store {
 
     /// Every key that a kept version of any output holds, and `more`; ascending.
     pub fn live_keys(&self, more: &[TextKey], warn: &dyn Fn(String)) -> Result<Vec<TextKey>> {
-        let wanted: BTreeSet<String> = self.versions()?.into_iter().map(|version| version.texts).collect();
+        let wanted: BTreeSet<String> = self.versions()?.into_iter().flatten().map(|version| version.texts).collect();
         let mut keys = more.to_vec();
         for name in wanted {
             let mut segment = Segments::of_file(&self.files, TEXTS, &name);
@@ -198,54 +231,49 @@ impl Store {
         Ok(keys)
     }
 
-    /// Versions of all outputs, those of other machines included.
-    fn versions(&self) -> Result<Vec<Version>> {
-        let mut versions: Vec<Version> = self.outputs.iter().flat_map(|output| Versions::of(output).kept()).collect();
+    /// The kept versions of every output, the newest last.
+    fn versions(&self) -> Result<Vec<Vec<Version>>> {
+        let mut versions: Vec<Vec<Version>> = self.outputs.iter().map(|output| Versions::of(output).kept()).collect();
         if self.files.folder().is_none() {
-            versions.extend(Mirror::versions(&*self.files)?);
+            versions.extend(Mirror::versions(&self.files)?);
         }
         Ok(versions)
-    }
-
-    /// The newest version of each output, those of other machines included.
-    fn newest_versions(&self) -> Result<Vec<Version>> {
-        let mut newest: Vec<Version> =
-            self.outputs.iter().filter_map(|output| Versions::of(output).current()).collect();
-        if self.files.folder().is_none() {
-            newest.extend(Mirror::newest_versions(&*self.files)?);
-        }
-        Ok(newest)
     }
 
     /// Removes what no kept version needs: texts of dropped versions, neighbours of all but the newest versions, and other
     /// identities once as many runs as versions are kept have passed without them.
     pub fn prune(&self, kept: usize) -> Result<()> {
+        self.files.remove_folder(&self.work)?;
+        if !self.can_be_tidied() {
+            return Ok(());
+        }
         let versions = self.versions()?;
+        // object storage is not locked: other outputs may be about to commit what they have just written
+        let spared = if self.files.folder().is_none() { versions.len() } else { 0 };
         for kind in Kind::ALL {
-            let needing = match kind {
+            let needing: Vec<&Version> = match kind {
                 // lists cost little to compute again, and hold most of the bytes
-                Kind::Neighbours => self.newest_versions()?,
-                Kind::Vectors | Kind::Scores => versions.clone(),
+                Kind::Neighbours => versions.iter().filter_map(|kept| kept.last()).collect(),
+                Kind::Vectors | Kind::Scores => versions.iter().flatten().collect(),
             };
             let needed: BTreeSet<String> = needing.iter().filter_map(|version| version.fingerprint(kind)).collect();
+            let patience = if kind == Kind::Neighbours { spared } else { kept * versions.len().max(1) };
             for name in self.files.list(kind.name())? {
                 let folder = join(kind.name(), &name);
                 let last = self.last_use(&folder)?;
-                let patience = if kind == Kind::Neighbours { 0 } else { (kept * self.outputs.len()) as u64 };
-                let is_recent = last.is_some_and(|last| last.run + patience >= self.about.runs);
+                let is_recent = last.is_some_and(|last| last.run + patience as u64 >= self.about.runs);
                 if !is_recent && !needed.contains(&name) {
                     self.files.remove_folder(&folder)?;
                 }
             }
         }
-        let texts: BTreeSet<String> = versions.iter().map(|version| version.texts.clone()).collect();
+        let texts: BTreeSet<String> = versions.iter().flatten().map(|version| version.texts.clone()).collect();
         for file in self.files.list(TEXTS)? {
             if !texts.contains(file.split('.').next().unwrap_or_default()) {
                 self.files.remove(&join(TEXTS, &file))?;
             }
         }
-        // without the lock another run may still wait for what is there
-        if self.files.folder().is_some() { self.files.remove_folder(WORK) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -268,29 +296,53 @@ fn read_about(files: &dyn Files) -> Result<Option<About>> {
 
 /// Whether there is what no run left before it wrote [`FILE`].
 fn holds_something_else(files: &dyn Files) -> Result<bool> {
-    let is_ours =
-        |name: &String| [OUTPUTS, lock::FILE, EXECUTORS].contains(&name.as_str()) || name.starts_with(TEMPORARY_PREFIX);
+    let is_ours = |name: &String| {
+        [OUTPUTS, lock::FILE, EXECUTORS, ID].contains(&name.as_str()) || name.starts_with(TEMPORARY_PREFIX)
+    };
     Ok(!files.list("")?.iter().all(is_ours))
 }
 
-/// Outputs that said they use the folder; one that is gone is forgotten.
-fn registered_outputs(files: &dyn Files) -> Result<Vec<PathBuf>> {
-    let mut outputs = Vec::new();
+/// Outputs of this machine that said they use the folder, and whether others did. One of this machine that is gone is
+/// forgotten.
+fn registered_outputs(files: &dyn Files) -> Result<(Vec<PathBuf>, bool)> {
+    let (mut outputs, mut has_foreign) = (Vec::new(), false);
     for name in files.list(OUTPUTS)? {
         let path = join(OUTPUTS, &name);
-        let output = PathBuf::from(String::from_utf8_lossy(&files.read(&path)?.unwrap_or_default()).into_owned());
+        let entry = String::from_utf8_lossy(&files.read(&path)?.unwrap_or_default()).into_owned();
+        let (output, machine) =
+            entry.split_once('\n').map_or((entry.as_str(), None), |(path, host)| (path, Some(host)));
+        let output = PathBuf::from(output);
         match output.is_dir() {
+            _ if machine.is_some_and(|machine| machine != host()) => has_foreign = true,
             true => outputs.push(output),
             false => files.remove(&path)?,
         }
     }
     outputs.sort();
-    Ok(outputs)
+    Ok((outputs, has_foreign))
 }
 
-/// Removes the unfinished files that a killed run left in a folder and below it.
-fn sweep(folder: &Path) -> Result<()> {
-    remove_unfinished(folder)?;
+/// The name of this machine; empty if it has none.
+pub fn host() -> String {
+    let read = |path: &str| fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
+    let name = name.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
+    name.unwrap_or_default().trim().into()
+}
+
+/// The id of a store: the same for everyone who reaches it. The first one to ask chooses it.
+pub fn id(files: &dyn Files) -> Result<String> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let new = blake3::hash(format!("{now} {} {}", std::process::id(), host()).as_bytes()).to_hex()[..16].to_string();
+    files.replace(ID, None, new.as_bytes())?;
+    let id = files.read(ID)?.with_context(|| format!("cannot read {}", files.place(ID)))?;
+    Ok(String::from_utf8_lossy(&id).into_owned())
+}
+
+/// Removes the unfinished files that a killed run left in a folder and below it, if they are as old as `least`.
+fn sweep(folder: &Path, least: Duration) -> Result<()> {
+    remove_unfinished(folder, least)?;
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).try_for_each(|path| sweep(&path))
+    let folders = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    folders.into_iter().try_for_each(|path| sweep(&path, least))
 }

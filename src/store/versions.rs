@@ -159,10 +159,17 @@ impl Versions {
                 sync_folder(folder).with_context(|| format!("cannot write {}", folder.display()))?;
             }
         }
-        write_json(&self.path(version.number), version)?;
+        write_bytes(&self.path(version.number), &Self::record(version)?)?;
         sync_folder(&self.folder.join(VERSIONS)).with_context(|| format!("cannot write {}", files.display()))?;
         write_bytes(&self.folder.join(CURRENT), format!("{}\n", version.number).as_bytes())?;
         sync_folder(&self.folder).with_context(|| format!("cannot write {}", self.folder.display()))
+    }
+
+    /// The bytes of a version's record.
+    pub fn record(version: &Version) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(version)?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 
     /// Removes the versions beyond the `kept` newest, what only they need, and what a killed run left of a next one.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ impl RunFolder {
     /// Removes what another training left, once nothing can refuse the new one any more.
     pub fn begin(&self) -> Result<()> {
         if self.is_same {
-            remove_unfinished(&self.path)?;
+            remove_unfinished(&self.path, Duration::ZERO)?;
         } else {
             empty(&self.path)?;
         }

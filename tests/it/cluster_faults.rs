@@ -79,10 +79,10 @@ fn a_unit_longer_than_the_timeout_is_waited_for() {
 #[test]
 fn a_damaged_result_is_computed_again() {
     let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 600);
+    write_corpus(&cluster.path("q.parquet"), 300);
     let alone = cluster.run_alone("alone");
     let _scheduler = cluster.scheduler();
-    let _executor = cluster.executor("one", &[("MINE_PAUSE_UNITS", "3000")]);
+    let _executor = cluster.executor("one", &[("MINE_PAUSE_UNITS", "1500")]);
     let mut run = cluster.run("out");
     // a result lies there before it is noted
     let vectors = Path::new(&cluster.store).join("vectors");
