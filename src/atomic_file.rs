@@ -113,6 +113,19 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     publish(file, path)
 }
 
+/// Writes a file that must not be there yet, and the folders above it. `false` if it is there.
+pub fn create_bytes(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let failed = || format!("cannot write {}", path.display());
+    std::fs::create_dir_all(folder_of(path)).with_context(failed)?;
+    let mut file = temporary_in(folder_of(path)).with_context(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(failed)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error).with_context(failed),
+    }
+}
+
 /// Writes a JSON file, and the folders above it.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value).with_context(|| format!("cannot write {}", path.display()))?;

@@ -47,12 +47,15 @@ const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// The run ends if the scheduler does not answer, or no executor can do its work, for so long.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// If no result comes for so long although executors are there, the units are submitted again: a report of an executor to the
-/// scheduler may be lost.
-const STALLED: Duration = Duration::from_secs(900);
+/// If executors are there but none works for so long, the units are submitted again: a report of an executor to the scheduler
+/// may be lost.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// Units of a job: its description must fit into one message.
 const UNITS_OF_A_JOB: usize = 2048;
+
+/// The file beside the units that has the id of the job.
+const JOB: &str = "job";
 
 /// A unit whose result was damaged so often fails.
 const MOST_DAMAGED: usize = 3;
@@ -123,6 +126,7 @@ impl Cluster for Client {
         for (at, unit) in units.iter().enumerate() {
             open.entry(unit.id()?).or_insert(Waiting { at: Vec::new(), damaged: 0 }).at.push(at);
         }
+        self.cancel_earlier(&first.folder)?;
         self.collect(&first.folder, &mut open, receive)?;
         let mut silence = Silence::default();
         while !open.is_empty() {
@@ -133,6 +137,7 @@ impl Cluster for Client {
             let ended = match self.submit(&job) {
                 Ok(Ok(job)) => {
                     silence = Silence::default();
+                    self.files.write(&join(&first.folder, JOB), job.as_bytes())?;
                     self.wait_for(&job, first, &mut open, (progress, task), receive)?
                 }
                 Ok(Err(rejected)) => Ended::Failed(rejected),
@@ -217,7 +222,8 @@ impl Client {
     ) -> Result<Option<Ended>> {
         let look = if self.files.folder().is_some() { LOOK_IN_FOLDER } else { LOOK_ON_OBJECTS };
         let (mut asked, mut counted) = (Instant::now(), None::<Instant>);
-        let (mut helped, mut came, mut left) = (Instant::now(), Instant::now(), open.len());
+        let (mut helped, mut worked) = (Instant::now(), Instant::now());
+        let (mut came, mut left) = (Instant::now(), open.len());
         let mut silence = Silence::default();
         loop {
             std::thread::sleep(look);
@@ -249,11 +255,18 @@ impl Client {
             }
             if !open.is_empty() && counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY) {
                 counted = Some(Instant::now());
-                let Fitting { usable, unusable } = self.executors.fitting(&first.needs)?;
+                let Fitting { usable, active, unusable } = self.executors.fitting(&first.needs)?;
                 self.report(&unusable, progress);
+                if active > 0 {
+                    worked = Instant::now();
+                }
                 if !usable.is_empty() {
                     helped = Instant::now();
-                    if came.elapsed() > STALLED {
+                    if worked.max(came).elapsed() > STALLED {
+                        progress.warn(format!(
+                            "{} executors are there, but none works: the work is handed out again",
+                            usable.len()
+                        ));
                         return Ok(None);
                     }
                 } else if helped.elapsed() > PATIENCE {
@@ -361,7 +374,15 @@ impl Client {
         Ok(answer.into_inner().status.and_then(|status| status.status))
     }
 
-    /// Asks the scheduler to drop a job; what executors still do of it is not lost.
+    /// Cancels the job of a run of this output that was killed: its units would be done beside those of this run.
+    fn cancel_earlier(&self, folder: &str) -> Result<()> {
+        if let Some(job) = self.files.read(&join(folder, JOB))? {
+            self.cancel(&String::from_utf8_lossy(&job));
+        }
+        Ok(())
+    }
+
+    /// Asks the scheduler to drop a job. Units under way are stopped.
     fn cancel(&self, job: &str) {
         let cancel = |mut grpc: SchedulerGrpcClient<Channel>| {
             self.runtime.block_on(grpc.cancel_job(CancelJobParams { job_id: job.into() })).ok()

@@ -2,11 +2,13 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use ballista_executor::health::ExecutorHealth;
 
 use crate::cluster::args::ExecutorArgs;
 use crate::cluster::executors::{self, RENEWED_EVERY};
@@ -30,6 +32,9 @@ const PRETENDED_BUILD: &str = "MINE_PRETENDED_BUILD";
 
 /// How often it is looked whether the process is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// After so many the scheduler takes the executor for dead, or is gone itself.
+const MISSED_HEARTBEATS: u32 = 8;
 
 /// The last results are on their way to the scheduler for so long.
 const REPORTING: Duration = Duration::from_secs(1);
@@ -60,6 +65,7 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
     };
     let models = (bi_encoder, cross_encoder);
     let worker = Arc::new(Worker::new(offer.executor.clone(), files.clone(), devices, models, progress));
+    let health = ExecutorHealth::new();
     let shuffles = tempfile::tempdir().context("cannot create a temporary folder")?;
     let config = ExecutorProcessConfig {
         // the scheduler reads from it what this executor can do
@@ -79,6 +85,7 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
         memory_pool_size: Some(0),
         executor_heartbeat_interval_seconds: args.heartbeat,
         override_physical_codec: Some(UnitsCodec::shared(Some(worker.clone()))),
+        health: health.clone(),
         ..ExecutorProcessConfig::default()
     };
     progress.say(&format!(
@@ -90,17 +97,22 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
     ));
     let patience = progress.finish_before_stopping("the units under way");
     executors::forget_earlier(&*files, &offer)?;
-    executors::renew(&*files, &offer, 0)?;
-    let renewing = (files.clone(), offer.clone());
-    std::thread::spawn(move || keep_renewing(&renewing.0, &renewing.1));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let noted = Noted { files: files.clone(), offer, health: health.clone(), worker: worker.clone() };
+    let renewing = std::thread::spawn({
+        let is_over = is_over.clone();
+        move || noted.renew_until(&is_over)
+    });
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the executor")?;
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = start_executor_process(Arc::new(config)) => Some(ended),
             () = asked_to_end(progress, &worker) => None,
+            () = cut_off(&health, &worker, Duration::from_secs(args.heartbeat)) => Some(Ok(())),
         }
     });
-    executors::leave(&*files, &offer)?;
+    is_over.store(true, Ordering::Relaxed);
+    let _ = renewing.join();
     runtime.shutdown_background();
     drop((shuffles, patience));
     match ended {
@@ -122,11 +134,42 @@ async fn asked_to_end(progress: &Progress, worker: &Worker) {
     tokio::time::sleep(REPORTING).await;
 }
 
-/// Renews the note as long as the process lives. One that cannot be written only keeps runs from counting this executor.
-fn keep_renewing(files: &Arc<dyn Files>, offer: &Offer) {
-    for renewals in 1.. {
-        std::thread::sleep(RENEWED_EVERY);
-        let _ = executors::renew(&**files, offer, renewals);
+/// Returns when the scheduler has not heard of this executor for some heartbeats and no unit is under way. Ballista ends by
+/// itself then, but not if it had work at that time.
+async fn cut_off(health: &ExecutorHealth, worker: &Worker, heartbeat: Duration) {
+    let (mut was_ready, mut heard) = (false, Instant::now());
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if health.is_ready() {
+            (was_ready, heard) = (true, Instant::now());
+        }
+        if was_ready && worker.active() == 0 && heard.elapsed() > MISSED_HEARTBEATS * heartbeat {
+            return;
+        }
+    }
+}
+
+/// What the note of this executor is made from.
+struct Noted {
+    files: Arc<dyn Files>,
+    offer: Offer,
+    health: ExecutorHealth,
+    worker: Arc<Worker>,
+}
+
+impl Noted {
+    /// Renews the note while the scheduler hears of this executor, and removes it at the end. If that fails, runs do not count
+    /// this executor, and nothing else happens.
+    fn renew_until(&self, is_over: &AtomicBool) {
+        let (mut renewals, mut renewed) = (0, None::<Instant>);
+        while !is_over.load(Ordering::Relaxed) {
+            if self.health.is_ready() && renewed.is_none_or(|at| at.elapsed() >= RENEWED_EVERY) {
+                let _ = executors::renew(&*self.files, &self.offer, (renewals, self.worker.active()));
+                (renewals, renewed) = (renewals + 1, Some(Instant::now()));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let _ = executors::leave(&*self.files, &self.offer);
     }
 }
 

@@ -15,19 +15,22 @@ use crate::store::root::EXECUTORS;
 /// How often a note is renewed.
 pub const RENEWED_EVERY: Duration = Duration::from_secs(10);
 
-/// A note that was not renewed for so long is of an executor that is gone.
+/// A note that was not renewed for so long is of an executor that is gone; later it is removed.
 const GONE_AFTER: Duration = Duration::from_secs(45);
+const REMOVED_AFTER: Duration = Duration::from_secs(600);
 
 #[derive(Serialize, Deserialize)]
 struct Note {
     offer: Offer,
     /// Rises with every renewal.
     renewals: u64,
+    /// Units under way.
+    active: usize,
 }
 
-/// Writes or renews the note of an executor.
-pub fn renew(files: &dyn Files, offer: &Offer, renewals: u64) -> Result<()> {
-    write_json(files, &path(offer), &Note { offer: offer.clone(), renewals })
+/// Writes or renews the note of an executor: how often it did so before, and how many units are under way.
+pub fn renew(files: &dyn Files, offer: &Offer, (renewals, active): (u64, usize)) -> Result<()> {
+    write_json(files, &path(offer), &Note { offer: offer.clone(), renewals, active })
 }
 
 /// Removes the note of an executor.
@@ -63,30 +66,28 @@ impl Roster {
         Self { files, seen: Mutex::default() }
     }
 
-    /// The executors that live. One that is seen for the first time is taken to live.
-    pub fn living(&self) -> Result<Vec<Offer>> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found = Vec::new();
-        for name in self.files.list(EXECUTORS)? {
-            let Some(note) = read_json::<Note>(&*self.files, &join(EXECUTORS, &name))? else { continue };
-            let last = seen.entry(note.offer.instance.clone()).or_insert((note.renewals, Instant::now()));
-            if last.0 != note.renewals {
-                *last = (note.renewals, Instant::now());
-            }
-            if last.1.elapsed() < GONE_AFTER {
-                found.push(note.offer);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Those that can do what is needed, and those that cannot.
+    /// The executors that live: those that can do what is needed, and those that cannot. One that is seen for the first time is
+    /// taken to live.
     pub fn fitting(&self, needs: &Needs) -> Result<Fitting> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Fitting::default();
-        for offer in self.living()? {
-            match needs.refusal(&offer) {
-                None => found.usable.push(offer),
-                Some(why) => found.unusable.push((offer.executor, why)),
+        for name in self.files.list(EXECUTORS)? {
+            let path = join(EXECUTORS, &name);
+            let Some(Note { offer, renewals, active }) = read_json(&*self.files, &path)? else { continue };
+            let last = seen.entry(offer.instance.clone()).or_insert((renewals, Instant::now()));
+            if last.0 != renewals {
+                *last = (renewals, Instant::now());
+            }
+            match last.1.elapsed() {
+                age if age >= REMOVED_AFTER => self.files.remove(&path)?,
+                age if age >= GONE_AFTER => {}
+                _ => match needs.refusal(&offer) {
+                    None => {
+                        found.active += active;
+                        found.usable.push(offer);
+                    }
+                    Some(why) => found.unusable.push((offer.executor, why)),
+                },
             }
         }
         Ok(found)
@@ -97,6 +98,8 @@ impl Roster {
 #[derive(Default)]
 pub struct Fitting {
     pub usable: Vec<Offer>,
+    /// Units that these have under way, of any run.
+    pub active: usize,
     /// Name, and why it cannot.
     pub unusable: Vec<(String, String)>,
 }

@@ -45,8 +45,9 @@ pub fn rollback(
     let seen = match &mirror {
         Some(mirror) => {
             let (seen, fetched) = mirror.pull()?;
-            if fetched.is_some() {
+            if let Some(version) = fetched.and_then(|number| versions.find(number)) {
                 progress.warn("another machine wrote a version of this output: it was fetched");
+                write::publish(output, &version)?;
             }
             Some(seen)
         }

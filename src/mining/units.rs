@@ -112,6 +112,15 @@ impl Unit {
         Ok(blake3::hash(&serde_json::to_vec(self)?).to_hex()[..32].to_string())
     }
 
+    /// Name of its first input.
+    pub fn input(&self) -> &str {
+        match &self.work {
+            Work::Embed { texts, .. } => texts,
+            Work::Search { left, .. } => left,
+            Work::Rerank { pairs, .. } => pairs,
+        }
+    }
+
     /// What is counted in it, for people.
     pub fn kind(&self) -> (&'static str, &'static str) {
         match self.work {

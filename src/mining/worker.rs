@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::device::Devices;
 use crate::executor::replicas::Replicas;
@@ -36,6 +36,22 @@ pub struct Worker {
     active: AtomicUsize,
     /// Where it says what it did.
     log: Progress,
+}
+
+/// A unit that is under way.
+struct Active<'a>(&'a AtomicUsize);
+
+impl<'a> Active<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What units have asked for, kept for the next one.
@@ -74,10 +90,8 @@ impl Worker {
 
     /// Does a unit, stores and notes what came of it. One that is done already is not done again.
     pub fn compute(&self, unit: &Unit, progress: &Progress) -> Result<Done> {
-        self.active.fetch_add(1, Ordering::Relaxed);
-        let done = self.compute_and_note(unit, progress);
-        self.active.fetch_sub(1, Ordering::Relaxed);
-        done
+        let _active = Active::begin(&self.active);
+        self.compute_and_note(unit, progress)
     }
 
     fn compute_and_note(&self, unit: &Unit, progress: &Progress) -> Result<Done> {
@@ -90,6 +104,9 @@ impl Worker {
         let task = progress.task(name, counted, 0);
         let (folder, columns, rows) = self.result(unit, &task)?;
         task.check()?;
+        let input = format!("{}.", unit.input());
+        let is_wanted = self.files.list(&unit.folder)?.iter().any(|name| name.starts_with(&input));
+        ensure!(is_wanted, "the run no longer waits for this unit");
         let segment = Segments::empty(&self.files, &folder).append(columns)?;
         pause(&task)?;
         let done = Done {

@@ -59,8 +59,8 @@ impl Workers<'_> {
 }
 
 impl Remote<'_> {
-    /// Has texts embedded. `segments` are those of the vectors, in the folder `into`; `receive` gets the number of a text, and
-    /// the columns that a stage on this machine would have stored of it and those after it.
+    /// Embeds texts on the cluster. `segments` are those of the vectors, in the folder `into`. `receive` is called for each unit
+    /// with the number of its first text and the columns that this machine would have stored.
     pub fn embed(
         &self,
         texts: &[&str],
@@ -78,7 +78,7 @@ impl Remote<'_> {
         self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))
     }
 
-    /// Has pairs scored, as [`Remote::embed`].
+    /// Scores pairs on the cluster, as [`Remote::embed`].
     pub fn score(
         &self,
         pairs: &[(&str, &str)],

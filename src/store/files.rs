@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::atomic_file::{remove_if_there, write_bytes};
+use crate::atomic_file::{create_bytes, remove_if_there, write_bytes};
 
 /// Files by their path from the root of a store, with `/` between the names.
 pub trait Files: Debug + Send + Sync {
@@ -76,8 +76,11 @@ impl Files for Folder {
         write_bytes(&self.0.join(path), bytes)
     }
 
-    /// Two processes must not do it at the same time: runs hold the lock of their store.
+    /// Creating is safe whoever else does it. Replacing is not: runs hold the lock of their store.
     fn replace(&self, path: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<bool> {
+        if expected.is_none() {
+            return create_bytes(&self.0.join(path), bytes);
+        }
         if self.read(path)?.as_deref() != expected {
             return Ok(false);
         }

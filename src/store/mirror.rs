@@ -5,7 +5,7 @@
 //!     files/<hash>      what lies in <output>/.mine: results of versions, records, questions, clusters
 //!     commits/<hash>    which files a version and those before it consist of, by their paths
 //!     CURRENT           the hash of the newest commit; replaced only if no other run replaced it in between
-//! <output>/.mine/REMOTE the commit that this machine has
+//! <output>/.mine/REMOTE the commit that this machine has, and its version
 //! ```
 //!
 //! Files and commits are named by their content, so two runs never mix.
@@ -18,11 +18,11 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::write_bytes;
-use crate::error::in_use;
+use crate::error::{hint, in_use};
 use crate::store::files::{Files, join, of_folder, read_json};
 use crate::store::versions::{CLUSTERS, CURRENT, QUESTIONS, VERSIONS, Version, Versions};
 
-/// Outputs that use a shared folder, a file each; on object storage a folder each, with the output's versions.
+/// In a shared folder: a file for each output that uses it. On object storage: a folder for each output, with its versions.
 pub const OUTPUTS: &str = "outputs";
 
 const FILES: &str = "files";
@@ -49,6 +49,7 @@ pub struct Expected(Option<Vec<u8>>);
 /// A commit that is the current one now, and the objects from before that it does not need.
 pub struct Committed {
     id: String,
+    number: u64,
     unneeded: Vec<String>,
 }
 
@@ -81,6 +82,7 @@ impl Mirror {
         }
         let id = String::from_utf8_lossy(&current).into_owned();
         let commit = self.commit_of(&id)?.with_context(|| format!("{} is gone", self.place(&join(COMMITS, &id))))?;
+        self.refuse_other_history(&commit)?;
         for (path, expected) in &commit.files {
             let local = self.local.join(path);
             if std::fs::read(&local).is_ok_and(|bytes| hash(&bytes) == *expected) {
@@ -95,8 +97,34 @@ impl Mirror {
             std::fs::remove_file(&local).with_context(|| format!("cannot remove {}", local.display()))?;
         }
         write_bytes(&self.local.join(CURRENT), format!("{}\n", commit.number).as_bytes())?;
-        write_bytes(&self.local.join(REMOTE), id.as_bytes())?;
+        self.note(&id, commit.number)?;
         Ok((Expected(Some(current)), Some(commit.number)))
+    }
+
+    /// Fails if the versions here are not those that the commit continues: another output has the same path, or this one ran
+    /// with another store in between.
+    fn refuse_other_history(&self, commit: &Commit) -> Result<()> {
+        let Some(here) = Versions::in_folder(&self.local).current() else { return Ok(()) };
+        let path = format!("{VERSIONS}/{:06}.json", here.number);
+        let is_continued = commit.files.get(&path) == Some(&hash(&Versions::record(&here)?));
+        let was_committed = std::fs::read_to_string(self.local.join(REMOTE))
+            .is_ok_and(|remote| remote.lines().nth(1) == Some(here.number.to_string().as_str()));
+        if is_continued || was_committed {
+            return Ok(());
+        }
+        Err(hint(
+            format!(
+                "{} has version {} of another history of this output than {}",
+                self.place(""),
+                commit.number,
+                self.local.display()
+            ),
+            format!(
+                "choose another --output or another prefix of the store; or remove {} to continue with the versions of the \
+                 store",
+                self.local.display()
+            ),
+        ))
     }
 
     /// Copies `version` and what is kept before it, and makes it the current commit. Fails if another run committed since
@@ -125,18 +153,22 @@ impl Mirror {
         if !self.files.replace(&self.path(CURRENT), seen.0.as_deref(), id.as_bytes())? {
             return Err(in_use(
                 format!("another run wrote a version of this output to {} in the meantime", self.place("")),
-                "type the command again: it starts from that version, and takes up what this run computed",
+                "type the command again: it starts from that version and reuses what this run computed",
             ));
         }
         let needed: BTreeSet<&String> = commit.files.values().collect();
         let files = there.iter().filter(|name| !needed.contains(name)).map(|name| join(FILES, name));
         let commits = commits.iter().filter(|name| **name != id).map(|name| join(COMMITS, name));
-        Ok(Committed { unneeded: files.chain(commits).collect(), id })
+        Ok(Committed { unneeded: files.chain(commits).collect(), number: version.number, id })
     }
 
     /// Notes that this machine has the commit: its version is the current one here too.
     pub fn settle(&self, committed: &Committed) -> Result<()> {
-        write_bytes(&self.local.join(REMOTE), committed.id.as_bytes())
+        self.note(&committed.id, committed.number)
+    }
+
+    fn note(&self, id: &str, number: u64) -> Result<()> {
+        write_bytes(&self.local.join(REMOTE), format!("{id}\n{number}\n").as_bytes())
     }
 
     /// Removes what was there before a commit and is not needed any more, unless another run has committed since.
@@ -168,7 +200,8 @@ impl Mirror {
     }
 
     fn is_here(&self, current: &[u8]) -> bool {
-        std::fs::read(self.local.join(REMOTE)).is_ok_and(|here| here == current)
+        let here = std::fs::read_to_string(self.local.join(REMOTE)).unwrap_or_default();
+        here.lines().next().is_some_and(|id| id.as_bytes() == current)
     }
 
     fn path(&self, path: &str) -> String {
@@ -275,6 +308,13 @@ mod tests {
         a.commit(&third, &seen).unwrap();
         let (_, fetched) = a.pull().unwrap();
         assert_eq!((fetched, Versions::of(at_a).current().unwrap().run_id.as_str()), (Some(3), "third"));
+        // b went on with another store in between: its history is another one now
+        let lonely = version(3, "lonely");
+        write(at_b, &lonely, "3 of b");
+        Versions::of(at_b).commit(&lonely).unwrap();
+        let error = b.pull().err().unwrap();
+        assert!(error.to_string().contains("another history of this output"), "{error}");
+        assert_eq!(result(at_b, 3), "3 of b");
         let all = Mirror::versions(&files).unwrap();
         let numbers: Vec<u64> = all[0].iter().map(|version| version.number).collect();
         assert_eq!((all.len(), numbers), (1, vec![1, 2, 3]));

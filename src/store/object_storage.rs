@@ -99,7 +99,11 @@ impl Files for Objects {
         let put = self.bucket.put_opts(&to, bytes.to_vec().into(), mode.into());
         match self.runtime.block_on(put) {
             Ok(_) => Ok(true),
-            Err(Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. }) => Ok(false),
+            // a request is repeated if its answer is lost: the first one may have written these bytes
+            Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => {
+                Ok(self.read(path)?.as_deref() == Some(bytes))
+            }
+            Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("cannot write {}", self.place(path))),
         }
     }

@@ -48,7 +48,7 @@ pub struct Store {
     about: About,
     /// Outputs whose versions need what is here.
     outputs: Vec<PathBuf>,
-    /// Whether outputs on other machines need it too, whose versions this one cannot read.
+    /// Whether other outputs need it too, of which this run does not know everything.
     has_foreign_outputs: bool,
     /// Folder of the units of work of this output.
     work: String,
@@ -97,7 +97,10 @@ impl Store {
         }
         let mut locks = vec![lock];
         let Some(folder) = shared.folder().map(Path::to_path_buf) else {
-            return Self::begin(shared, output, alone, locks, progress);
+            // object storage cannot be locked: what other outputs compute now is in no version yet
+            let own = output_name(output);
+            let has_others = shared.list(OUTPUTS)?.iter().any(|name| *name != own);
+            return Self::begin(shared, output, (vec![output.to_path_buf()], has_others), locks, progress);
         };
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         locks.push(Lock::acquire(&folder, holder, wait, progress)?);
@@ -105,7 +108,9 @@ impl Store {
         sweep(&folder, ABANDONED)?;
         let absolute = std::path::absolute(output).unwrap_or_else(|_| output.to_path_buf());
         let entry = format!("{}\n{}", absolute.display(), host());
-        shared.write(&join(OUTPUTS, &output_name(output)), entry.as_bytes())?;
+        // outputs with one path on two machines are two
+        let name = blake3::hash(entry.as_bytes()).to_hex()[..32].to_string();
+        shared.write(&join(OUTPUTS, &name), entry.as_bytes())?;
         let outputs = registered_outputs(&*shared)?;
         Self::begin(shared, output, outputs, locks, progress)
     }
@@ -134,7 +139,11 @@ impl Store {
             }
         };
         write_json(&*files, FILE, &about)?;
-        let work = join(WORK, &output_name(output));
+        let mut work = join(WORK, &output_name(output));
+        if files.folder().is_none() {
+            // without a lock another run of this output may be under way
+            work = join(&work, &format!("{}-{}", host(), std::process::id()));
+        }
         Ok(Self { files, about, outputs, has_foreign_outputs, work, _locks: locks })
     }
 
@@ -248,8 +257,6 @@ impl Store {
             return Ok(());
         }
         let versions = self.versions()?;
-        // object storage is not locked: other outputs may be about to commit what they have just written
-        let spared = if self.files.folder().is_none() { versions.len() } else { 0 };
         for kind in Kind::ALL {
             let needing: Vec<&Version> = match kind {
                 // lists cost little to compute again, and hold most of the bytes
@@ -257,7 +264,7 @@ impl Store {
                 Kind::Vectors | Kind::Scores => versions.iter().flatten().collect(),
             };
             let needed: BTreeSet<String> = needing.iter().filter_map(|version| version.fingerprint(kind)).collect();
-            let patience = if kind == Kind::Neighbours { spared } else { kept * versions.len().max(1) };
+            let patience = if kind == Kind::Neighbours { 0 } else { kept * self.outputs.len() };
             for name in self.files.list(kind.name())? {
                 let folder = join(kind.name(), &name);
                 let last = self.last_use(&folder)?;
@@ -302,8 +309,8 @@ fn holds_something_else(files: &dyn Files) -> Result<bool> {
     Ok(!files.list("")?.iter().all(is_ours))
 }
 
-/// Outputs of this machine that said they use the folder, and whether others did. One of this machine that is gone is
-/// forgotten.
+/// The outputs of this machine in a shared folder, and whether other machines have some too. Entries of outputs that no longer
+/// exist on this machine are removed.
 fn registered_outputs(files: &dyn Files) -> Result<(Vec<PathBuf>, bool)> {
     let (mut outputs, mut has_foreign) = (Vec::new(), false);
     for name in files.list(OUTPUTS)? {

@@ -98,6 +98,11 @@ impl Versions {
         Self { folder: Self::folder_of(output) }
     }
 
+    /// The versions in a `.mine` folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { folder: folder.into() }
+    }
+
     /// Where an output keeps what is not for others to read.
     pub fn folder_of(output: &Path) -> PathBuf {
         output.join(FOLDER)
