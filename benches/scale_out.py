@@ -26,7 +26,7 @@ RATES = {
 # rows of a unit on cards and on processors
 UNITS = {"card": (65_536, 16_384), "2 cores": (4_096, 2_048)}
 # standard deviation of a unit's time, of its mean
-SPREAD = {"embed": 0.04, "search": 0.10, "rerank": 0.09}
+SPREAD = {"embed": 0.10, "search": 0.37, "rerank": 0.15}
 # seconds between two units of an executor: note, scheduler, inputs
 BETWEEN = 0.05
 # the store reads so many bytes a second for one executor
