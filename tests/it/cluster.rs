@@ -13,7 +13,10 @@ fn two_executors_write_the_bytes_of_one_process() {
     write_corpus(&cluster.path("q.parquet"), 2500);
     let alone = cluster.run_alone("alone");
     let _scheduler = cluster.scheduler();
-    let _both = [cluster.executor("one", &[]), cluster.executor("two", &[])];
+    // each unit takes a while, so that neither does all
+    let pause = [("MINE_PAUSE_UNITS", "150")];
+    let _both = [cluster.executor("one", &pause), cluster.executor("two", &pause)];
+    cluster.wait_for_executors(2);
     cluster.run("out").ended_well();
     assert_same_results(&alone, &cluster.path("out"));
     let (units, stages) = shares(&cluster.path("out"));

@@ -69,7 +69,10 @@ fn object_storage_serves_a_cluster_and_the_next_machine() {
     write_corpus(&cluster.path("q.parquet"), 2100);
     cluster.run_alone("alone");
     let _scheduler = cluster.scheduler();
-    let _both = [cluster.executor("one", &s3.variables()), cluster.executor("two", &s3.variables())];
+    // each unit takes a while, so that neither does all
+    let variables = [s3.variables(), vec![("MINE_PAUSE_UNITS", "300")]].concat();
+    let _both = [cluster.executor("one", &variables), cluster.executor("two", &variables)];
+    std::thread::sleep(Duration::from_secs(3));
     run(&cluster, &s3, "out");
     assert_same_results(&cluster.path("alone"), &cluster.path("out"));
     let (units, stages) = shares(&cluster.path("out"));

@@ -125,6 +125,12 @@ impl Cluster {
         output
     }
 
+    /// Waits until so many executors are known to the scheduler.
+    pub fn wait_for_executors(&self, count: usize) {
+        let notes = Path::new(&self.store).join("executors");
+        wait_for(60, "executors", || std::fs::read_dir(&notes).is_ok_and(|found| found.count() >= count));
+    }
+
     /// Waits until a run has handed out units, and an executor has one of them.
     pub fn wait_for_units(&self) {
         let inputs = Path::new(&self.store).join("work");
