@@ -156,6 +156,12 @@ impl Mirror {
                 "type the command again: it starts from that version and reuses what this run computed",
             ));
         }
+        // a run that committed before may have removed what was there until now
+        let kept: BTreeSet<String> = self.files.list(&self.path(FILES))?.into_iter().collect();
+        for (path, name) in commit.files.iter().filter(|(_, name)| !kept.contains(*name)) {
+            let bytes = std::fs::read(self.local.join(path)).with_context(|| format!("{path} is gone"))?;
+            self.files.write(&self.path(&join(FILES, name)), &bytes)?;
+        }
         let needed: BTreeSet<&String> = commit.files.values().collect();
         let files = there.iter().filter(|name| !needed.contains(name)).map(|name| join(FILES, name));
         let commits = commits.iter().filter(|name| **name != id).map(|name| join(COMMITS, name));
@@ -173,10 +179,14 @@ impl Mirror {
 
     /// Removes what was there before a commit and is not needed any more, unless another run has committed since.
     pub fn prune(&self, committed: &Committed) -> Result<()> {
-        if self.files.read(&self.path(CURRENT))?.as_deref() != Some(committed.id.as_bytes()) {
-            return Ok(());
+        for path in &committed.unneeded {
+            // the next commit may need it
+            if self.files.read(&self.path(CURRENT))?.as_deref() != Some(committed.id.as_bytes()) {
+                return Ok(());
+            }
+            self.files.remove(&self.path(path))?;
         }
-        committed.unneeded.iter().try_for_each(|path| self.files.remove(&self.path(path)))
+        Ok(())
     }
 
     /// The kept versions of every output that a store has, the newest last.
