@@ -21,7 +21,7 @@
 //! - [`cli`] says what can be typed, [`commands`] has one file per subcommand.
 //! - [`mistyped`] answers slips on the command line.
 //! - [`option_file`] reads options, [`progress`] shows, [`error`] says how a run failed, [`atomic_file`] writes files that are
-//!   complete or absent, [`hash`] chooses by content.
+//!   complete or absent, [`hash`] chooses by content, [`machine`] says how this machine is called.
 
 pub mod atomic_file;
 pub mod calibration;
@@ -35,6 +35,7 @@ pub mod executor;
 pub mod hash;
 pub mod labels;
 pub mod losses;
+pub mod machine;
 pub mod metrics;
 pub mod mining;
 pub mod mistyped;

@@ -29,12 +29,11 @@ use crate::cluster::node::{UnitsCodec, UnitsExec, quoted};
 use crate::device::DeviceKind;
 use crate::error::{hint, usage_with_hint};
 use crate::executor::tuning::Tuning;
+use crate::machine::host;
 use crate::mining::units::{Cluster, Done, Needs, Receive, Received, Unit};
 use crate::progress::{Progress, Task, readable};
-use crate::run::manifest::ExecutorRecord;
 use crate::store::files::{Files, join, read_json};
 use crate::store::place;
-use crate::store::root::host;
 
 /// How often notes are looked for, in a folder and on object storage, where each look is a request.
 const LOOK_IN_FOLDER: Duration = Duration::from_millis(50);
@@ -67,7 +66,6 @@ struct Client {
     endpoint: Endpoint,
     files: Arc<dyn Files>,
     executors: Roster,
-    records: Mutex<BTreeMap<String, ExecutorRecord>>,
     /// Executors that were reported as unusable.
     reported: Mutex<HashSet<String>>,
 }
@@ -87,7 +85,6 @@ pub fn connect(url: &str, store: &Path) -> Result<Box<dyn Cluster>> {
         endpoint,
         executors: Roster::new(files.clone()),
         files,
-        records: Mutex::default(),
         reported: Mutex::default(),
     };
     client.grpc().map_err(|error| {
@@ -112,8 +109,10 @@ type Open = BTreeMap<String, Waiting>;
 
 /// How the wait for a job ended.
 enum Ended {
-    /// All results are there, or the scheduler does nothing more for those that are not.
+    /// The scheduler has said so, or does not know the job.
     Over,
+    /// The scheduler may still hold slots for it.
+    Unknown,
     Failed(String),
 }
 
@@ -138,7 +137,11 @@ impl Cluster for Client {
                 Ok(Ok(job)) => {
                     silence = Silence::default();
                     self.files.write(&join(&first.folder, JOB), job.as_bytes())?;
-                    self.wait_for(&job, first, &mut open, (progress, task), receive)?
+                    let ended = self.poll(&job, first, &mut open, (progress, task), receive);
+                    if matches!(ended, Ok(Ended::Unknown) | Err(_)) {
+                        self.cancel(&job);
+                    }
+                    ended?
                 }
                 Ok(Err(rejected)) => Ended::Failed(rejected),
                 Err(error) => {
@@ -163,10 +166,6 @@ impl Cluster for Client {
         let slots = usable.iter().map(|offer| offer.slots).sum::<usize>().max(1);
         let on_cards = !usable.is_empty() && usable.iter().all(|offer| offer.is_gpu);
         (slots, Tuning::of(if on_cards { DeviceKind::Gpu } else { DeviceKind::Cpu }))
-    }
-
-    fn take_records(&self) -> BTreeMap<String, ExecutorRecord> {
-        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -194,24 +193,7 @@ impl Silence {
 }
 
 impl Client {
-    /// Takes results until the job has ended or all are there. Cancels it if the user stops, and if it may still hold slots.
-    fn wait_for(
-        &self,
-        job: &str,
-        first: &Unit,
-        open: &mut Open,
-        (progress, task): (&Progress, &Task),
-        receive: &mut Receive,
-    ) -> Result<Ended> {
-        let ended = self.poll(job, first, open, (progress, task), receive);
-        let is_known_to_be_over = matches!(&ended, Ok(Some(_)));
-        if !is_known_to_be_over {
-            self.cancel(job);
-        }
-        Ok(ended?.unwrap_or(Ended::Over))
-    }
-
-    /// The same; `None` if the scheduler has not said that the job is over.
+    /// Takes results until the job has ended or all are there.
     fn poll(
         &self,
         job: &str,
@@ -219,36 +201,37 @@ impl Client {
         open: &mut Open,
         (progress, task): (&Progress, &Task),
         receive: &mut Receive,
-    ) -> Result<Option<Ended>> {
+    ) -> Result<Ended> {
         let look = if self.files.folder().is_some() { LOOK_IN_FOLDER } else { LOOK_ON_OBJECTS };
         let (mut asked, mut counted) = (Instant::now(), None::<Instant>);
-        let (mut helped, mut worked) = (Instant::now(), Instant::now());
-        let (mut came, mut left) = (Instant::now(), open.len());
+        // when an executor was there last, when one worked, and when the last result came
+        let (mut helped, mut worked, mut came) = (Instant::now(), Instant::now(), Instant::now());
+        let mut left = open.len();
         let mut silence = Silence::default();
         loop {
             std::thread::sleep(look);
             task.check()?;
             self.collect(&first.folder, open, receive)?;
             if open.len() < left {
-                (helped, came, left) = (Instant::now(), Instant::now(), open.len());
+                (came, left) = (Instant::now(), open.len());
             }
             if asked.elapsed() >= ASK_EVERY || open.is_empty() {
                 asked = Instant::now();
                 match self.status(job) {
                     Err(error) if !open.is_empty() => silence.lasts(&self.scheduler, &error, progress)?,
-                    Err(_) => return Ok(None),
+                    Err(_) => return Ok(Ended::Unknown),
                     Ok(Some(job_status::Status::Failed(failed))) => {
-                        return Ok(Some(Ended::Failed(quoted(&failed.error))));
+                        return Ok(Ended::Failed(quoted(&failed.error)));
                     }
                     Ok(Some(job_status::Status::Successful(_)) | None) => {
                         // executors note results before the scheduler hears of them
                         self.collect(&first.folder, open, receive)?;
-                        return Ok(Some(Ended::Over));
+                        return Ok(Ended::Over);
                     }
                     Ok(Some(job_status::Status::Queued(_) | job_status::Status::Running(_))) => {
                         silence = Silence::default();
                         if open.is_empty() && came.elapsed() > ASK_EVERY {
-                            return Ok(None);
+                            return Ok(Ended::Unknown);
                         }
                     }
                 }
@@ -267,9 +250,9 @@ impl Client {
                             "{} executors are there, but none works: the work is handed out again",
                             usable.len()
                         ));
-                        return Ok(None);
+                        return Ok(Ended::Unknown);
                     }
-                } else if helped.elapsed() > PATIENCE {
+                } else if helped.max(came).elapsed() > PATIENCE {
                     return Err(self.nobody(&unusable));
                 }
             }
@@ -305,7 +288,6 @@ impl Client {
             let taken = waiting.at.iter().map(|&at| Ok(receive(at, &done)? == Received::Taken));
             if taken.collect::<Result<Vec<bool>>>()?.into_iter().all(|taken| taken) {
                 open.remove(id);
-                self.record(done);
                 continue;
             }
             waiting.damaged += 1;
@@ -318,15 +300,6 @@ impl Client {
             self.files.remove(&note)?;
         }
         Ok(())
-    }
-
-    fn record(&self, done: Done) {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = records.entry(done.executor).or_default();
-        record.device = done.device;
-        record.units += 1;
-        record.rows += done.rows as u64;
-        record.seconds += done.seconds;
     }
 
     fn grpc(&self) -> Result<SchedulerGrpcClient<Channel>> {

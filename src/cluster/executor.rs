@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use ballista_core::config::TaskSchedulingPolicy;
@@ -16,6 +16,7 @@ use crate::cluster::node::UnitsCodec;
 use crate::cluster::scheduler::{address, name_of};
 use crate::device::{DeviceKind, Devices};
 use crate::error::{hint, usage_with_hint};
+use crate::machine::unique;
 use crate::mining::plan::build;
 use crate::mining::units::Offer;
 use crate::mining::worker::Worker;
@@ -53,7 +54,7 @@ pub fn run(args: &ExecutorArgs, progress: &Progress) -> Result<()> {
     let host = args.host.clone().unwrap_or_else(|| name_of(&bind));
     let offer = Offer {
         executor: args.name.clone().unwrap_or_else(|| format!("{host}:{port}")),
-        instance: instance(),
+        instance: unique(),
         store: root::id(&*files)?,
         build: std::env::var(PRETENDED_BUILD).unwrap_or_else(|_| build()),
         device: devices.name.clone(),
@@ -183,13 +184,6 @@ fn restart() -> Result<()> {
     return Err(anyhow!(std::os::unix::process::CommandExt::exec(&mut command)).context("cannot restart"));
     #[cfg(not(unix))]
     return Err(anyhow!("the scheduler is gone"));
-}
-
-/// Different for each process.
-fn instance() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let text = format!("{} {} {now}", root::host(), std::process::id());
-    blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16)> {

@@ -14,8 +14,8 @@ use crate::cluster::args::SchedulerArgs;
 use crate::cluster::node::UnitsCodec;
 use crate::cluster::placement::Placement;
 use crate::error::hint;
+use crate::machine::host;
 use crate::progress::Progress;
-use crate::store::root::host;
 
 /// Dead executors are looked for so many times within their timeout.
 const LOOKS: u64 = 4;

@@ -41,18 +41,10 @@ pub fn rollback(
     };
     versions.current().ok_or_else(nothing)?;
     let _lock = Lock::acquire(versions.folder(), &holder, wait, progress)?;
-    let mirror = mirror(output)?;
-    let seen = match &mirror {
-        Some(mirror) => {
-            let (seen, fetched) = mirror.pull()?;
-            if let Some(version) = fetched.and_then(|number| versions.find(number)) {
-                progress.warn("another machine wrote a version of this output: it was fetched");
-                write::publish(output, &version)?;
-            }
-            Some(seen)
-        }
-        None => None,
-    };
+    let mut mirror = mirror(output)?;
+    if let Some(mirror) = &mut mirror {
+        write::fetch(mirror, output, progress)?;
+    }
     let current = versions.current().ok_or_else(nothing)?;
     let Some(target) = versions.find(to) else {
         let kept: Vec<String> = versions.kept().iter().map(|version| version.number.to_string()).collect();
@@ -144,14 +136,9 @@ pub fn rollback(
             .collect(),
         ..target
     };
-    let committed = match (&mirror, &seen) {
-        (Some(mirror), Some(seen)) => Some(mirror.commit(&version, seen)?),
-        _ => None,
-    };
-    versions.commit(&version)?;
-    if let (Some(mirror), Some(committed)) = (&mirror, &committed) {
-        mirror.settle(committed)?;
-        mirror.prune(committed)?;
+    match &mut mirror {
+        Some(mirror) => mirror.commit(&version).and_then(|()| mirror.prune())?,
+        None => versions.commit(&version)?,
     }
     write::publish(output, &version)?;
     versions.prune(manifest.options.keep_versions)?;

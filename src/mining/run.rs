@@ -3,7 +3,7 @@
 //! [`mine`] is the loop. Each stage looks up what is stored for the keys of its texts and computes what is missing; result
 //! files get their names only when all of them are complete.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -24,7 +24,6 @@ use crate::run::keep::Keep;
 use crate::run::manifest::{FORMAT, Manifest};
 use crate::run::reader::stored_questions;
 use crate::search::engine::Engine;
-use crate::store::mirror::{Expected, Mirror};
 use crate::store::root::Store;
 use crate::store::versions::{Version, Versions};
 use crate::tables::delta;
@@ -33,18 +32,20 @@ use crate::tables::format::Format;
 use crate::tables::question_rows::SkipReason;
 use crate::tables::questions::{self, IdsFrom, Questions};
 
-/// Runs the pipeline and writes the results as the next version. The executors of a `cluster` do the heavy stages. `force` lets it replace what no run wrote, and accepts what
-/// a guard would refuse.
+/// Runs the pipeline and writes the results as the next version. The executors of a `cluster` do the heavy stages. `force`
+/// lets it replace what no run wrote, and accepts what a guard would refuse.
 pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &Progress) -> Result<()> {
     let started = jiff::Timestamp::now();
     progress.keeps_finished_work();
     write::check_folder(plan, force)?;
-    let workers = Workers { devices: open_devices(plan, cluster, progress)?, cluster };
+    let workers = Workers::new(open_devices(plan, cluster, progress)?, cluster);
     let output = &plan.options.output;
     let holder = format!("process {} since {started:.0}, --output {}", std::process::id(), output.display());
     let store = Store::open(output, plan.shared_store(), &holder, plan.options.wait, progress)?;
-    let mirror = store.mirror(output);
-    let seen = mirror.as_ref().map(|mirror| pull(mirror, output, progress)).transpose()?;
+    let mut mirror = store.mirror(output);
+    if let Some(mirror) = &mut mirror {
+        write::fetch(mirror, output, progress)?;
+    }
     // again under the lock: another run may have ended in between
     write::check_folder(plan, force)?;
     let mut night = Night::after_current(plan, started, progress)?;
@@ -161,14 +162,10 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     if !is_written {
         night.place()?;
     }
-    let committed = match (&mirror, &seen) {
-        (Some(mirror), Some(seen)) => Some((mirror, mirror.commit(&version, seen)?)),
-        _ => None,
-    };
     let versions = Versions::of(output);
-    versions.commit(&version)?;
-    if let Some((mirror, committed)) = &committed {
-        mirror.settle(committed)?;
+    match &mut mirror {
+        Some(mirror) => mirror.commit(&version)?,
+        None => versions.commit(&version)?,
     }
     write::publish(output, &version)?;
     versions.clear_pending()?;
@@ -176,7 +173,7 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     let tidied = write::forget_refused(output)
         .and_then(|()| write::drop_embeddings(output))
         .and_then(|()| prune(&store, plan))
-        .and_then(|()| committed.map_or(Ok(()), |(mirror, committed)| mirror.prune(&committed)))
+        .and_then(|()| mirror.map_or(Ok(()), |mirror| mirror.prune()))
         .and_then(|()| if store.can_be_tidied() { embedded.merge(&live) } else { Ok(()) })
         .and_then(|()| if store.can_be_tidied() { reranked.merge(&live) } else { Ok(()) });
     if let Err(error) = tidied {
@@ -184,16 +181,6 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     }
     summary::print(plan, &questions, &tables, &manifest, &version, is_written, progress);
     Ok(())
-}
-
-/// Takes over the versions that another machine wrote since.
-fn pull(mirror: &Mirror, output: &Path, progress: &Progress) -> Result<Expected> {
-    let (seen, fetched) = mirror.pull()?;
-    if let Some(version) = fetched.and_then(|number| Versions::of(output).find(number)) {
-        progress.say(&format!("store      version {} was written by another machine: it is fetched", version.number));
-        write::publish(output, &version)?;
-    }
-    Ok(seen)
 }
 
 /// Removes what no kept version needs.

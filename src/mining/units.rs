@@ -3,8 +3,6 @@
 //! What a unit needs lies in the store as a segment, and so does what comes of it. A unit is known by its content: it may be
 //! computed twice, and whoever asks for it again finds that it is done.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +10,6 @@ use crate::executor::tuning::Tuning;
 use crate::mining::plan::{Plan, build};
 use crate::models::network::precision::Precision;
 use crate::progress::{Progress, Task};
-use crate::run::manifest::ExecutorRecord;
 use crate::search::cells::{Block, CellLists};
 use crate::search::{Neighbour, Vectors};
 use crate::tables::segment_file::{Column, Columns};
@@ -101,9 +98,6 @@ pub trait Cluster {
 
     /// How many units that need this are done at the same time, at least 1, and what suits the devices that do them.
     fn capacity(&self, needs: &Needs) -> (usize, Tuning);
-
-    /// What each executor did since this was asked last, by its name.
-    fn take_records(&self) -> BTreeMap<String, ExecutorRecord>;
 }
 
 impl Unit {

@@ -1,6 +1,7 @@
 //! Who computes for a run: the devices of this machine, and a cluster for what other machines can do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 
@@ -27,12 +28,15 @@ const LEAST_ROWS: usize = 512;
 /// The devices of this machine, and other machines.
 pub struct Workers<'a> {
     pub devices: Devices,
-    pub cluster: Option<&'a dyn Cluster>,
+    cluster: Option<&'a dyn Cluster>,
+    /// What each executor did in this stage, by its name.
+    records: RefCell<BTreeMap<String, ExecutorRecord>>,
 }
 
 /// A cluster, and the run that has its work done there.
 pub struct Remote<'a> {
     cluster: &'a dyn Cluster,
+    records: &'a RefCell<BTreeMap<String, ExecutorRecord>>,
     store: &'a Store,
     /// The id of the store.
     id: String,
@@ -40,7 +44,11 @@ pub struct Remote<'a> {
     progress: &'a Progress,
 }
 
-impl Workers<'_> {
+impl<'w> Workers<'w> {
+    pub fn new(devices: Devices, cluster: Option<&'w dyn Cluster>) -> Self {
+        Self { devices, cluster, records: RefCell::default() }
+    }
+
     /// The cluster, if there is one.
     pub fn remote<'a>(
         &'a self,
@@ -49,12 +57,13 @@ impl Workers<'_> {
         progress: &'a Progress,
     ) -> Result<Option<Remote<'a>>> {
         let Some(cluster) = self.cluster else { return Ok(None) };
-        Ok(Some(Remote { cluster, store, id: root::id(&**store.files())?, plan, progress }))
+        let id = root::id(&**store.files())?;
+        Ok(Some(Remote { cluster, records: &self.records, store, id, plan, progress }))
     }
 
     /// What each executor did since this was asked last; nothing without a cluster.
     pub fn take_records(&self) -> BTreeMap<String, ExecutorRecord> {
-        self.cluster.map(Cluster::take_records).unwrap_or_default()
+        self.records.take()
     }
 }
 
@@ -68,13 +77,10 @@ impl Remote<'_> {
         (segments, into): (&mut Segments, &str),
         mut receive: impl FnMut(usize, Columns) -> Result<()>,
     ) -> Result<()> {
-        let needs = Needs::of_embedding(self.plan, &self.id);
-        let rows = self.rows_of_a_unit(texts.len(), &needs, |tuning| tuning.embed_partition_texts);
-        let mut units = Vec::new();
-        for part in texts.chunks(rows) {
-            let texts = self.give(texts_columns(part.iter().map(|text| text.to_string()).collect()))?;
-            units.push(self.unit(&needs, Work::Embed { texts, into: into.into() }));
-        }
+        let (needs, most) = (Needs::of_embedding(self.plan, &self.id), |tuning: Tuning| tuning.embed_partition_texts);
+        let columns = |part: &[&str]| texts_columns(part.iter().map(|text| text.to_string()).collect());
+        let work = |texts| Work::Embed { texts, into: into.into() };
+        let (units, rows) = self.cut(texts, &needs, most, columns, work)?;
         self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))
     }
 
@@ -86,15 +92,30 @@ impl Remote<'_> {
         (segments, into): (&mut Segments, &str),
         mut receive: impl FnMut(usize, Columns) -> Result<()>,
     ) -> Result<()> {
-        let needs = Needs::of_reranking(self.plan, &self.id);
-        let rows = self.rows_of_a_unit(pairs.len(), &needs, |tuning| tuning.rerank_partition_pairs);
-        let mut units = Vec::new();
-        for part in pairs.chunks(rows) {
+        let (needs, most) = (Needs::of_reranking(self.plan, &self.id), |tuning: Tuning| tuning.rerank_partition_pairs);
+        let columns = |part: &[(&str, &str)]| {
             let side = |of: fn(&(&str, &str)) -> String| part.iter().map(of).collect();
-            let pairs = self.give(pairs_columns(side(|pair| pair.0.into()), side(|pair| pair.1.into())))?;
-            units.push(self.unit(&needs, Work::Rerank { pairs, into: into.into() }));
-        }
+            pairs_columns(side(|pair| pair.0.into()), side(|pair| pair.1.into()))
+        };
+        let work = |pairs| Work::Rerank { pairs, into: into.into() };
+        let (units, rows) = self.cut(pairs, &needs, most, columns, work)?;
         self.run(&units, task, segments, &mut |at, columns| receive(at * rows, columns))
+    }
+
+    /// Cuts items into units, stores what each is given, and says how many items a unit has.
+    fn cut<T>(
+        &self,
+        items: &[T],
+        needs: &Needs,
+        most: impl Fn(Tuning) -> usize,
+        columns: impl Fn(&[T]) -> Columns,
+        work: impl Fn(String) -> Work,
+    ) -> Result<(Vec<Unit>, usize)> {
+        let (slots, tuning) = self.cluster.capacity(needs);
+        let most = most(tuning);
+        let rows = items.len().div_ceil(slots * LEAST_UNITS_A_SLOT).clamp(LEAST_ROWS.min(most), most);
+        let units = items.chunks(rows).map(|part| Ok(self.unit(needs, work(self.give(columns(part))?))));
+        Ok((units.collect::<Result<_>>()?, rows))
     }
 
     /// How many pairs the executors are given at once if a time limit may end the run.
@@ -116,16 +137,11 @@ impl Remote<'_> {
         segments: &mut Segments,
         receive: &mut dyn FnMut(usize, Columns) -> Result<()>,
     ) -> Result<()> {
-        let (mut executors, mut seconds) = (BTreeSet::new(), 0.0);
         self.cluster.run(units, (self.progress, task), &mut |at, done: &Done| {
             let Some(columns) = segments.adopt(&done.segment, &|line| self.progress.warn(line))? else {
                 return Ok(Received::Damaged);
             };
-            executors.insert(done.executor.clone());
-            seconds += done.seconds;
-            let count = executors.len();
-            let plural = if count == 1 { "" } else { "s" };
-            task.note(&format!("{count} executor{plural}, {} of machine time", clock(seconds)));
+            self.record(done, task);
             receive(at, columns)?;
             Ok(Received::Taken)
         })?;
@@ -141,10 +157,17 @@ impl Remote<'_> {
         Segments::empty(self.store.files(), self.store.work()).append(columns)
     }
 
-    fn rows_of_a_unit(&self, rows: usize, needs: &Needs, most: impl Fn(Tuning) -> usize) -> usize {
-        let (slots, tuning) = self.cluster.capacity(needs);
-        let most = most(tuning);
-        rows.div_ceil(slots * LEAST_UNITS_A_SLOT).clamp(LEAST_ROWS.min(most), most)
+    /// Counts a result, and says how many executors have worked in this stage, and for how long.
+    fn record(&self, done: &Done, task: &Task) {
+        let mut records = self.records.borrow_mut();
+        let record = records.entry(done.executor.clone()).or_default();
+        record.device.clone_from(&done.device);
+        record.units += 1;
+        record.rows += done.rows as u64;
+        record.seconds += done.seconds;
+        let plural = if records.len() == 1 { "" } else { "s" };
+        let seconds = records.values().map(|record| record.seconds).sum();
+        task.note(&format!("{} executor{plural}, {} of machine time", records.len(), clock(seconds)));
     }
 }
 
@@ -175,11 +198,9 @@ impl Cells for RemoteCells<'_> {
         let (left, right) = (give(&grid.left)?, grid.right.as_deref().map(give).transpose()?);
         let cells = grid.cells();
         let needs = Needs::of_searching(remote.plan, &remote.id);
+        let others = right.as_ref().unwrap_or(&left);
         let unit = |&(a, b): &(usize, usize)| {
-            let other = match &right {
-                Some(right) => Some(right[b].clone()),
-                None => Some(left[b].clone()).filter(|_| a != b),
-            };
+            let other = (!grid.is_diagonal(a, b)).then(|| others[b].clone());
             remote.unit(&needs, Work::Search { left: left[a].clone(), right: other, top_k: query.top_k })
         };
         let units: Vec<Unit> = cells.iter().map(unit).collect();

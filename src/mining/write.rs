@@ -13,11 +13,13 @@ use crate::mining::plan::Plan;
 use crate::mining::rows::Tables;
 use crate::nightly::changes::Changes;
 use crate::nightly::guards::Tripped;
+use crate::progress::Progress;
 use crate::report::source::{Night, Source};
 use crate::report::{self, page};
 use crate::run::change_schema::{CLUSTER_EVENTS, MEMBERSHIP_CHANGES};
 use crate::run::manifest::{self, Manifest};
 use crate::run::schema::{CLUSTER_STATS, CLUSTERS, EMBEDDINGS, METRICS, MetricRow, PAIRS, SKIPPED};
+use crate::store::mirror::Mirror;
 use crate::store::versions::{Version, Versions};
 use crate::tables::questions::Questions;
 use crate::tables::{corpus, embeddings};
@@ -209,6 +211,15 @@ pub fn publish(output: &Path, version: &Version) -> Result<()> {
     }
     linked.into_iter().try_for_each(Linked::publish)?;
     sync_folder(output).with_context(|| format!("cannot write {}", output.display()))
+}
+
+/// Takes over the versions that another machine wrote since, and gives the newest one its names in the output folder.
+pub fn fetch(mirror: &mut Mirror, output: &Path, progress: &Progress) -> Result<()> {
+    if let Some(version) = mirror.pull()?.and_then(|number| Versions::of(output).find(number)) {
+        progress.say(&format!("store      version {} was written by another machine: it is fetched", version.number));
+        publish(output, &version)?;
+    }
+    Ok(())
 }
 
 /// Removes what a guard refused: a later run was accepted.

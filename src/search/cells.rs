@@ -51,6 +51,11 @@ pub struct Grid<'a> {
 }
 
 impl Grid<'_> {
+    /// Whether a cell is a block with itself.
+    pub fn is_diagonal(&self, left: usize, right: usize) -> bool {
+        self.right.is_none() && left == right
+    }
+
     /// Numbers of the left and the right block of every cell.
     pub fn cells(&self) -> Vec<(usize, usize)> {
         let left = self.left.len();
@@ -246,10 +251,8 @@ mod tests {
             let task = Progress::new(true, Arc::default()).task("search", "texts", 0);
             let tiles = Tiles { device: plain_cpu(), rows: self.0 };
             for (left, right) in grid.cells().into_iter().rev() {
-                let other = match &grid.right {
-                    Some(blocks) => Some(&blocks[right]),
-                    None => Some(&grid.left[right]).filter(|_| left != right),
-                };
+                let others = grid.right.as_ref().unwrap_or(&grid.left);
+                let other = (!grid.is_diagonal(left, right)).then(|| &others[right]);
                 receive((left, right), compute(&grid.left[left], other, query, &tiles, &task)?)?;
             }
             Ok(())
@@ -286,18 +289,7 @@ mod tests {
             let is_new: Vec<bool> = (0..rows).map(|row| kinds[row] == 0).collect();
             let was_there: Vec<bool> = usable.iter().zip(&is_new).map(|(&usable, &new)| usable && !new).collect();
             let (lists, cut) = exact::search(vectors, &was_there, query, &tiles, &task).unwrap();
-            let fresh: Vec<u32> = (0..rows as u32).filter(|&row| kinds[row as usize] <= 1).collect();
-            let mut earlier = Earlier {
-                is_new: fresh.iter().map(|&row| is_new[row as usize]).collect(),
-                takes_new: (0..rows).map(|row| kinds[row] > 1).collect(),
-                fresh,
-                lists,
-                cut,
-            };
-            for &row in &earlier.fresh {
-                earlier.lists[row as usize].clear();
-                earlier.cut[row as usize] = false;
-            }
+            let mut earlier = Earlier::of_kinds(&kinds[..rows], lists, cut);
             prop_assert_eq!(update(vectors, &usable, query, &mut earlier, &Here(300)).unwrap(), all);
         }
     }

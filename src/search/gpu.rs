@@ -214,18 +214,7 @@ mod tests {
             let is_new: Vec<bool> = (0..rows).map(|row| kinds[row] == 0).collect();
             let was_there: Vec<bool> = usable.iter().zip(&is_new).map(|(&usable, &new)| usable && !new).collect();
             let (lists, cut) = exact::search(vectors, &was_there, query, &tiles(64), &task).unwrap();
-            let fresh: Vec<u32> = (0..rows as u32).filter(|&row| kinds[row as usize] <= 1).collect();
-            let mut earlier = Earlier {
-                is_new: fresh.iter().map(|&row| is_new[row as usize]).collect(),
-                takes_new: (0..rows).map(|row| kinds[row] > 1).collect(),
-                fresh,
-                lists,
-                cut,
-            };
-            for &row in &earlier.fresh {
-                earlier.lists[row as usize].clear();
-                earlier.cut[row as usize] = false;
-            }
+            let mut earlier = Earlier::of_kinds(&kinds[..rows], lists, cut);
             let again = update(vectors, &usable, query, &mut earlier.clone(), &tiles(128), &task).unwrap();
             prop_assert_eq!(&again, &all);
             prop_assert_eq!(exact::update(vectors, &usable, query, &mut earlier, &tiles(32), &task).unwrap(), all);

@@ -40,6 +40,25 @@ pub struct Earlier {
     pub takes_new: Vec<bool>,
 }
 
+#[cfg(test)]
+impl Earlier {
+    /// For tests: a row of kind 0 is new, one of kind 1 is searched again, the others keep their lists.
+    pub fn of_kinds(kinds: &[u8], mut lists: Vec<Vec<Neighbour>>, mut cut: Vec<bool>) -> Self {
+        let fresh: Vec<u32> = (0..kinds.len() as u32).filter(|&row| kinds[row as usize] <= 1).collect();
+        for &row in &fresh {
+            lists[row as usize].clear();
+            cut[row as usize] = false;
+        }
+        Self {
+            is_new: fresh.iter().map(|&row| kinds[row as usize] == 0).collect(),
+            takes_new: kinds.iter().map(|kind| *kind > 1).collect(),
+            fresh,
+            lists,
+            cut,
+        }
+    }
+}
+
 /// The lists while tiles are computed.
 pub struct Update<'a> {
     earlier: &'a Earlier,

@@ -41,15 +41,9 @@ pub struct Mirror {
     folder: String,
     /// The output's `.mine`.
     local: PathBuf,
-}
-
-/// What `CURRENT` was when a run began: [`Mirror::commit`] replaces it only if it is still the same.
-pub struct Expected(Option<Vec<u8>>);
-
-/// A commit that is the current one now, and the objects from before that it does not need.
-pub struct Committed {
-    id: String,
-    number: u64,
+    /// `CURRENT` as this machine knows it: a commit replaces it only if it is still the same.
+    current: Option<Vec<u8>>,
+    /// What was there before the last commit, and is not needed any more.
     unneeded: Vec<String>,
 }
 
@@ -64,8 +58,11 @@ struct Commit {
 impl Mirror {
     /// The mirror of an output. Outputs with the same path on different machines share one.
     pub fn of(files: &Arc<dyn Files>, output: &Path) -> Self {
-        let folder = join(OUTPUTS, &output_name(output));
-        Self { files: files.clone(), folder, local: Versions::folder_of(output) }
+        Self::in_folder(files, join(OUTPUTS, &output_name(output)), Versions::folder_of(output))
+    }
+
+    fn in_folder(files: &Arc<dyn Files>, folder: String, local: PathBuf) -> Self {
+        Self { files: files.clone(), folder, local, current: None, unneeded: Vec::new() }
     }
 
     /// Whether another machine committed since this one did.
@@ -75,12 +72,10 @@ impl Mirror {
 
     /// Takes over the versions of the current commit, unless this machine has them. Returns the number of the newest one
     /// if they were fetched.
-    pub fn pull(&self) -> Result<(Expected, Option<u64>)> {
-        let Some(current) = self.files.read(&self.path(CURRENT))? else { return Ok((Expected(None), None)) };
-        if self.is_here(&current) {
-            return Ok((Expected(Some(current)), None));
-        }
-        let id = String::from_utf8_lossy(&current).into_owned();
+    pub fn pull(&mut self) -> Result<Option<u64>> {
+        self.current = self.files.read(&self.path(CURRENT))?;
+        let Some(current) = self.current.as_ref().filter(|current| !self.is_here(current)) else { return Ok(None) };
+        let id = String::from_utf8_lossy(current).into_owned();
         let commit = self.commit_of(&id)?.with_context(|| format!("{} is gone", self.place(&join(COMMITS, &id))))?;
         self.refuse_other_history(&commit)?;
         for (path, expected) in &commit.files {
@@ -98,7 +93,7 @@ impl Mirror {
         }
         write_bytes(&self.local.join(CURRENT), format!("{}\n", commit.number).as_bytes())?;
         self.note(&id, commit.number)?;
-        Ok((Expected(Some(current)), Some(commit.number)))
+        Ok(Some(commit.number))
     }
 
     /// Fails if the versions here are not those that the commit continues: another output has the same path, or this one ran
@@ -127,9 +122,15 @@ impl Mirror {
         ))
     }
 
-    /// Copies `version` and what is kept before it, and makes it the current commit. Fails if another run committed since
-    /// `seen`.
-    pub fn commit(&self, version: &Version, seen: &Expected) -> Result<Committed> {
+    /// Copies `version` and what is kept before it, and makes it the current version there and then here. Fails if another run
+    /// committed since [`Mirror::pull`].
+    pub fn commit(&mut self, version: &Version) -> Result<()> {
+        let id = self.commit_there(version)?;
+        Versions::in_folder(&self.local).commit(version)?;
+        self.note(&id, version.number)
+    }
+
+    fn commit_there(&mut self, version: &Version) -> Result<String> {
         let there: BTreeSet<String> = self.files.list(&self.path(FILES))?.into_iter().collect();
         let commits = self.files.list(&self.path(COMMITS))?;
         let mut commit = Commit { number: version.number, files: BTreeMap::new() };
@@ -150,7 +151,7 @@ impl Mirror {
         let bytes = serde_json::to_vec(&commit)?;
         let id = hash(&bytes);
         self.files.write(&self.path(&join(COMMITS, &id)), &bytes)?;
-        if !self.files.replace(&self.path(CURRENT), seen.0.as_deref(), id.as_bytes())? {
+        if !self.files.replace(&self.path(CURRENT), self.current.as_deref(), id.as_bytes())? {
             return Err(in_use(
                 format!("another run wrote a version of this output to {} in the meantime", self.place("")),
                 "type the command again: it starts from that version and reuses what this run computed",
@@ -165,23 +166,21 @@ impl Mirror {
         let needed: BTreeSet<&String> = commit.files.values().collect();
         let files = there.iter().filter(|name| !needed.contains(name)).map(|name| join(FILES, name));
         let commits = commits.iter().filter(|name| **name != id).map(|name| join(COMMITS, name));
-        Ok(Committed { unneeded: files.chain(commits).collect(), number: version.number, id })
+        self.unneeded = files.chain(commits).collect();
+        self.current = Some(id.clone().into_bytes());
+        Ok(id)
     }
 
-    /// Notes that this machine has the commit: its version is the current one here too.
-    pub fn settle(&self, committed: &Committed) -> Result<()> {
-        self.note(&committed.id, committed.number)
-    }
-
+    /// Notes that this machine has a commit.
     fn note(&self, id: &str, number: u64) -> Result<()> {
         write_bytes(&self.local.join(REMOTE), format!("{id}\n{number}\n").as_bytes())
     }
 
     /// Removes what was there before a commit and is not needed any more, unless another run has committed since.
-    pub fn prune(&self, committed: &Committed) -> Result<()> {
-        for path in &committed.unneeded {
+    pub fn prune(&self) -> Result<()> {
+        for path in &self.unneeded {
             // the next commit may need it
-            if self.files.read(&self.path(CURRENT))?.as_deref() != Some(committed.id.as_bytes()) {
+            if self.files.read(&self.path(CURRENT))? != self.current {
                 return Ok(());
             }
             self.files.remove(&self.path(path))?;
@@ -193,7 +192,7 @@ impl Mirror {
     pub fn versions(files: &Arc<dyn Files>) -> Result<Vec<Vec<Version>>> {
         let mut found = Vec::new();
         for output in files.list(OUTPUTS)? {
-            let mirror = Self { files: files.clone(), folder: join(OUTPUTS, &output), local: PathBuf::new() };
+            let mirror = Self::in_folder(files, join(OUTPUTS, &output), PathBuf::new());
             let Some(current) = files.read(&mirror.path(CURRENT))? else { continue };
             let Some(commit) = mirror.commit_of(&String::from_utf8_lossy(&current))? else { continue };
             let mut versions = Vec::new();
@@ -277,47 +276,35 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let machines = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let files = of_folder(store.path());
-        let [a, b] = machines.each_ref().map(|machine| Mirror {
-            files: files.clone(),
-            folder: join(OUTPUTS, "one"),
-            local: Versions::folder_of(machine.path()),
-        });
+        let [mut a, mut b] = machines
+            .each_ref()
+            .map(|machine| Mirror::in_folder(&files, join(OUTPUTS, "one"), Versions::folder_of(machine.path())));
         let [at_a, at_b] = machines.each_ref().map(|machine| machine.path());
-        let end = |mirror: &Mirror, output: &Path, version: &Version, committed: Committed| {
-            Versions::of(output).commit(version).unwrap();
-            mirror.settle(&committed).unwrap();
-            mirror.prune(&committed).unwrap();
-        };
-        let (seen, fetched) = a.pull().unwrap();
-        assert_eq!(fetched, None);
+        assert_eq!(a.pull().unwrap(), None);
         let first = version(1, "first");
         write(at_a, &first, "1");
-        let committed = a.commit(&first, &seen).unwrap();
-        end(&a, at_a, &first, committed);
+        a.commit(&first).unwrap();
+        a.prune().unwrap();
         assert!(!a.is_newer().unwrap() && b.is_newer().unwrap());
 
         // both write version 2; the second to end fails, and takes over the other's
-        let (seen_a, _) = a.pull().unwrap();
-        let (seen_b, fetched) = b.pull().unwrap();
-        assert_eq!((fetched, result(at_b, 1).as_str()), (Some(1), "1"));
+        assert_eq!(a.pull().unwrap(), None);
+        assert_eq!((b.pull().unwrap(), result(at_b, 1).as_str()), (Some(1), "1"));
         let (of_a, of_b) = (version(2, "a"), version(2, "b"));
         write(at_a, &of_a, "2 of a");
         write(at_b, &of_b, "2 of b");
-        let committed = b.commit(&of_b, &seen_b).unwrap();
-        let error = a.commit(&of_a, &seen_a).err().unwrap();
-        assert_eq!(exit_code(&error), 4);
-        end(&b, at_b, &of_b, committed);
-        let (_, fetched) = a.pull().unwrap();
-        assert_eq!((fetched, result(at_a, 2).as_str()), (Some(2), "2 of b"));
+        b.commit(&of_b).unwrap();
+        assert_eq!(exit_code(&a.commit(&of_a).unwrap_err()), 4);
+        b.prune().unwrap();
+        assert_eq!((a.pull().unwrap(), result(at_a, 2).as_str()), (Some(2), "2 of b"));
         assert_eq!(Versions::of(at_a).current().unwrap().run_id, "b");
 
         // a run that was killed after its commit has it when it begins again
-        let (seen, _) = a.pull().unwrap();
         let third = version(3, "third");
         write(at_a, &third, "3");
-        a.commit(&third, &seen).unwrap();
-        let (_, fetched) = a.pull().unwrap();
-        assert_eq!((fetched, Versions::of(at_a).current().unwrap().run_id.as_str()), (Some(3), "third"));
+        a.commit_there(&third).unwrap();
+        assert_eq!(a.pull().unwrap(), Some(3));
+        assert_eq!(Versions::of(at_a).current().unwrap().run_id, "third");
         // b went on with another store in between: its history is another one now
         let lonely = version(3, "lonely");
         write(at_b, &lonely, "3 of b");

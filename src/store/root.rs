@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::{TEMPORARY_PREFIX, remove_unfinished};
 use crate::error::hint;
+use crate::machine::{host, unique};
 use crate::progress::Progress;
 use crate::store::files::{Files, join, of_folder, read_json, write_json};
 use crate::store::identity::{Identity, Kind};
@@ -142,7 +143,7 @@ impl Store {
         let mut work = join(WORK, &output_name(output));
         if files.folder().is_none() {
             // without a lock another run of this output may be under way
-            work = join(&work, &format!("{}-{}", host(), std::process::id()));
+            work = join(&work, &unique());
         }
         Ok(Self { files, about, outputs, has_foreign_outputs, work, _locks: locks })
     }
@@ -329,19 +330,9 @@ fn registered_outputs(files: &dyn Files) -> Result<(Vec<PathBuf>, bool)> {
     Ok((outputs, has_foreign))
 }
 
-/// The name of this machine; empty if it has none.
-pub fn host() -> String {
-    let read = |path: &str| fs::read_to_string(path).ok();
-    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
-    let name = name.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
-    name.unwrap_or_default().trim().into()
-}
-
 /// The id of a store: the same for everyone who reaches it. The first one to ask chooses it.
 pub fn id(files: &dyn Files) -> Result<String> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let new = blake3::hash(format!("{now} {} {}", std::process::id(), host()).as_bytes()).to_hex()[..16].to_string();
-    files.replace(ID, None, new.as_bytes())?;
+    files.replace(ID, None, unique().as_bytes())?;
     let id = files.read(ID)?.with_context(|| format!("cannot read {}", files.place(ID)))?;
     Ok(String::from_utf8_lossy(&id).into_owned())
 }

@@ -42,7 +42,7 @@ fn libraries_stay_in_their_rooms() {
     let none: [String; 0] = [];
     // the node's result is a column of a query engine
     assert_eq!(uses(&["arrow::", "arrow_", "parquet::"], &["tables/", "cluster/node.rs"]), none);
-    assert_eq!(uses(&["ballista_", "datafusion", "use tonic"], &["cluster/"]), none);
+    assert_eq!(uses(&["ballista_", "datafusion", " tonic::", "(tonic::", "<tonic::"], &["cluster/"]), none);
     assert_eq!(uses(&["object_store::"], &["store/object_storage.rs", "cluster/node.rs"]), none);
     assert_eq!(uses(&["hnsw_rs"], &["search/hnsw.rs"]), none);
     assert_eq!(uses(&["tokenizers::"], &["text/tokenizer.rs"]), none);
@@ -136,11 +136,11 @@ fn architecture_md_names_every_file_and_no_other() {
 
 /// What each folder or top-level file may use of the crate. An edge that is not here needs a reason, and must not close
 /// a cycle.
-const ALLOWED: [(&str, &[&str]); 28] = [
+const ALLOWED: [(&str, &[&str]); 29] = [
     ("atomic_file", &[]),
     ("calibration", &["metrics"]),
     ("cli", &["cluster", "commands", "error", "mining", "mistyped", "progress", "run"]),
-    ("cluster", &["device", "error", "executor", "mining", "models", "progress", "run", "store"]),
+    ("cluster", &["device", "error", "executor", "machine", "mining", "models", "progress", "store"]),
     ("clustering", &[]),
     (
         "commands",
@@ -172,6 +172,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("hash", &[]),
     ("labels", &["clustering", "error", "hash", "mining", "tables", "text"]),
     ("losses", &["models"]),
+    ("machine", &[]),
     ("metrics", &["clustering"]),
     (
         "mining",
@@ -203,7 +204,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("report", &["metrics", "progress", "run", "store", "tables", "text"]),
     ("run", &["calibration", "clustering", "device", "error", "models", "option_file", "search", "store", "tables"]),
     ("search", &["device", "progress"]),
-    ("store", &["atomic_file", "error", "progress", "tables", "text"]),
+    ("store", &["atomic_file", "error", "machine", "progress", "tables", "text"]),
     ("tables", &["atomic_file", "error", "text"]),
     ("text", &["error", "progress"]),
     (

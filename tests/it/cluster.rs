@@ -9,16 +9,14 @@ use crate::support::*;
 
 #[test]
 fn two_executors_write_the_bytes_of_one_process() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 2500);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(2500);
     let _scheduler = cluster.scheduler();
     // each unit takes a while, so that neither does all
     let pause = [("MINE_PAUSE_UNITS", "150")];
     let _both = [cluster.executor("one", &pause), cluster.executor("two", &pause)];
     cluster.wait_for_executors(2);
     cluster.run("out").ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     let (units, stages) = shares(&cluster.path("out"));
     assert_eq!(stages, ["embed", "candidates", "rerank"]);
     assert!(units.len() == 2 && units.values().all(|units| *units > 2), "{units:?}");
@@ -27,34 +25,30 @@ fn two_executors_write_the_bytes_of_one_process() {
 
     // a second night: only what is new
     write_corpus(&cluster.path("q.parquet"), 2540);
-    cluster.run_alone("alone");
+    cluster.run_alone();
     let said = cluster.run("out").ended_well();
     assert!(said.contains("2,500 of 2,540 questions are there already"), "{said}");
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     mine_ok(&["verify", text(&cluster.path("out")), "--all"]);
 }
 
 #[test]
 fn an_executor_that_joins_late_helps() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 2500);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(2500);
     let _scheduler = cluster.scheduler();
     let _early = cluster.executor("early", &[("MINE_PAUSE_UNITS", "1500")]);
     let mut run = cluster.run("out");
     cluster.wait_for_units();
     let _late = cluster.executor("late", &[]);
     run.ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     let (units, _) = shares(&cluster.path("out"));
     assert!(units["late"] > units["early"] && units["early"] > 0, "{units:?}");
 }
 
 #[test]
 fn another_build_and_other_models_are_refused_by_name() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 600);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(600);
     let scheduler = cluster.scheduler();
     let _build = cluster.executor("old", &[("MINE_PRETENDED_BUILD", "0.0.9 (1.1.1)")]);
     let _models = cluster.executor_with("foreign", &[], &["--bi-encoder", BI]);
@@ -64,7 +58,7 @@ fn another_build_and_other_models_are_refused_by_name() {
     let said = run.ended_well();
     assert!(said.contains("executor old is not used: it has version 0.0.9 (1.1.1), this run needs "), "{said}");
     assert!(scheduler.said().contains("executor old is not used: it has version 0.0.9"), "{}", scheduler.said());
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     // embedding suits its bi-encoder, reranking does not
     let (units, _) = shares(&cluster.path("out"));
     assert!(!units.contains_key("old") && units.contains_key("right"), "{units:?}");
@@ -74,9 +68,7 @@ fn another_build_and_other_models_are_refused_by_name() {
 
 #[test]
 fn ctrl_c_cancels_the_job_and_the_same_command_goes_on() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 1600);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(1600);
     let _scheduler = cluster.scheduler();
     let executor = cluster.executor("slow", &[("MINE_PAUSE_UNITS", "1200")]);
     let mut run = cluster.run("out");
@@ -92,14 +84,12 @@ fn ctrl_c_cancels_the_job_and_the_same_command_goes_on() {
     let _fast = cluster.executor("fast", &[]);
     let said = cluster.run("out").ended_well();
     assert!(said.contains("questions are there already"), "{said}");
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
 }
 
 #[test]
 fn an_executor_ends_after_the_unit_under_way() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 1600);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(1600);
     let _scheduler = cluster.scheduler();
     let mut leaving = cluster.executor("leaving", &[("MINE_PAUSE_UNITS", "3000")]);
     let mut run = cluster.run("out");
@@ -110,7 +100,7 @@ fn an_executor_ends_after_the_unit_under_way() {
     assert!(leaving.said().contains("512 questions in"), "{}", leaving.said());
     let _other = cluster.executor("other", &[]);
     run.ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     assert!(shares(&cluster.path("out")).0.contains_key("leaving"));
 }
 

@@ -8,9 +8,7 @@ use crate::support::*;
 
 #[test]
 fn an_executor_that_is_killed_costs_its_unit_alone() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 1600);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(1600);
     let _scheduler = cluster.scheduler();
     // it holds its first result back for ever
     let killed = cluster.executor("killed", &[("MINE_PAUSE_UNITS", "600000")]);
@@ -19,16 +17,14 @@ fn an_executor_that_is_killed_costs_its_unit_alone() {
     killed.signal("-KILL");
     let _other = cluster.executor("other", &[]);
     run.ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     let (units, _) = shares(&cluster.path("out"));
     assert_eq!(units.into_keys().collect::<Vec<_>>(), ["other"]);
 }
 
 #[test]
 fn a_scheduler_that_is_started_again_takes_the_run_up() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 1600);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(1600);
     let scheduler = cluster.scheduler();
     let _executor = cluster.executor("one", &[("MINE_PAUSE_UNITS", "700")]);
     let mut run = cluster.run("out");
@@ -37,14 +33,12 @@ fn a_scheduler_that_is_started_again_takes_the_run_up() {
     wait_for(30, "the run to notice", || run.said().contains("does not answer: waiting for it"));
     let _scheduler = cluster.scheduler();
     run.ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
 }
 
 #[test]
 fn a_unit_that_is_done_twice_does_no_harm() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 1600);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(1600);
     let _scheduler = cluster.scheduler();
     let asleep = cluster.executor("asleep", &[("MINE_PAUSE_UNITS", "2500")]);
     let mut run = cluster.run("out");
@@ -55,22 +49,20 @@ fn a_unit_that_is_done_twice_does_no_harm() {
     run.ended_well();
     asleep.signal("-CONT");
     wait_for(30, "the second result", || asleep.said().contains("512 questions in"));
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     cluster.run("out").ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     mine_ok(&["verify", text(&cluster.path("out")), "--all"]);
 }
 
 #[test]
 fn a_unit_longer_than_the_timeout_is_waited_for() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 120);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(120);
     let scheduler = cluster.scheduler();
     // the timeout is 3 s
     let executor = cluster.executor("slow", &[("MINE_PAUSE_UNITS", "6000")]);
     cluster.run("out").ended_well();
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
     let (units, _) = shares(&cluster.path("out"));
     let done = executor.said().lines().filter(|line| line.contains(" in ")).count() as u64;
     assert_eq!(done, units["slow"], "no unit was done again: {}\n{}", executor.said(), scheduler.said());
@@ -78,9 +70,7 @@ fn a_unit_longer_than_the_timeout_is_waited_for() {
 
 #[test]
 fn a_damaged_result_is_computed_again() {
-    let cluster = Cluster::new();
-    write_corpus(&cluster.path("q.parquet"), 300);
-    let alone = cluster.run_alone("alone");
+    let cluster = Cluster::with_questions(300);
     let _scheduler = cluster.scheduler();
     let _executor = cluster.executor("one", &[("MINE_PAUSE_UNITS", "1500")]);
     let mut run = cluster.run("out");
@@ -99,7 +89,7 @@ fn a_damaged_result_is_computed_again() {
     std::fs::write(&segment, bytes).unwrap();
     let said = run.ended_well();
     assert!(said.contains("is damaged: what it held is computed again"), "{said}");
-    assert_same_results(&alone, &cluster.path("out"));
+    cluster.assert_as_alone();
 }
 
 #[test]

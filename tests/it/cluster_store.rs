@@ -67,25 +67,25 @@ fn object_storage_serves_a_cluster_and_the_next_machine() {
     let Some(s3) = S3::start(&cluster.path("")) else { return };
     cluster.store = "s3://corpus/some/prefix".into();
     write_corpus(&cluster.path("q.parquet"), 2100);
-    cluster.run_alone("alone");
+    cluster.run_alone();
     let _scheduler = cluster.scheduler();
     // each unit takes a while, so that neither does all
     let variables = [s3.variables(), vec![("MINE_PAUSE_UNITS", "300")]].concat();
     let _both = [cluster.executor("one", &variables), cluster.executor("two", &variables)];
     std::thread::sleep(Duration::from_secs(3));
     run(&cluster, &s3, "out");
-    assert_same_results(&cluster.path("alone"), &cluster.path("out"));
+    cluster.assert_as_alone();
     let (units, stages) = shares(&cluster.path("out"));
     assert_eq!((units.len(), stages.len()), (2, 3), "{units:?}");
 
     // the next night runs on another machine: nothing of the output is there
     std::fs::remove_dir_all(cluster.path("out")).unwrap();
     write_corpus(&cluster.path("q.parquet"), 2140);
-    cluster.run_alone("alone");
+    cluster.run_alone();
     let said = run(&cluster, &s3, "out");
     assert!(said.contains("version 1 was written by another machine: it is fetched"), "{said}");
     assert!(said.contains("version    2: 40 questions new"), "{said}");
-    assert_same_results(&cluster.path("alone"), &cluster.path("out"));
+    cluster.assert_as_alone();
 }
 
 #[test]
@@ -127,6 +127,6 @@ fn of_two_runs_at_the_same_time_the_second_to_end_fails_and_goes_on() {
     );
     let said = run(&cluster, &s3, "out");
     assert!(said.contains("version 1 was written by another machine: it is fetched"), "{said}");
-    cluster.run_alone("alone");
-    assert_same_results(&cluster.path("alone"), &output);
+    cluster.run_alone();
+    cluster.assert_as_alone();
 }

@@ -78,6 +78,14 @@ impl Cluster {
         Self { work, port, store }
     }
 
+    /// With questions, and what a run in one process says of them.
+    pub fn with_questions(count: usize) -> Self {
+        let cluster = Self::new();
+        write_corpus(&cluster.path("q.parquet"), count);
+        cluster.run_alone();
+        cluster
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.work.path().join(name)
     }
@@ -118,11 +126,15 @@ impl Cluster {
     }
 
     /// The same run in one process.
-    pub fn run_alone(&self, output: &str) -> PathBuf {
-        let (input, output) = (self.path("q.parquet"), self.path(output));
+    pub fn run_alone(&self) {
+        let (input, output) = (self.path("q.parquet"), self.path("alone"));
         let more = ["--cross-encoder", CROSS, "--min-cosine", "0.9", "--top-k", "4"];
         mine_ok(&tiny(text(&input), text(&output), &more));
-        output
+    }
+
+    /// Requires that the run on the cluster wrote the bytes of the one in one process.
+    pub fn assert_as_alone(&self) {
+        assert_same_results(&self.path("alone"), &self.path("out"));
     }
 
     /// Waits until so many executors are known to the scheduler.
