@@ -13,6 +13,7 @@ use crate::commands::evaluate;
 use crate::commands::evaluate::args::EvaluateArgs;
 use crate::commands::models::{self, ModelsCommand};
 use crate::commands::output::print_lines;
+use crate::commands::perturb::{self, PerturbArgs};
 use crate::commands::sample::{self, SampleArgs};
 use crate::commands::split::{self, SplitArgs};
 use crate::commands::train::{self, TrainArgs};
@@ -74,6 +75,8 @@ enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Fit a model's probabilities and threshold to labelled pairs; later runs use them
     Calibrate(CalibrateArgs),
+    /// Edit questions by rules, to test whether a model reads or only compares words
+    Perturb(PerturbArgs),
     /// Draw pairs of a finished run for a person to label
     Sample(SampleArgs),
     /// Download, list, describe, export and compress models
@@ -140,6 +143,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
             print_lines(evaluate::command::run(&args, &Progress::new(args.quiet, cancellation))?)
         }
         Some(Command::Calibrate(args)) => print_lines(calibrate::run(&args, &Progress::new(args.quiet, cancellation))?),
+        Some(Command::Perturb(args)) => perturb::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Sample(args)) => sample::run(&args, &Progress::new(args.quiet, cancellation)),
         Some(Command::Models { command }) => models::run(&command, &Progress::new(false, cancellation)),
         Some(Command::Report(args)) => report::run(&args, &Progress::new(false, cancellation)),

@@ -18,6 +18,7 @@ pub mod choose;
 pub mod decision;
 pub mod expected_f1;
 pub mod fitted;
+pub mod gain;
 pub mod isotonic;
 mod piecewise;
 pub mod platt;

@@ -10,6 +10,7 @@ use crate::calibration::Calibrator;
 use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
 use crate::calibration::fitted::{self, FEW_PAIRS, FitInput, Fitted, KEPT_BY_MIN_COSINE};
+use crate::calibration::gain::Gain;
 use crate::calibration::target::Target;
 use crate::commands::device_args::DeviceArgs;
 use crate::commands::evaluate::labelled_questions::added_note;
@@ -72,6 +73,10 @@ pub struct CalibrateArgs {
     #[arg(long)]
     pub quiet: bool,
 }
+
+/// Where reranking does not pay.
+const NO_GAIN: &str = "these pairs do not show that the cross-encoder adds anything to the cosine: runs with --cross-encoder \
+                       none take a fraction of the time";
 
 impl CalibrateArgs {
     /// The cross-encoder's name, unless it is `none`.
@@ -214,7 +219,11 @@ fn measure_cross_encoder(
                 let rerank_floor = decision.fit_rerank_floor(&scores, cosines);
                 let rerank_ceiling = decision.fit_rerank_ceiling(&scores, cosines);
                 let decision = Decision { rerank_floor, rerank_ceiling, ..decision };
-                calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision });
+                let gain = Gain::of(input.labels, cosines, &sums, input.clusters, input.seed);
+                if gain.is_some_and(|gain| !gain.is_sure()) {
+                    progress.warn(NO_GAIN);
+                }
+                calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision, gain });
                 together = Some(fitted);
             }
             None => progress.warn("the cosine adds nothing to the cross-encoder: the cross-encoder decides alone"),
@@ -309,6 +318,12 @@ impl Measured {
                 "together with the bi-encoder, as runs with both models decide (the cosine is weighted by {weight:.1}):"
             ));
             lines.extend(fitted_lines(fitted, labels.len()));
+            lines.extend(together.gain.map(|gain| {
+                format!(
+                    "average precision {:+.3} against the cosine alone; 95 % interval {:+.3} to {:+.3}",
+                    gain.average_precision, gain.low, gain.high
+                )
+            }));
             lines.push(match together.decision.rerank_floor {
                 Some(floor) => format!("rerank floor {floor}: pairs with a lower cosine are not reranked"),
                 None => format!(

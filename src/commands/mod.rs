@@ -11,6 +11,7 @@ pub mod history;
 pub mod models;
 pub mod options;
 pub mod output;
+pub mod perturb;
 pub mod report;
 pub mod result;
 pub mod rollback;

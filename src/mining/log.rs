@@ -105,6 +105,10 @@ impl Log {
         self.stage("rerank", reranked.seconds, reranked.computed == 0, [all, reranked.pairs], &dropped);
         self.note_computed(reranked.computed);
         self.count("rerank", "both_orders", reranked.both_orders as f64);
+        if let Some(audit) = reranked.audit {
+            self.count("rerank", "sampled_below_rerank_floor", audit.sampled as f64);
+            self.count("rerank", "duplicates_below_rerank_floor", audit.lost.round());
+        }
         if left > 0 {
             progress.warn(format!(
                 "the rerank budget ended before {left} of {asked} candidates: they have no probability, are neither \

@@ -42,6 +42,7 @@ const FALLBACK_COSINE: f32 = 0.75;
 const FALLBACK_PROBABILITY: f32 = 0.5;
 
 /// Everything a run needs to know before it reads its input.
+#[derive(Clone)]
 pub struct Plan {
     /// With the precision, the minimum cosine and the threshold that the run takes.
     pub options: Options,
@@ -113,6 +114,14 @@ impl Plan {
         };
         let rule = Rule { threshold, swap_margin: options.swap_margin, calibrated };
         Ok(Self { options, inputs, bi_encoder, cross_encoder, models, precision, min_cosine, rule, vectors, scores })
+    }
+
+    /// The same with another rerank floor.
+    pub fn with_rerank_floor(&self, floor: f32) -> Self {
+        let mut plan = self.clone();
+        plan.rule.calibrated.iter_mut().for_each(|decision| decision.rerank_floor = Some(floor));
+        plan.models.decision.iter_mut().for_each(|decision| decision.rerank_floor = Some(floor));
+        plan
     }
 
     /// Says that a model is loaded, and in which precision if that is not the reference.
@@ -243,6 +252,13 @@ fn decision(
         progress.warn(format!(
             "{} was measured beside another bi-encoder and decides without the cosine; {export}mine calibrate \
              --bi-encoder --cross-encoder measures with this one",
+            cross_encoder.name()
+        ));
+    }
+    let together = calibration.together.as_ref().filter(|together| together.bi_encoder == bi_encoder_hash);
+    if together.and_then(|together| together.gain).is_some_and(|gain| !gain.is_sure()) {
+        progress.warn(format!(
+            "on the pairs of its calibration, {} added nothing to the cosine: --cross-encoder none takes a fraction of the time",
             cross_encoder.name()
         ));
     }

@@ -11,17 +11,17 @@ use anyhow::{Context, Result, bail};
 use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
-use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::executor::tuning::Tuning;
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::UniqueTexts;
+use crate::mining::logits;
 use crate::mining::plan::Plan;
+use crate::mining::rerank_floor::{self, Audit};
 use crate::mining::stored_scores::{Score, Stored, columns_of};
 use crate::mining::workers::{Remote, Workers};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::{self, CrossEncoder};
-use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task, readable};
 use crate::run::decision::{Rule, Scores};
 use crate::run::flags::Budget;
@@ -29,7 +29,7 @@ use crate::store::identity::Identity;
 use crate::store::root::{Store, folder_of};
 use crate::store::segments::Segments;
 use crate::store::versions::Versions;
-use crate::tables::segment_file::{Column, Columns};
+use crate::tables::segment_file::Column;
 use crate::text::key::TextKey;
 
 /// Rows of a segment that is never merged again: 10 MB.
@@ -37,60 +37,6 @@ const FULL_SEGMENT: usize = 262_144;
 
 /// From here on the cross-encoder takes long enough on a processor to say how it can be bounded.
 const MANY_PAIRS: usize = 100_000;
-
-/// The scores of a partition.
-#[derive(Debug, PartialEq)]
-pub struct PairScores {
-    /// One a pair, the first text of the pair before the second.
-    pub logits: Vec<f32>,
-    /// Pairs that were cut at the model's limit.
-    pub truncated: Vec<bool>,
-}
-
-impl PairScores {
-    /// The columns that are stored; `keys` are those of the pairs.
-    pub fn into_columns(self, keys: &[(TextKey, TextKey)]) -> Columns {
-        vec![
-            ("first".into(), Column::Keys(keys.iter().map(|pair| pair.0).collect())),
-            ("second".into(), Column::Keys(keys.iter().map(|pair| pair.1).collect())),
-            ("logit".into(), Column::Floats(self.logits)),
-            ("truncated".into(), Column::Flags(self.truncated)),
-        ]
-    }
-}
-
-/// The logits of pairs of texts, in their order. After each batch, the pairs of which `is_done` (number and logit) says so
-/// count in the task.
-pub fn score(
-    models: &Replicas<CrossEncoder>,
-    pairs: &[(&str, &str)],
-    is_done: &dyn Fn(usize, f32) -> bool,
-    task: &Task,
-) -> Result<PairScores> {
-    let tokenized = models.first().tokenizer.tokenize_pairs(pairs)?;
-    let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
-    let plan = batch::plan(&lengths, models.tuning.batch);
-    let pairs_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
-    let mut logits = vec![0.0; pairs.len()];
-    models.run(
-        plan.batches.len(),
-        |batch| {
-            let pairs: Vec<_> = pairs_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
-            TokenBatch::of_pairs(&pairs).pad_to(models.tuning.batch, models.first().tokenizer.max_tokens())
-        },
-        |encoder, batch| encoder.model.forward(batch),
-        |_, _, logits| cross_encoder::read_logits(logits),
-        |batch, computed| {
-            let mut done = 0;
-            for (&at, logit) in pairs_of(batch).iter().zip(computed) {
-                logits[at as usize] = logit;
-                done += usize::from(is_done(at as usize, logit));
-            }
-            task.advance(done)
-        },
-    )?;
-    Ok(PairScores { logits, truncated: tokenized.iter().map(|pair| pair.truncated).collect() })
-}
 
 /// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
 pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
@@ -163,10 +109,22 @@ pub struct Reranked {
     /// Calls that had no stored score.
     pub computed: usize,
     pub seconds: f64,
+    /// What a sample of the pairs below the rerank floor said; `None` if none was drawn.
+    pub audit: Option<Audit>,
     segments: Option<Segments>,
 }
 
 impl Reranked {
+    /// Takes the scores of these candidates.
+    fn keep(&mut self, numbers: &[u32], scored: Partition) {
+        for (&at, scores) in numbers.iter().zip(scored.scores) {
+            self.scores[at as usize] = scores;
+        }
+        self.pairs += numbers.len();
+        self.both_orders += scored.both_orders;
+        self.truncated += scored.truncated;
+    }
+
     /// Hash of which candidates have a score.
     pub fn scored(&self, candidates: &[Candidate], keys: &[TextKey]) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -231,13 +189,24 @@ pub fn run(
             {
                 break;
             }
-            scorer.partition(&mut stored, &mut reranked, candidates, (partition, is_new))?;
+            let scored = scorer.partition(&mut stored, candidates, (partition, is_new))?;
+            reranked.keep(partition, scored);
         }
+    }
+    if budget.is_none() && plan.options.rerank_floor.is_none() {
+        scorer.check_floor(&mut stored, &mut reranked, candidates)?;
     }
     reranked.computed = stored.computed;
     reranked.segments = Some(stored.segments);
     reranked.seconds = started.elapsed().as_secs_f64();
     Ok(reranked)
+}
+
+/// Scores of some candidates, in their order, and what they cost.
+struct Partition {
+    scores: Vec<Scores>,
+    both_orders: usize,
+    truncated: usize,
 }
 
 /// Looks up or computes scores; the models are loaded when the first is missing.
@@ -258,35 +227,58 @@ impl Scorer<'_> {
     fn partition(
         &mut self,
         stored: &mut Stored,
-        reranked: &mut Reranked,
         candidates: &[Candidate],
         (numbers, is_new): (&[u32], bool),
-    ) -> Result<()> {
+    ) -> Result<Partition> {
         let of = |numbers: &[u32]| -> Vec<(u32, u32)> {
             numbers.iter().map(|&at| candidates[at as usize].texts()).collect()
         };
         let rule = &self.plan.rule;
         let is_open = |at: u32, logit: f32| rule.is_open(logit, candidates[at as usize].cosine);
         let first = self.scores(stored, &of(numbers), &|at, logit| is_new && !is_open(numbers[at], logit))?;
-        let mut open = Vec::new();
-        for (&at, score) in numbers.iter().zip(&first) {
-            reranked.scores[at as usize].logit_ab = Some(score.logit);
-            if is_open(at, score.logit) {
-                open.push(at);
-            }
-        }
-        let swapped: Vec<(u32, u32)> = of(&open).into_iter().map(|(a, b)| (b, a)).collect();
+        let mut scores: Vec<Scores> =
+            first.iter().map(|score| Scores { logit_ab: Some(score.logit), logit_ba: None }).collect();
+        let open: Vec<usize> = (0..numbers.len()).filter(|&at| is_open(numbers[at], first[at].logit)).collect();
+        let numbers_of_open: Vec<u32> = open.iter().map(|&at| numbers[at]).collect();
+        let swapped: Vec<(u32, u32)> = of(&numbers_of_open).into_iter().map(|(a, b)| (b, a)).collect();
         let second = self.scores(stored, &swapped, &|_, _| is_new)?;
         for (&at, score) in open.iter().zip(&second) {
-            reranked.scores[at as usize].logit_ba = Some(score.logit);
+            scores[at].logit_ba = Some(score.logit);
         }
-        reranked.pairs += numbers.len();
-        reranked.both_orders += open.len();
-        reranked.truncated += first.iter().chain(&second).filter(|score| score.truncated).count();
+        let truncated = first.iter().chain(&second).filter(|score| score.truncated).count();
+        Ok(Partition { scores, both_orders: open.len(), truncated })
+    }
+
+    /// Checks the rerank floor on a sample; where it loses too many duplicates, reranks down to a lower one and says so.
+    fn check_floor(&mut self, stored: &mut Stored, reranked: &mut Reranked, candidates: &[Candidate]) -> Result<()> {
+        let (plan, order) = (self.plan, promising_first(candidates));
+        let verdicts =
+            candidates.iter().zip(&reranked.scores).map(|(pair, scores)| plan.rule.decide(pair.cosine, *scores));
+        let called = verdicts.filter(|verdict| verdict.is_duplicate == Some(true)).count();
+        let of = (candidates, self.unique.keys.as_slice(), order.as_slice());
+        let score = |sample: &[u32]| Ok(self.partition(stored, candidates, (sample, false))?.scores);
+        reranked.audit = rerank_floor::audit(&plan.rule, of, [reranked.pairs, called], score)?;
+        let Some(Audit { share, lower: Some(lower), .. }) = reranked.audit else { return Ok(()) };
+        let moved = plan.with_rerank_floor(lower).rule;
+        let is_new = |at: &u32| [&plan.rule, &moved].map(|rule| rule.should_rerank(candidates[*at as usize].cosine));
+        let more: Vec<u32> = order.into_iter().filter(|at| is_new(at) == [false, true]).collect();
+        let floor = plan.rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
+        self.progress.warn(format!(
+            "the rerank floor moves from {floor} to {lower}: a sample shows about {:.1} % of this corpus' duplicates below it; \
+             {} more pairs are reranked; --rerank-floor {floor} keeps it",
+            100.0 * share,
+            readable(more.len())
+        ));
+        let task = self.progress.task("rerank", "pairs", more.len());
+        for partition in more.chunks(Tuning::of_devices(&self.workers.devices).rerank_partition_pairs) {
+            let scored = self.partition(stored, candidates, (partition, false))?;
+            task.advance(partition.len())?;
+            reranked.keep(partition, scored);
+        }
         Ok(())
     }
 
-    /// One score a pair, in their order; `is_done` as in [`score`].
+    /// One score a pair, in their order; `is_done` as in [`logits::score`].
     fn scores(
         &mut self,
         stored: &mut Stored,
@@ -322,7 +314,7 @@ impl Scorer<'_> {
                 self.models = Some(models);
             }
             let models = self.models.as_ref().context("the cross-encoder is loaded")?;
-            let computed = score(models, &texts, &|at, logit| is_done(missing[at], logit), self.task)?;
+            let computed = logits::score(models, &texts, &|at, logit| is_done(missing[at], logit), self.task)?;
             for ((&at, &logit), &truncated) in missing.iter().zip(&computed.logits).zip(&computed.truncated) {
                 scores[at] = Some(Score { pair: pairs[at], logit, truncated });
             }

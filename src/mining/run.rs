@@ -83,6 +83,8 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
 
     let run = plan.run_id(&questions.content, None)?;
     let mut reranked = rerank::run(&store, plan, &unique, &live, (&found.pairs, &run), &workers, progress)?;
+    let moved = reranked.audit.and_then(|audit| audit.lower).map(|floor| plan.with_rerank_floor(floor));
+    let plan = moved.as_ref().unwrap_or(plan);
     if plan.cross_encoder.is_some() {
         log.rerank(&reranked, &found.pairs, &plan.rule, progress);
         log.note_executors(workers.take_records());

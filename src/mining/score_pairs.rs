@@ -8,7 +8,7 @@ use crate::clustering::union_find::UnionFind;
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::metrics::bootstrap::Clusters;
-use crate::mining::rerank;
+use crate::mining::logits;
 use crate::models::bi_encoder::BiEncoder;
 use crate::models::cross_encoder::CrossEncoder;
 use crate::models::network::dense;
@@ -202,9 +202,9 @@ pub fn log_odds(
     let mut logits = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(models.tuning.rerank_partition_pairs) {
         let in_order: Vec<(&str, &str)> = chunk.iter().map(|&(a, b)| (text(a), text(b))).collect();
-        let ab = rerank::score(models, &in_order, &|_, _| !both_orders, &task)?.logits;
+        let ab = logits::score(models, &in_order, &|_, _| !both_orders, &task)?.logits;
         let swapped: Vec<(&str, &str)> = in_order.into_iter().map(|(a, b)| (b, a)).collect();
-        let ba = if both_orders { rerank::score(models, &swapped, &|_, _| true, &task)?.logits } else { ab.clone() };
+        let ba = if both_orders { logits::score(models, &swapped, &|_, _| true, &task)?.logits } else { ab.clone() };
         logits.extend(ab.into_iter().zip(ba).map(|(ab, ba)| (f64::from(ab) + f64::from(ba)) / 2.0));
     }
     Ok(logits)

@@ -14,7 +14,7 @@ use crate::mining::plan::Plan;
 use crate::mining::reference::Reference;
 use crate::mining::representatives::Choice;
 use crate::mining::rows::{self, DecidedPair};
-use crate::mining::{cluster, embed, rerank};
+use crate::mining::{cluster, embed, logits};
 use crate::models::network::precision::Precision;
 use crate::models::{bi_encoder, cross_encoder};
 use crate::progress::{Progress, readable};
@@ -274,7 +274,7 @@ impl Subject<'_> {
             let texts: Vec<(&str, &str)> = orders.iter().map(|(_, _, texts)| *texts).collect();
             // a pair is done with its last order
             let is_last = |at: usize, _| orders.get(at + 1).is_none_or(|next| !std::ptr::eq(next.0, orders[at].0));
-            let again = rerank::score(&models, &texts, &is_last, &task)?.logits;
+            let again = logits::score(&models, &texts, &is_last, &task)?.logits;
             for ((candidate, logit, _), again) in orders.iter().zip(again) {
                 largest = largest.max((logit - again).abs());
                 if (logit - again).abs() > self.tolerance.logit {

@@ -10,7 +10,7 @@ use crate::device::Devices;
 use crate::executor::replicas::Replicas;
 use crate::executor::tuning::Tuning;
 use crate::mining::units::{Done, OwnedBlock, Unit, Work, lists_columns, note_name, pairs_of, texts_of};
-use crate::mining::{embed, rerank};
+use crate::mining::{embed, logits};
 use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder::{self, CrossEncoder};
@@ -149,7 +149,7 @@ impl Worker {
                 let models = once(&self.loaded.cross_encoder, precision, || {
                     cross_encoder::replicas(&self.cross_encoder, &self.devices, precision)
                 })?;
-                let scores = rerank::score(&models, &pairs, &|_, _| true, task)?;
+                let scores = logits::score(&models, &pairs, &|_, _| true, task)?;
                 let keys = pairs.iter().map(|(a, b)| (TextKey::of(a), TextKey::of(b))).collect::<Vec<_>>();
                 Ok((into.clone(), scores.into_columns(&keys), pairs.len()))
             }

@@ -14,6 +14,7 @@ pub mod gold_file;
 pub mod id_index;
 pub mod ids;
 pub mod labelled_pairs;
+pub mod perturbed_file;
 pub mod question_rows;
 pub mod questions;
 pub mod ranking_values;

@@ -17,6 +17,7 @@ use crate::tables::labelled_pairs::PairColumns;
 use crate::training::batches::Grouping;
 use crate::training::evaluation::Metric;
 use crate::training::hard_negatives::{MiningConfig, NegativesChoice};
+use crate::training::loss_checks;
 use crate::training::optimizer::AdamWConfig;
 use crate::training::options::{Directions, RawTrainOptions};
 use crate::training::run_folder;
@@ -51,6 +52,8 @@ pub struct TrainOptions {
     pub hard_negatives: Option<MiningConfig>,
     pub negatives_from: Option<PathBuf>,
     pub mined_pairs: Option<usize>,
+    pub perturbed_pairs: Option<usize>,
+    pub cosine_pairs: Option<usize>,
     pub teacher: Option<PathBuf>,
     /// Share of the teacher's probability in a target, 0 to 1; the rest is the label.
     pub teacher_weight: f64,
@@ -98,7 +101,7 @@ impl RawTrainOptions {
             Some(loss) => loss.clone(),
             None => default_loss.parse().map_err(usage)?,
         };
-        check_loss(&loss, kind, self)?;
+        loss_checks::check(&loss, kind, self)?;
         if self.freeze_encoder == Some(true) && kind != Kind::Siamese {
             return Err(usage("--freeze-encoder: only a siamese classifier has a head that learns alone"));
         }
@@ -157,6 +160,8 @@ impl RawTrainOptions {
                 &self.negatives_from.clone().or_else(|| self.from.clone().filter(|_| kind == Kind::Bi)),
             ),
             mined_pairs: self.mined_pairs,
+            perturbed_pairs: self.perturbed_pairs,
+            cosine_pairs: self.cosine_pairs,
             teacher: self.teacher.clone(),
             teacher_weight: within("teacher-weight", self.teacher_weight.unwrap_or(0.0), 0.0, 1.0)?,
             trainer: TrainerConfig {
@@ -180,6 +185,7 @@ impl RawTrainOptions {
                 patience: self.patience.map(|patience| at_least("patience", patience, 1)).transpose()?,
                 checkpoint_every: at_least("checkpoint-every", self.checkpoint_every.unwrap_or(100), 1)?,
                 keep_checkpoints: 2,
+                start_share: within("start-share", self.start_share.unwrap_or(0.0), 0.0, 0.99)?,
                 adamw: AdamWConfig {
                     weight_decay: within("weight-decay", self.weight_decay.unwrap_or(0.01), 0.0, 1.0)?,
                     ..AdamWConfig::default()
@@ -256,7 +262,7 @@ impl RawTrainOptions {
         let cross_entropy = loss.any(|one| one == Loss::BinaryCrossEntropy);
         let ranks = loss.any(Loss::is_ranking);
         let mines = self.hard_negatives.is_some_and(|count| count > 0);
-        let mines_any = mines || self.mined_pairs.is_some();
+        let mines_any = mines || self.mined_pairs.is_some() || self.cosine_pairs.is_some();
         let distils_vectors = loss.any(|one| one == Loss::CosineDistillation);
         let checks = mines && self.teacher.is_some() && !distils_vectors;
         let blends = self.teacher_weight.is_some_and(|weight| weight > 0.0);
@@ -327,63 +333,4 @@ impl RawTrainOptions {
 fn minutes(minutes: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(minutes * 60.0)
         .map_err(|_| usage(format!("--max-minutes is {minutes}, expected a number from 0")))
-}
-
-/// Refuses losses that the kind of model has no outputs for, and those whose teacher or negatives are missing.
-fn check_loss(loss: &Mix, kind: Kind, raw: &RawTrainOptions) -> Result<()> {
-    for one in loss.losses() {
-        if one.kind() != kind {
-            let wanted = match kind {
-                Kind::Bi => "a bi-encoder",
-                Kind::Cross => "a cross-encoder",
-                Kind::Siamese => "a siamese classifier",
-            };
-            return Err(usage(format!("--loss {}: not a loss for {wanted}", one.name())));
-        }
-        if one.needs_teacher() && raw.teacher.is_none() {
-            return Err(usage(format!("--loss {}: learns from a teacher; name it with --teacher", one.name())));
-        }
-        if one == Loss::MarginMse && raw.hard_negatives.unwrap_or(0) == 0 {
-            return Err(usage("--loss margin-mse: needs negatives; ask for them with --hard-negatives"));
-        }
-        if one == Loss::CosineDistillation && loss.losses().any(|other| other == Loss::MarginMse) {
-            return Err(usage(
-                "--loss cosine-distillation and margin-mse need teachers of two kinds: train in two runs",
-            ));
-        }
-    }
-    // margins need negatives, which only duplicates have
-    let other = loss.losses().find(|one| one.uses_others());
-    if let (true, Some(other)) = (loss.any(|one| one == Loss::MarginMse), other) {
-        return Err(usage(format!(
-            "--loss margin-mse and {}: margin-mse learns from duplicates alone; train in two runs",
-            other.name()
-        )));
-    }
-    if loss.any(|one| one == Loss::ScoreDistillation) && loss.any(|one| one == Loss::BinaryCrossEntropy) {
-        return Err(usage(
-            "--loss score-distillation and binary-cross-entropy: the target is a teacher's logit or a label, not both; \
-             train in two runs",
-        ));
-    }
-    if raw.teacher_weight.is_some_and(|weight| weight > 0.0) {
-        if !loss.any(|one| one == Loss::BinaryCrossEntropy) {
-            return Err(usage("--teacher-weight: only binary-cross-entropy takes a probability for a label"));
-        }
-        if raw.teacher.is_none() {
-            return Err(usage("--teacher-weight: whose probability? name a cross-encoder with --teacher"));
-        }
-    }
-    if raw.mined_pairs.is_some() && raw.teacher.is_none() {
-        return Err(usage("--mined-pairs: a teacher labels them; name it with --teacher"));
-    }
-    // a mined pair is as much a duplicate as its label says, which other losses do not look at
-    let blind = loss.losses().find(|one| !one.contrasts() && *one != Loss::ScoreDistillation);
-    if let (true, Some(blind)) = (raw.mined_pairs.is_some(), blind) {
-        return Err(usage(format!("--mined-pairs: {} does not look at labels; take another --loss", blind.name())));
-    }
-    if raw.mined_pairs.is_some() && raw.hard_negatives.is_some() {
-        return Err(usage("--mined-pairs and --hard-negatives do not go together: train in two runs"));
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::device::Devices;
 use crate::error::hint;
@@ -26,7 +26,7 @@ use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
 use crate::training::checked::TrainOptions;
 use crate::training::dataset::Dataset;
-use crate::training::{hard_negatives, teacher};
+use crate::training::{cosine_pairs, hard_negatives, perturbed_pairs, teacher};
 
 /// Share of the pairs that is held out without --dev.
 const DEV_SHARE: f64 = 0.1;
@@ -48,6 +48,7 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
     // what looks at duplicates alone
     let only_duplicates = !options.loss.any(Loss::uses_others);
     let kept: Vec<LabelledPair> = train.into_iter().filter(|pair| pair.is_duplicate || !only_duplicates).collect();
+    let natural: Vec<bool> = kept.iter().map(|pair| pair.natural).collect();
     let mut dataset = Dataset::new(&kept);
     let bi_encoder = |written: Option<&Path>| -> Result<(Replicas<BiEncoder>, ModelFolder)> {
         let folder = hub::open_path_or(written, built_in::BI_ENCODER, progress)?;
@@ -61,13 +62,13 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
         _ => None,
     };
     let mut miner = None;
-    if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
+    if options.hard_negatives.is_some() || options.mined_pairs.is_some() || options.cosine_pairs.is_some() {
         let (model, folder) = bi_encoder(options.negatives_from.as_deref())?;
         let (vectors, width) = hard_negatives::embed_texts(&model, &dataset.texts, progress)?;
         let embedded = Vectors { values: &vectors, width };
         let searcher = hard_negatives::searcher(devices);
         let teacher = cross_teacher.as_ref().map(|(model, _)| model);
-        mine(&mut dataset, options, (embedded, &searcher), teacher, progress)?;
+        mine(&mut dataset, options, &natural, (embedded, &searcher), teacher, progress)?;
         miner = Some(Miner { fingerprint: folder.fingerprint()?, vectors, width });
     }
     if let Some((model, folder)) = &cross_teacher {
@@ -75,6 +76,11 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
     }
     if let (Some(path), None) = (&options.teacher, &cross_teacher) {
         teacher::vectors(&mut dataset, &bi_encoder(Some(path))?.0, progress)?;
+    }
+    // last, so that edits are nobody's negatives, and keep the labels that their rules give
+    if let Some(count) = options.perturbed_pairs {
+        let added = perturbed_pairs::add(&mut dataset, count, options.trainer.seed)?;
+        progress.say(&format!("{} pairs made by rules", readable(added)));
     }
     Ok(Data { dataset, dev })
 }
@@ -203,10 +209,17 @@ fn negatives_are_pairs(options: &TrainOptions) -> bool {
 fn mine(
     dataset: &mut Dataset,
     options: &TrainOptions,
+    natural: &[bool],
     (vectors, searcher): (Vectors, &Searcher),
     cross_teacher: Option<&Replicas<CrossEncoder>>,
     progress: &Progress,
 ) -> Result<()> {
+    if let Some(count) = options.cosine_pairs {
+        let near = hard_negatives::neighbours(searcher, vectors, COSINE_DEPTH, progress)?;
+        let added = cosine_pairs::add(dataset, natural, (vectors, &near), count, options.trainer.seed)
+            .with_context(|| options.pairs.display().to_string())?;
+        progress.say(&format!("{} unlabelled pairs added with the probability of their cosine", readable(added)));
+    }
     if let Some(config) = &options.hard_negatives {
         let near = hard_negatives::neighbours(searcher, vectors, config.depth, progress)?;
         let mined = hard_negatives::mine(dataset, (vectors, &near), cross_teacher, config, progress)?;
@@ -248,3 +261,6 @@ fn keep_full(dataset: &mut Dataset, count: usize, progress: &Progress) -> Result
 
 /// Neighbours of a text among which pairs for the teacher are looked for.
 const MINED_DEPTH: usize = 20;
+
+/// Neighbours of a text from which its partner in a pair with a cosine as its target is drawn.
+const COSINE_DEPTH: usize = 50;

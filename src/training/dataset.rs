@@ -53,6 +53,14 @@ impl Dataset {
         Self { texts: numbered.texts, examples, clusters, teacher: None }
     }
 
+    /// Adds a text to a component of known duplicates, or to one of its own, and returns its number.
+    pub fn add_text(&mut self, text: &str, cluster: Option<u32>) -> u32 {
+        let number = self.texts.len() as u32;
+        self.texts.push(text);
+        self.clusters.push(cluster.unwrap_or(number));
+        number
+    }
+
     /// The pairs' texts in order, for tokenizers and teachers.
     pub fn pair(&self, example: &Example) -> (&str, &str) {
         (self.texts.get(example.question as usize), self.texts.get(example.other as usize))

@@ -150,12 +150,21 @@ pub struct RawTrainOptions {
     /// Add this many mined pairs with the teacher's probability as label (augmented SBERT)
     #[arg(long, value_name = "PAIRS")]
     pub mined_pairs: Option<usize>,
+    /// Add this many pairs made by rules from the training questions: swapped arguments, other numbers, other words; for English
+    #[arg(long, value_name = "PAIRS")]
+    pub perturbed_pairs: Option<usize>,
+    /// Add this many unlabelled pairs of near questions; the target is the probability that the cosine of --negatives-from gives
+    #[arg(long, value_name = "PAIRS")]
+    pub cosine_pairs: Option<usize>,
     /// Cross-encoder (for cosine-distillation: bi-encoder) that checks negatives and is distilled: a folder or a hub name
     #[arg(long, value_name = "DIR|NAME")]
     pub teacher: Option<PathBuf>,
     /// Share of the teacher's probability in the targets of binary-cross-entropy; the rest is the label [default: 0]
     #[arg(long, value_name = "SHARE")]
     pub teacher_weight: Option<f64>,
+    /// Share of the start's weights in the model that is measured and written; the rest is trained [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub start_share: Option<f64>,
     /// Stop after this many steps; the learning rate decays by then
     #[arg(long, value_name = "STEPS")]
     pub max_steps: Option<usize>,

@@ -59,6 +59,13 @@ pub fn run(options: &TrainOptions, force: bool, progress: &Progress) -> Result<b
         }
         ExistingOutput::Nothing | ExistingOutput::Start | ExistingOutput::Another | ExistingOutput::Foreign => {}
     }
+    if options.trainer.start_share > 0.0 && Kind::of(&from)? != options.kind {
+        return Err(usage(format!(
+            "--start-share: {} is no {}: its new head has no weights of the start",
+            from.name(),
+            options.kind.name()
+        )));
+    }
     let devices = options.device.open(progress)?;
     options.precision.check(&devices)?;
     let device = devices.list[0].clone();
@@ -286,7 +293,7 @@ fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) 
             add(&teacher.read(calibration::FILE)?.unwrap_or_default());
         }
     }
-    if options.hard_negatives.is_some() || options.mined_pairs.is_some() {
+    if options.hard_negatives.is_some() || options.mined_pairs.is_some() || options.cosine_pairs.is_some() {
         let miner = hub::open_path_or(options.negatives_from.as_deref(), built_in::BI_ENCODER, progress)?;
         add(miner.fingerprint()?.as_bytes());
     }

@@ -12,6 +12,7 @@ use crate::training::batches::{self, Grouping};
 use crate::training::dataset::{Batch, Inputs};
 use crate::training::evaluation::{DevSet, Figures, Metric};
 use crate::training::history::History;
+use crate::training::interpolation::interpolate;
 use crate::training::network::Network;
 use crate::training::optimizer::{AdamW, AdamWConfig};
 use crate::training::step::{Learner, StepConfig};
@@ -35,6 +36,8 @@ pub struct TrainerConfig {
     pub patience: Option<usize>,
     pub checkpoint_every: usize,
     pub keep_checkpoints: usize,
+    /// Share of the start's weights in what is measured and written, 0 to below 1.
+    pub start_share: f64,
     pub adamw: AdamWConfig,
     pub seed: u64,
 }
@@ -118,7 +121,9 @@ pub fn train(
     run: &Path,
     progress: &Progress,
 ) -> Result<Trained> {
-    let mut learner = Learner { network: start, optimizer: AdamW::new(config.adamw), config: step_config.clone() };
+    let written = |network: &Network| interpolate(&start, network.clone(), config.start_share);
+    let mut learner =
+        Learner { network: start.clone(), optimizer: AdamW::new(config.adamw), config: step_config.clone() };
     let mut history = checkpoint::resume(run, &mut learner, progress)?.unwrap_or_default();
     let resumed = history.steps.len();
     let task = progress.task("train", "pairs", plan.examples(0..plan.steps));
@@ -158,7 +163,7 @@ pub fn train(
         let is_over = done == plan.steps || out_of_time || is_out_of_patience(&history, config);
         let is_due = done == plan.steps || done.is_multiple_of(config.evaluate_every);
         if is_due && !is_measured(&history) {
-            let measured = evaluate(&learner, dev, &mut history, config, run, progress);
+            let measured = evaluate(&written(&learner.network), dev, &mut history, config, run, progress);
             or_keep(measured, &learner, &history)?;
             continue;
         }
@@ -182,13 +187,13 @@ pub fn train(
     let out_of_time = trained < plan.steps && !is_out_of_patience(&history, config);
     if !is_measured(&history) {
         // do not save this evaluation in a checkpoint: a resumed run would not evaluate here
-        evaluate(&learner, dev, &mut history, config, run, progress)?;
+        evaluate(&written(&learner.network), dev, &mut history, config, run, progress)?;
         show(&history)?;
     }
     let best = history.best(config.metric).unwrap_or_default();
     let last = history.evaluations.last().copied().unwrap_or_default();
     Ok(Trained {
-        last: (learner.network.clone(), last),
+        last: (written(&learner.network), last),
         out_of_time,
         network: checkpoint::load_best(run, best.0, learner.network)?,
         best,
@@ -207,18 +212,18 @@ fn is_out_of_patience(history: &History, config: &TrainerConfig) -> bool {
 
 /// Measures on dev, keeps the weights if they are the best so far, and warns when the scores say nothing.
 fn evaluate(
-    learner: &Learner,
+    network: &Network,
     dev: &DevSet,
     history: &mut History,
     config: &TrainerConfig,
     run: &Path,
     progress: &Progress,
 ) -> Result<()> {
-    let (step, figures) = (history.steps.len() as u64, dev.evaluate(&learner.network, progress)?);
+    let (step, figures) = (history.steps.len() as u64, dev.evaluate(network, progress)?);
     let before = history.best(config.metric).map(|(_, best)| best.get(config.metric));
     history.evaluations.push((step, figures));
     if before.is_none_or(|before| figures.get(config.metric) > before) {
-        checkpoint::save_best(run, step, &learner.network)?;
+        checkpoint::save_best(run, step, network)?;
     }
     progress.say(&format!("step {step}: {}", figures.describe()));
     if step > 0 && figures.is_collapsed() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dupmine::device::{DeviceKind, Devices, plain_cpu};
 use dupmine::executor::replicas::Replicas;
-use dupmine::mining::{embed, rerank};
+use dupmine::mining::{embed, logits};
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
@@ -48,7 +48,7 @@ fn scored(devices: &Devices, precision: Precision) -> Vec<f32> {
     let all = texts();
     let pairs: Vec<(&str, &str)> =
         (0..all.len()).map(|i| (all[i].as_str(), all[i * 31 % all.len()].as_str())).collect();
-    rerank::score(&models, &pairs, &|_, _| true, &task()).unwrap().logits
+    logits::score(&models, &pairs, &|_, _| true, &task()).unwrap().logits
 }
 
 fn largest_difference(left: &[f32], right: &[f32]) -> f32 {

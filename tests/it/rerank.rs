@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
 use dupmine::device::{DeviceChoice, plain_cpu};
-use dupmine::mining::rerank::score;
+use dupmine::mining::logits::score;
 use dupmine::models::checkpoint::built_in;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::{self, CrossEncoder};

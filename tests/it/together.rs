@@ -53,7 +53,7 @@ fn runs_and_explanations_decide_by_both() {
     let decision =
         Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: None, rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 
@@ -101,12 +101,13 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     let work = folder();
     let cross = work.path().join("cross");
     copy_model(CROSS, &cross);
-    let calibrator = Calibrator::Platt { slope: 1.5, intercept: -14.0 };
+    // called duplicates from a cosine of about 0.97 on: a floor that loses many would move
+    let calibrator = Calibrator::Platt { slope: 1.5, intercept: -1455.0 };
     // a number whose f32 is another f64: the same command must find its own options again
     let decision =
-        Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96), rerank_ceiling: None };
+        Decision { cosine_weight: 1000.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96), rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 
@@ -188,7 +189,7 @@ fn what_lies_above_the_rerank_ceiling_is_decided_by_the_cosine() {
         rerank_ceiling: Some(ceiling),
     };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone() });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 
@@ -196,6 +197,7 @@ fn what_lies_above_the_rerank_ceiling_is_decided_by_the_cosine() {
     let out = work.path().join("out");
     let run = |more: &[&str]| {
         let base = ["--input", QUESTIONS, "--output", text(&out), "--min-cosine", "0.9", "--top-k", "10"];
+        let base = [&base[..], &["--rerank-floor", "0.92"]].concat();
         let said = mine_ok(&[&base[..], &models, more].concat()).replace(',', "");
         let pairs = read(&out.join("pairs.parquet"));
         let columns = ["cosine", "score_ab", "score_ba", "probability"].map(|name| f32s(&pairs, name));

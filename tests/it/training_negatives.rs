@@ -105,10 +105,72 @@ fn a_cross_encoder_learns_from_labels_and_from_a_teacher_that_decides_beside_the
     let bi_encoder = ModelFolder::open(TINY.as_ref()).unwrap().fingerprint().unwrap();
     let decision =
         Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None, rerank_ceiling: None };
-    let beside = Calibration { together: Some(ScoreFusion { bi_encoder, decision }), ..alone };
+    let beside = Calibration { together: Some(ScoreFusion { bi_encoder, decision, gain: None }), ..alone };
     calibration::write(&teacher.join(calibration::FILE), &beside).unwrap();
     let together = train("together", &taught);
     assert!(labels != plain && plain != measured && measured != together);
+}
+
+#[test]
+fn pairs_by_rules_and_by_cosines_join_the_labelled_ones() {
+    let work = folder();
+    let train = |name: &str, more: &[&str]| {
+        let output = work.path().join(name);
+        let all = arguments("cross", TINY_CROSS, text(&output), &[&["--max-steps", "4"], more].concat());
+        let said = mine_ok(&all.into_iter().filter(|flag| *flag != "--quiet").collect::<Vec<_>>());
+        (said, last_state(&work.path().join(format!("{name}.run"))))
+    };
+    let (_, plain) = train("plain", &[]);
+    let (said, rules) = train("rules", &["--perturbed-pairs", "40"]);
+    assert!(said.contains(" pairs made by rules"), "{said}");
+    // duplicates and strangers: a cosine tells them apart
+    let easy = work.path().join("easy.csv");
+    let rows: Vec<[String; 3]> = csv::Reader::from_path(PAIRS).unwrap().deserialize().map(Result::unwrap).collect();
+    let duplicates: Vec<_> = rows.iter().filter(|row| row[2] == "1").collect();
+    let mut writer = csv::Writer::from_path(&easy).unwrap();
+    writer.write_record(["question1", "question2", "is_duplicate"]).unwrap();
+    for two in duplicates.windows(2) {
+        writer.write_record([&two[0][0], &two[0][1], "1"]).unwrap();
+        writer.write_record([&two[0][0], &two[1][1], "0"]).unwrap();
+    }
+    writer.flush().unwrap();
+    let cosines = |name: &str| {
+        let output = work.path().join(name);
+        let files = ["--pairs", text(&easy), "--dev", PAIRS, "--allow-shared-questions", "--output", text(&output)];
+        let more = ["--kind", "cross", "--from", TINY_CROSS, "--max-steps", "4", "--batch-size", "6"];
+        let cosines = ["--cosine-pairs", "30", "--negatives-from", "built-in"];
+        let said = mine_ok(&[&["train"], &files[..], &more, &cosines].concat());
+        (said, last_state(&work.path().join(format!("{name}.run"))))
+    };
+    let (said, cosine) = cosines("cosines");
+    assert!(said.contains("30 unlabelled pairs added with the probability of their cosine"), "{said}");
+    assert!(plain != rules);
+    // the same again, bit for bit
+    assert_eq!(cosines("again").1, cosine);
+}
+
+#[test]
+fn a_share_of_the_start_is_measured_and_written() {
+    let work = folder();
+    let train = |name: &str, more: &[&str]| {
+        let output = work.path().join(name);
+        let few = ["--max-steps", "4", "--write-last"];
+        mine_ok(&arguments("bi", TINY, text(&output), &[&few[..], more].concat()));
+        let bytes = std::fs::read(output.join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let weight = file.tensor("encoder.layer.0.attention.self.query.weight").unwrap();
+        weight.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<f32>>()
+    };
+    let bytes = std::fs::read(std::path::Path::new(TINY).join("model.safetensors")).unwrap();
+    let start = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let name = start.names().into_iter().find(|name| name.ends_with("layer.0.attention.self.query.weight")).unwrap();
+    let start = start.tensor(name).unwrap().data().to_vec();
+    let start: Vec<f32> = start.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let (trained, mixed) = (train("trained", &[]), train("mixed", &["--start-share", "0.25"]));
+    assert!(start.iter().zip(&trained).any(|(a, b)| (a - b).abs() > 1e-4), "training moved the weights");
+    for ((start, trained), mixed) in start.iter().zip(&trained).zip(&mixed) {
+        assert!((0.25 * start + 0.75 * trained - mixed).abs() < 1e-6, "{start} {trained} {mixed}");
+    }
 }
 
 #[test]

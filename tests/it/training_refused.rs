@@ -10,7 +10,10 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let fails = |more: &[&str], code: i32| mine_fails(&arguments("bi", TINY, text(&output), more), code);
     let margins = ["--loss", "margin-mse,contrastive", "--hard-negatives", "2", "--teacher", TINY_CROSS];
     let mined = ["--mined-pairs", "5", "--teacher", TINY_CROSS, "--loss", "ranking"];
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
+        (&["--perturbed-pairs", "5"], "a --loss that learns from labels"),
+        (&["--cosine-pairs", "5", "--loss", "cosent"], "only binary-cross-entropy"),
+        (&["--start-share", "1"], "--start-share is 1"),
         (&["--precision", "f16"], "--precision bf16 has the range"),
         (&["--precision", "int8"], "train in f32 or bf16"),
         (&mined, "ranking does not look at labels"),
@@ -28,6 +31,8 @@ fn what_cannot_work_is_refused_with_the_reason() {
         let error = fails(more, 2);
         assert!(error.contains(reason), "{more:?}: {error}");
     }
+    let error = mine_fails(&arguments("cross", TINY, text(&output), &["--start-share", "0.5"]), 2);
+    assert!(error.contains("its new head has no weights of the start"), "{error}");
     let scores = ["--loss", "score-distillation,binary-cross-entropy", "--teacher", TINY_CROSS];
     let error = mine_fails(&arguments("cross", TINY_CROSS, text(&output), &scores), 2);
     assert!(error.contains("a teacher's logit or a label"), "{error}");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file::write_json;
 use crate::calibration::Calibrator;
 use crate::calibration::decision::Decision;
+use crate::calibration::gain::Gain;
 use crate::error::hint;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
@@ -46,6 +47,9 @@ pub struct ScoreFusion {
     /// Fingerprint of the bi-encoder: another one's cosines mean something else.
     pub bi_encoder: String,
     pub decision: Decision,
+    /// What the cross-encoder added to the cosine, on the pairs that were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gain: Option<Gain>,
 }
 
 impl Calibration {

@@ -119,7 +119,7 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     });
     lines.extend(calibration.probability_threshold.map(|p| format!("probability  duplicates from {p}")));
     lines.extend(calibration.together.map(|together| {
-        let ScoreFusion { bi_encoder, decision } = together;
+        let ScoreFusion { bi_encoder, decision, .. } = together;
         let weight = decision.cosine_weight;
         let floor = decision.rerank_floor.map_or(String::new(), |floor| format!(", reranks from cosine {floor}"));
         let ceiling =

@@ -1,0 +1,83 @@
+//! The rerank floor is checked on the corpus at hand.
+
+use std::path::Path;
+
+use dupmine::calibration::Calibrator;
+use dupmine::calibration::decision::Decision;
+use dupmine::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
+use dupmine::models::checkpoint::folder::ModelFolder;
+use serde_json::Value;
+
+use crate::support::*;
+
+const BI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert");
+const CROSS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/tiny-bert-cross");
+
+/// Writes a cross-encoder that calls duplicates what has at least `called` as its cosine, and reranks from `floor` on.
+fn calibrated(folder: &Path, called: f32, floor: f32) {
+    // the logits of the tiny model hardly differ: the cosine decides
+    let weight = 1e6;
+    let calibrator = Calibrator::Platt { slope: 1.0, intercept: -weight * f64::from(called) };
+    let decision =
+        Decision { cosine_weight: weight, calibrator, threshold: 0.5, rerank_floor: Some(floor), rerank_ceiling: None };
+    let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
+    let together = Some(ScoreFusion { bi_encoder, decision, gain: None });
+    let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
+    calibration::write(&folder.join(calibration::FILE), &measured).unwrap();
+}
+
+#[test]
+fn a_floor_that_loses_duplicates_moves_down_and_one_that_fits_stays() {
+    let work = folder();
+    let of = |name: &str| work.path().join(name);
+    let (cross, input) = (of("cross"), of("questions.parquet"));
+    copy_model(CROSS, &cross);
+    let (verbs, things) = (["buy", "sell", "find", "repair", "paint"], ["cat", "house", "car", "bird", "book", "tree"]);
+    let texts: Vec<String> =
+        (0..150).map(|n| format!("how do I {} a {} for {n} people", verbs[n % 5], things[n / 5 % 6])).collect();
+    write_questions(&input, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let plain = of("plain");
+    let models = ["--bi-encoder", BI, "--min-cosine", "-1", "--top-k", "150"];
+    let run = |output: &Path, more: &[&str]| {
+        mine_ok(&[&["--input", text(&input), "--output", text(output)], &models[..], more].concat())
+    };
+    run(&plain, &["--cross-encoder", "none", "--threshold", "0.9"]);
+    let mut cosines: Vec<f32> = f32s(&read(&plain.join("pairs.parquet")), "cosine").into_iter().flatten().collect();
+    cosines.sort_by(|a, b| b.total_cmp(a));
+    assert!(cosines.len() > 8000, "{}", cosines.len());
+    let (floor, called) = (cosines[2000], cosines[3000]);
+    let decision = |output: &Path| -> Value {
+        let manifest: Value = serde_json::from_slice(&std::fs::read(output.join("manifest.json")).unwrap()).unwrap();
+        manifest["models"]["decision"]["rerank-floor"].clone()
+    };
+
+    // a thousand duplicates lie below the floor
+    calibrated(&cross, called, floor);
+    let (moved, kept) = (of("moved"), of("kept"));
+    let said = run(&moved, &["--cross-encoder", text(&cross)]);
+    assert!(said.contains("the rerank floor moves from"), "{said}");
+    let lower = decision(&moved).as_f64().unwrap() as f32;
+    assert!(lower < floor, "{lower} {floor}");
+    // one run later nothing is computed, and the floor is where it was
+    let again = run(&moved, &["--cross-encoder", text(&cross)]);
+    assert!(again.contains("the rerank floor moves from"), "{again}");
+    // as if the floor had been typed
+    let typed = of("typed");
+    run(&typed, &["--cross-encoder", text(&cross), "--rerank-floor", &lower.to_string()]);
+    let found = bools(&read(&typed.join("pairs.parquet")), "is_duplicate").iter().filter(|is| **is).count();
+    assert!((2800..=3001).contains(&found), "{found} of 3,001 duplicates");
+    assert_eq!(partition(&typed), partition(&moved));
+    // a typed floor stays
+    let said = run(&kept, &["--cross-encoder", text(&cross), "--rerank-floor", &floor.to_string()]);
+    assert!(!said.contains("moves"), "{said}");
+
+    // none lies below this one
+    let fits = of("fits");
+    calibrated(&cross, cosines[1500], floor);
+    let said = run(&fits, &["--cross-encoder", text(&cross)]);
+    assert!(!said.contains("moves"), "{said}");
+    assert_eq!(decision(&fits).as_f64().unwrap() as f32, floor);
+    let figures = metrics(&fits);
+    assert_eq!(figures["rerank.duplicates_below_rerank_floor"], 0.0);
+    assert!(figures["rerank.sampled_below_rerank_floor"] >= 50.0);
+}
