@@ -247,12 +247,20 @@ class TrainOptions(TypedDict, total=False):
     """A mined text is no negative where the teacher gives the pair this probability or more (default: 0.3)."""
     mined_pairs: int
     """Add this many mined pairs with the teacher's probability as label (augmented SBERT)."""
+    perturbed_pairs: int
+    """Add this many pairs made by rules from the training questions: swapped arguments, other numbers, other words;
+    for English."""
+    cosine_pairs: int
+    """Add this many unlabelled pairs of near questions; the target is the probability that the cosine of
+    --negatives-from gives."""
     teacher: PathLike
     """Cross-encoder (for cosine-distillation: bi-encoder) that checks negatives and is distilled: a folder or a hub
     name."""
     teacher_weight: float
     """Share of the teacher's probability in the targets of binary-cross-entropy; the rest is the label (default:
     0)."""
+    start_share: float
+    """Share of the start's weights in the model that is measured and written; the rest is trained (default: 0)."""
     max_steps: int
     """Stop after this many steps; the learning rate decays by then."""
     max_minutes: float
@@ -382,8 +390,11 @@ COMMANDS: dict[str, dict[str, Option]] = {
         "negatives_choice": Option("--negatives-choice", "value"),
         "negatives_probability": Option("--negatives-probability", "value"),
         "mined_pairs": Option("--mined-pairs", "value"),
+        "perturbed_pairs": Option("--perturbed-pairs", "value"),
+        "cosine_pairs": Option("--cosine-pairs", "value"),
         "teacher": Option("--teacher", "value"),
         "teacher_weight": Option("--teacher-weight", "value"),
+        "start_share": Option("--start-share", "value"),
         "max_steps": Option("--max-steps", "value"),
         "max_minutes": Option("--max-minutes", "value"),
         "evaluate_every": Option("--evaluate-every", "value"),

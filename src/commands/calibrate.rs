@@ -29,7 +29,7 @@ use crate::tables::labelled_pairs::{self, LabelledPair, PairColumns};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("model").required(true).multiple(true).args(["bi_encoder", "cross_encoder"]))]
-#[command(group = ArgGroup::new("target").args(["target_precision", "target_recall"]))]
+#[command(group = ArgGroup::new("target").args(["target_precision", "target_recall", "threshold"]))]
 #[command(
     after_help = "Example: mine calibrate --pairs dev.parquet --cross-encoder my-cross-encoder/ --target-precision 0.95"
 )]
@@ -52,6 +52,9 @@ pub struct CalibrateArgs {
     /// Choose the highest threshold with this recall
     #[arg(long, value_name = "SHARE")]
     target_recall: Option<f64>,
+    /// Use this threshold, for instance the one whose clusters are best; with --bi-encoder and --cross-encoder it is of both
+    #[arg(long, value_name = "P")]
+    threshold: Option<f32>,
     /// Also measure added pairs (column `natural` is false); they change the share of duplicates
     #[arg(long)]
     include_added: bool,
@@ -98,8 +101,12 @@ struct Measured {
 
 /// Fits and writes `dupmine.json`; returns the lines for stdout.
 pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
-    let shares =
-        [("--target-precision", args.target_precision), ("--target-recall", args.target_recall), ("--keep", args.keep)];
+    let shares = [
+        ("--target-precision", args.target_precision),
+        ("--target-recall", args.target_recall),
+        ("--threshold", args.threshold.map(f64::from)),
+        ("--keep", args.keep),
+    ];
     for (flag, share) in shares {
         if let Some(share) = share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
             return Err(usage(format!("{flag} is {share}, expected more than 0 and at most 1")));
@@ -133,7 +140,7 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let questions = questions(natural(args, &read.pairs));
     let clusters = questions.clusters();
     let target = args.target_precision.map(Target::Precision).or(args.target_recall.map(Target::Recall));
-    let input = FitInput { labels: &labels, clusters: &clusters, target, seed: args.seed };
+    let input = FitInput { labels: &labels, clusters: &clusters, target, threshold: args.threshold, seed: args.seed };
     let measured = match (args.cross_encoder(), &bi_encoder) {
         (Some(_), bi_encoder) => {
             measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, input, progress)?
@@ -195,8 +202,10 @@ fn measure_cross_encoder(
     let weigh =
         |cosines: &Vec<f64>| decision::fit_weight(input.labels, &scores, cosines).filter(|weight| *weight > 0.0);
     let weight = cosines.as_ref().and_then(weigh);
-    // if two models decide together, the target applies to both
-    let alone = FitInput { target: input.target.filter(|_| weight.is_none()), ..input };
+    // if two models decide together, target and threshold apply to both
+    let is_alone = weight.is_none();
+    let (target, threshold) = (input.target.filter(|_| is_alone), input.threshold.filter(|_| is_alone));
+    let alone = FitInput { target, threshold, ..input };
     let mut calibration = Calibration {
         model: Some(folder.fingerprint()?),
         measured_on: Some(measured_on(args, &input)),
@@ -268,6 +277,7 @@ fn measured_on(args: &CalibrateArgs, input: &FitInput) -> String {
     let goal = match input.target {
         Some(Target::Precision(share)) => format!("the lowest with precision {share}"),
         Some(Target::Recall(share)) => format!("the highest with recall {share}"),
+        None if input.threshold.is_some() => "given".into(),
         None => "of the best expected F1".into(),
     };
     let duplicates = input.labels.iter().filter(|&&label| label).count();

@@ -169,7 +169,7 @@ impl DevSet {
     /// mean logit of both orders. A siamese classifier decides by its own probability.
     pub fn calibrate(&self, network: &Network, seed: u64, progress: &Progress) -> Result<Calibration> {
         let scores = self.scores(network, true, progress)?;
-        let labelled = FitInput { labels: &self.labels, clusters: &self.clusters, target: None, seed };
+        let labelled = FitInput { labels: &self.labels, clusters: &self.clusters, target: None, threshold: None, seed };
         let fitted = match self.kind {
             Kind::Bi => labelled.fit(&scores, ScoreKind::Cosine).ok(),
             Kind::Cross => labelled.fit(&scores, ScoreKind::LogOdds).ok(),

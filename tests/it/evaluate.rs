@@ -338,7 +338,7 @@ fn the_built_in_models_keep_their_promise_on_real_pairs() {
     let answer = json(&[&["evaluate", "--pairs", text(&dev)], &models[..], &more[..]].concat());
     // all-MiniLM-L6-v2 before it was trained: 0.742 and 0.803
     for (scorer, f1, average_precision) in
-        [("cosine", 0.786, 0.860), ("cross_encoder", 0.7995, 0.863), ("together", 0.805, 0.8787)]
+        [("cosine", 0.784, 0.851), ("cross_encoder", 0.800, 0.862), ("together", 0.807, 0.877)]
     {
         let figures = &answer[scorer];
         assert_eq!(figures["pairs"], 3265);

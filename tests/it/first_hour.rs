@@ -294,7 +294,8 @@ fn two_hundred_labels_give_a_threshold_for_a_precision() {
     let right = called.iter().filter(is_right).count();
     let precision = right as f64 / called.len() as f64;
     println!("at {threshold}: {right} of {} pairs are right, {precision:.3}; the sample said:\n{said}", called.len());
-    assert!(called.len() > 10 && precision > 0.9, "{threshold}: {right} of {}", called.len());
+    // the sample's interval was 0.832 to 0.989
+    assert!(called.len() > 10 && precision > 0.85, "{threshold}: {right} of {}", called.len());
 }
 
 #[test]

@@ -25,9 +25,10 @@ const RUN: [&str; 12] = [
     "mine rollback mined --to 1",
 ];
 
-const SUBCOMMANDS: [&str; 15] = [
+const SUBCOMMANDS: [&str; 16] = [
     "cluster",
     "run",
+    "perturb",
     "split",
     "train",
     "evaluate",

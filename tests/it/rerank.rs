@@ -203,7 +203,7 @@ fn the_bar_moves_within_a_partition() {
             position.rsplit(' ').next()?.replace(',', "").parse().ok()
         })
         .collect();
-    assert!(positions.len() > 4, "a partition has 2,048 pairs, and the bar was at {positions:?}:\n{shown}");
+    assert!(positions.len() > 3, "a partition has 2,048 pairs, and the bar was at {positions:?}:\n{shown}");
     let rate = shown.split_once("rerank ").and_then(|(_, bar)| bar.split("/s").next()?.rsplit(' ').next());
     assert!(rate.is_some_and(|rate| rate.len() < 7 && rate.parse::<f64>().is_ok()), "{rate:?} in {shown}");
 }
