@@ -4,7 +4,7 @@
     python benches/quality.py other ../shared/data/other /tmp/quality               # labelled pairs that are not Quora's, in one layout
     python benches/quality.py table target/release/mine "built-in" "built-in-cross-encoder" /tmp/quality/check.parquet …
 
-`check` is a tenth of the components, `topic` all components about health; a model that is measured on them was trained on
+`check` is an eighth of the components, `topic` all components about health; a model that is measured on them was trained on
 `train.parquet` of the same folder alone. The table has best F1, average precision, and F1 at the shipped threshold, of the cosine, of the
 cross-encoder and of both together. Needs pandas and pyarrow.
 """

@@ -14,4 +14,4 @@ def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     (tmp_path / "fixtures").symlink_to(REPO / "fixtures")
     runpy.run_path(str(REPO / "docs" / "python_example.py"))
     printed = capsys.readouterr().out
-    assert "556 questions, 86 clusters" in printed, printed
+    assert "556 questions, 90 clusters" in printed, printed

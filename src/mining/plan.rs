@@ -116,11 +116,10 @@ impl Plan {
         Ok(Self { options, inputs, bi_encoder, cross_encoder, models, precision, min_cosine, rule, vectors, scores })
     }
 
-    /// The same with another rerank floor.
+    /// The same with a rerank floor that was lowered for the corpus. What the models say of theirs stays.
     pub fn with_rerank_floor(&self, floor: f32) -> Self {
         let mut plan = self.clone();
         plan.rule.calibrated.iter_mut().for_each(|decision| decision.rerank_floor = Some(floor));
-        plan.models.decision.iter_mut().for_each(|decision| decision.rerank_floor = Some(floor));
         plan
     }
 
@@ -258,7 +257,7 @@ fn decision(
     let together = calibration.together.as_ref().filter(|together| together.bi_encoder == bi_encoder_hash);
     if together.and_then(|together| together.gain).is_some_and(|gain| !gain.is_sure()) {
         progress.warn(format!(
-            "on the pairs of its calibration, {} added nothing to the cosine: --cross-encoder none takes a fraction of the time",
+            "the pairs of its calibration do not show that {} adds anything to the cosine: --cross-encoder none takes a fraction of the time",
             cross_encoder.name()
         ));
     }

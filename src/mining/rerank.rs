@@ -4,7 +4,7 @@
 //! But each call is expensive: the second order runs only if the first leaves the decision open, and pairs go from the most
 //! promising down, so that a budget is spent where the duplicates are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -251,26 +251,42 @@ impl Scorer<'_> {
 
     /// Checks the rerank floor on a sample; where it loses too many duplicates, reranks down to a lower one and says so.
     fn check_floor(&mut self, stored: &mut Stored, reranked: &mut Reranked, candidates: &[Candidate]) -> Result<()> {
-        let (plan, order) = (self.plan, promising_first(candidates));
-        let verdicts =
-            candidates.iter().zip(&reranked.scores).map(|(pair, scores)| plan.rule.decide(pair.cosine, *scores));
+        let rule = &self.plan.rule;
+        let cosine = |at: u32| candidates[at as usize].cosine;
+        let mut below = promising_first(candidates);
+        below.retain(|&at| !rule.can_be_duplicate(cosine(at)));
+        let strata = rerank_floor::strata(candidates, &self.unique.keys, &below, reranked.pairs);
+        let sample: Vec<u32> = strata.iter().flat_map(|stratum| stratum.sample.iter().copied()).collect();
+        if sample.is_empty() {
+            return Ok(());
+        }
+        let verdicts = candidates.iter().zip(&reranked.scores).map(|(pair, scores)| rule.decide(pair.cosine, *scores));
         let called = verdicts.filter(|verdict| verdict.is_duplicate == Some(true)).count();
-        let of = (candidates, self.unique.keys.as_slice(), order.as_slice());
-        let score = |sample: &[u32]| Ok(self.partition(stored, candidates, (sample, false))?.scores);
-        reranked.audit = rerank_floor::audit(&plan.rule, of, [reranked.pairs, called], score)?;
-        let Some(Audit { share, lower: Some(lower), .. }) = reranked.audit else { return Ok(()) };
-        let moved = plan.with_rerank_floor(lower).rule;
-        let is_new = |at: &u32| [&plan.rule, &moved].map(|rule| rule.should_rerank(candidates[*at as usize].cosine));
-        let more: Vec<u32> = order.into_iter().filter(|at| is_new(at) == [false, true]).collect();
-        let floor = plan.rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
+        let scored = self.partition(stored, candidates, (&sample, false))?.scores;
+        let audit = rerank_floor::audit(rule, candidates, &strata, &scored, called);
+        reranked.audit = Some(audit);
+        let Some(lower) = audit.lower else { return Ok(()) };
+        // what the sample has is not scored again
+        let known: HashMap<u32, Scores> =
+            sample.into_iter().zip(scored).filter(|(at, _)| cosine(*at) >= lower).collect();
+        below.retain(|&at| cosine(at) >= lower);
+        let floor = rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
         self.progress.warn(format!(
             "the rerank floor moves from {floor} to {lower}: a sample shows about {:.1} % of this corpus' duplicates below it; \
              {} more pairs are reranked; --rerank-floor {floor} keeps it",
-            100.0 * share,
-            readable(more.len())
+            100.0 * audit.share,
+            readable(below.len())
         ));
-        let task = self.progress.task("rerank", "pairs", more.len());
-        for partition in more.chunks(Tuning::of_devices(&self.workers.devices).rerank_partition_pairs) {
+        below.retain(|at| !known.contains_key(at));
+        let (numbers, scores): (Vec<u32>, Vec<Scores>) = known.into_iter().unzip();
+        let both_orders = scores.iter().filter(|scores| scores.logit_ba.is_some()).count();
+        reranked.keep(&numbers, Partition { scores, both_orders, truncated: 0 });
+        let task = self.progress.task("rerank", "pairs", below.len());
+        let size = match self.remote {
+            Some(_) => below.len().max(1),
+            None => Tuning::of_devices(&self.workers.devices).rerank_partition_pairs,
+        };
+        for partition in below.chunks(size) {
             let scored = self.partition(stored, candidates, (partition, false))?;
             task.advance(partition.len())?;
             reranked.keep(partition, scored);

@@ -5,9 +5,6 @@
 //! beyond chance, the floor moves down to where they end. The sample depends on the texts alone, so a run that finds the same
 //! texts again has its scores.
 
-use anyhow::Result;
-
-use crate::calibration::decision::Decision;
 use crate::hash::hash64;
 use crate::mining::candidates::Candidate;
 use crate::run::decision::{Rule, Scores};
@@ -29,49 +26,26 @@ const MOST_COST: f64 = 0.05;
 /// Share of a corpus' duplicates that may lie below the floor.
 const ACCEPTED: f64 = 0.01;
 
+/// A floor moves to a multiple of one hundredth.
+const GRID: f32 = 100.0;
+
 /// Standard deviations below the estimate: a lower bound that holds in 19 of 20 samples.
 const CAUTION: f64 = 1.645;
 
 /// Candidates of neighbouring cosines below the floor.
 #[derive(Debug, PartialEq)]
-struct Stratum {
+pub struct Stratum {
     /// The lowest cosine among them.
     lowest: f32,
     /// How many they are.
     pairs: usize,
     /// Numbers of the sampled candidates.
-    sample: Vec<u32>,
-}
-
-/// Samples the candidates below the floor and judges it. `order` are the candidates from the highest cosine down, `pairs` and
-/// `called` say how many pairs above the floor were reranked and how many are duplicates; `score` scores the candidates of
-/// these numbers. `None` if there is no floor, or the sample would say nothing or cost too much.
-pub fn audit(
-    rule: &Rule,
-    (candidates, keys, order): (&[Candidate], &[TextKey], &[u32]),
-    [pairs, called]: [usize; 2],
-    mut score: impl FnMut(&[u32]) -> Result<Vec<Scores>>,
-) -> Result<Option<Audit>> {
-    let Some(decision) = &rule.calibrated else { return Ok(None) };
-    let is_below = |&&at: &&u32| decision.is_below_floor(candidates[at as usize].cosine);
-    let below: Vec<u32> = order.iter().filter(is_below).copied().collect();
-    let strata = strata(candidates, keys, &below, pairs);
-    if strata.is_empty() {
-        return Ok(None);
-    }
-    let no_floor = Rule { calibrated: Some(Decision { rerank_floor: None, ..decision.clone() }), ..rule.clone() };
-    let is_called = |at: u32, scores: Scores| no_floor.decide(candidates[at as usize].cosine, scores).is_duplicate;
-    let mut duplicates = Vec::new();
-    for stratum in &strata {
-        let scored = stratum.sample.iter().zip(score(&stratum.sample)?);
-        duplicates.push(scored.filter(|&(&at, scores)| is_called(at, scores) == Some(true)).count());
-    }
-    Ok(Some(judge(&strata, &duplicates, called)))
+    pub sample: Vec<u32>,
 }
 
 /// Draws the sample. `below` are the numbers of the candidates below the floor, the highest cosine first, and `reranked` is how
 /// many pairs lie above it. Empty if the sample would say nothing or cost too much.
-fn strata(candidates: &[Candidate], keys: &[TextKey], below: &[u32], reranked: usize) -> Vec<Stratum> {
+pub fn strata(candidates: &[Candidate], keys: &[TextKey], below: &[u32], reranked: usize) -> Vec<Stratum> {
     let each = ((reranked as f64 * MOST_COST) as usize / STRATA as usize).min(MOST_SAMPLED);
     if each < LEAST_SAMPLED || below.len() < each * STRATA as usize {
         return Vec::new();
@@ -108,6 +82,27 @@ pub struct Audit {
     pub lower: Option<f32>,
 }
 
+/// Judges the floor by the scores of the sample, stratum by stratum, and by how many pairs above it are called duplicates.
+pub fn audit(
+    rule: &Rule,
+    candidates: &[Candidate],
+    strata: &[Stratum],
+    scores: &[Scores],
+    called_above: usize,
+) -> Audit {
+    let mut no_floor = rule.clone();
+    no_floor.calibrated.iter_mut().for_each(|decision| decision.rerank_floor = None);
+    let mut scores = scores.iter();
+    let called = |stratum: &Stratum| {
+        let is_called = |(&at, &scores): (&u32, &Scores)| {
+            no_floor.decide(candidates[at as usize].cosine, scores).is_duplicate == Some(true)
+        };
+        stratum.sample.iter().zip(scores.by_ref()).filter(|&scored| is_called(scored)).count()
+    };
+    let called: Vec<usize> = strata.iter().map(called).collect();
+    judge(strata, &called, called_above)
+}
+
 /// Judges the floor by how many of each stratum's sample are called duplicates, and by how many pairs above it are.
 fn judge(strata: &[Stratum], called: &[usize], called_above: usize) -> Audit {
     let per_pair = |stratum: &Stratum| stratum.pairs as f64 / stratum.sample.len().max(1) as f64;
@@ -127,7 +122,8 @@ fn judge(strata: &[Stratum], called: &[usize], called_above: usize) -> Audit {
             break;
         }
         left -= bound;
-        lower = Some(stratum.lowest);
+        // on a grid, so that a few new questions do not move it
+        lower = Some((stratum.lowest * GRID).floor() / GRID);
     }
     Audit {
         sampled: strata.iter().map(|stratum| stratum.sample.len()).sum(),

@@ -83,7 +83,8 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
 
     let run = plan.run_id(&questions.content, None)?;
     let mut reranked = rerank::run(&store, plan, &unique, &live, (&found.pairs, &run), &workers, progress)?;
-    let moved = reranked.audit.and_then(|audit| audit.lower).map(|floor| plan.with_rerank_floor(floor));
+    let lowered_rerank_floor = reranked.audit.and_then(|audit| audit.lower);
+    let moved = lowered_rerank_floor.map(|floor| plan.with_rerank_floor(floor));
     let plan = moved.as_ref().unwrap_or(plan);
     if plan.cross_encoder.is_some() {
         log.rerank(&reranked, &found.pairs, &plan.rule, progress);
@@ -140,6 +141,7 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
         content: questions.content.clone(),
         options: plan.options.clone(),
         models: plan.models.clone(),
+        lowered_rerank_floor,
         device: workers.devices.name.clone(),
         threads: rayon::current_num_threads(),
         stages: log.records,

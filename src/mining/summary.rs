@@ -42,7 +42,7 @@ pub fn print(
         readable(duplicates),
         readable(undecided)
     ));
-    let floor = plan.models.decision.as_ref().and_then(|decision| decision.rerank_floor);
+    let floor = plan.rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor);
     let below = tables.pairs.iter().filter(|pair| floor.is_some_and(|floor| pair.cosine < floor)).count();
     if let (Some(floor), 1..) = (floor, below) {
         progress.say(&format!(

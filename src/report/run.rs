@@ -176,6 +176,9 @@ pub fn options(source: &Source) -> Result<Vec<OptionView>> {
 fn effective(source: &Source, flag: &str, value: &Value) -> Option<String> {
     let (options, models) = (&source.manifest.options, &source.manifest.models);
     Some(match (flag, value) {
+        ("rerank-floor", Value::Null) if source.manifest.lowered_rerank_floor.is_some() => {
+            format!("{}, lowered for this corpus", source.manifest.lowered_rerank_floor.unwrap_or_default())
+        }
         ("rerank-floor", Value::Null) => match &models.decision {
             Some(decision) => match decision.rerank_floor {
                 Some(floor) => format!("{floor}, measured for the two models"),

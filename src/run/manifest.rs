@@ -41,6 +41,9 @@ pub struct Manifest {
     /// As they were decided: `min-cosine` and `threshold` are those that the run took.
     pub options: Options,
     pub models: Models,
+    /// The rerank floor, if that of the models lost too many duplicates of this corpus and was lowered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered_rerank_floor: Option<f32>,
     pub device: String,
     pub threads: usize,
     pub stages: Vec<StageRecord>,
@@ -148,7 +151,7 @@ impl Manifest {
             cosine_weight: decision.cosine_weight,
             calibrator: decision.calibrator.clone(),
             threshold,
-            rerank_floor: decision.rerank_floor,
+            rerank_floor: self.lowered_rerank_floor.or(decision.rerank_floor),
             rerank_ceiling: decision.rerank_ceiling,
         });
         Rule { threshold, swap_margin: self.options.swap_margin, calibrated }

@@ -79,7 +79,7 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
     }
     // last, so that edits are nobody's negatives, and keep the labels that their rules give
     if let Some(count) = options.perturbed_pairs {
-        let added = perturbed_pairs::add(&mut dataset, count, options.trainer.seed)?;
+        let added = perturbed_pairs::add(&mut dataset, &dev, count, options.trainer.seed)?;
         progress.say(&format!("{} pairs made by rules", readable(added)));
     }
     Ok(Data { dataset, dev })
@@ -214,12 +214,6 @@ fn mine(
     cross_teacher: Option<&Replicas<CrossEncoder>>,
     progress: &Progress,
 ) -> Result<()> {
-    if let Some(count) = options.cosine_pairs {
-        let near = hard_negatives::neighbours(searcher, vectors, COSINE_DEPTH, progress)?;
-        let added = cosine_pairs::add(dataset, natural, (vectors, &near), count, options.trainer.seed)
-            .with_context(|| options.pairs.display().to_string())?;
-        progress.say(&format!("{} unlabelled pairs added with the probability of their cosine", readable(added)));
-    }
     if let Some(config) = &options.hard_negatives {
         let near = hard_negatives::neighbours(searcher, vectors, config.depth, progress)?;
         let mined = hard_negatives::mine(dataset, (vectors, &near), cross_teacher, config, progress)?;
@@ -236,6 +230,12 @@ fn mine(
         if options.loss.any(|loss| loss == Loss::MarginMse) {
             keep_full(dataset, config.count, progress)?;
         }
+    }
+    if let Some(count) = options.cosine_pairs {
+        let near = hard_negatives::neighbours(searcher, vectors, COSINE_DEPTH, progress)?;
+        let added = cosine_pairs::add(dataset, natural, (vectors, &near), count, options.trainer.seed)
+            .with_context(|| options.pairs.display().to_string())?;
+        progress.say(&format!("{} unlabelled pairs added with the probability of their cosine", readable(added)));
     }
     if let (Some(count), Some(teacher)) = (options.mined_pairs, cross_teacher) {
         let near = hard_negatives::neighbours(searcher, vectors, MINED_DEPTH, progress)?;

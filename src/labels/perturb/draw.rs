@@ -6,7 +6,7 @@ use rand::rngs::ChaCha8Rng;
 
 use crate::labels::perturb::edit::{Compiled, shuffled};
 use crate::labels::perturb::rules::{RULES, Rule};
-use crate::labels::perturb::words::names_of;
+use crate::labels::perturb::words::{is_symmetric, names_of};
 use crate::text::normalise::normalise;
 
 /// A question of the corpus and its edit.
@@ -41,6 +41,9 @@ pub fn draw(texts: &[&str], count: usize, held_out: bool, seed: u64) -> Result<V
         }
         for at in open {
             let (rule, compiled) = &rules[at];
+            if rule.swaps && is_symmetric(question) {
+                continue;
+            }
             let edited = compiled.apply(question, &names, &mut random).map(|text| normalise(&text).into_owned());
             if let Some(edited) = edited.filter(|edited| edited != question && !edited.is_empty()) {
                 drawn[at].push(Perturbed { text, edited, rule });
@@ -110,8 +113,9 @@ mod tests {
                 "What is the difference between Java and Python?",
                 "What is the difference between Python and Java?",
             ),
-            ("symmetric", "Should I learn Java or Ruby first?", "Should I learn Ruby or Java first?"),
+            ("symmetric", "Should I learn Java or Ruby?", "Should I learn Ruby or Java?"),
             ("possessive", "What is the capital of France?", "What is France's capital?"),
+            ("possessive", "What is Donald Trump's IQ?", "What is the IQ of Donald Trump?"),
             ("contraction", "What is love?", "What's love?"),
             ("synonym", "Which film is long?", "Which movie is long?"),
             ("filler", "Does it really work?", "Does it work?"),
@@ -156,6 +160,9 @@ mod tests {
             ("condition", "I am ill. What now?"),
             ("month-or-day", "May I ask?"),
             ("direction", "What is it made from?"),
+            ("symmetric", "Should I buy a phone or a laptop?"),
+            ("symmetric", "Can you and your friends swim?"),
+            ("place-first", "How do I get in shape?"),
         ] {
             assert_eq!(edited(rule, text, 1), None, "{rule}");
         }
@@ -167,7 +174,7 @@ mod tests {
             .map(|n| match n % 4 {
                 0 => format!("How do I go from Delhi to Paris in {n} days?"),
                 1 => format!("What is the best movie of {n}?"),
-                2 => format!("Should I buy a phone or a laptop for {n} euros?"),
+                2 => format!("Can I buy {n} phones, Android or Apple?"),
                 _ => format!("Is number {n} really important?"),
             })
             .collect();

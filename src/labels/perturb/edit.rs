@@ -5,6 +5,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use regex::{Captures, Regex, RegexBuilder};
 
+use crate::labels::perturb::words::is_function_word;
+
 /// What `{a}` and `{b}` in patterns stand for: a word, or a name of several words.
 const TERM: &str = r"(?:[A-Z][\w-]*(?: [A-Z][\w-]*)+|[\w-]+)";
 
@@ -56,7 +58,7 @@ impl Compiled {
     pub fn apply(&self, text: &str, names: &[String], random: &mut ChaCha8Rng) -> Option<String> {
         match self.edit {
             Edit::Pattern(_) | Edit::Partner(_) => {
-                let matching: Vec<&(Regex, &str)> = self.patterns.iter().filter(|(p, _)| p.is_match(text)).collect();
+                let matching: Vec<&(Regex, &str)> = self.patterns.iter().filter(|(p, _)| fits(p, text)).collect();
                 let (pattern, template) = matching.get(random.random_range(0..matching.len().max(1)))?;
                 Some(replace(pattern, text, template))
             }
@@ -75,11 +77,19 @@ impl Compiled {
                     return Some(format!("{first}{text}"));
                 }
                 let question = text.strip_suffix('?')?;
-                (!question.contains(['?', '.'])).then(|| format!("{first}{question} {last}?"))
+                let says_it = question.to_lowercase().contains(&last.to_lowercase());
+                (!says_it && !question.contains(['?', '.'])).then(|| format!("{first}{question} {last}?"))
             }
             Edit::Change(change) => change(text, names, random),
         }
     }
+}
+
+/// Whether the pattern matches with arguments that are no function words.
+fn fits(pattern: &Regex, text: &str) -> bool {
+    let is_argument =
+        |found: &Captures, name: &str| found.name(name).is_none_or(|word| !is_function_word(word.as_str()));
+    pattern.captures(text).is_some_and(|found| is_argument(&found, "a") && is_argument(&found, "b"))
 }
 
 /// `text` with the first match replaced; a capital letter at the match's beginning stays one.

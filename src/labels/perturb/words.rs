@@ -20,6 +20,10 @@ const PREPOSITIONS: [&str; 16] = [
 /// Between these, names can change places and the question stays the same.
 const SYMMETRIC: [&str; 6] = ["and", "or", "vs", "vs.", "versus", "between"];
 
+/// Parts of words of questions that treat their arguments alike; "than" is a rule of its own, which only tests.
+const ALIKE: [&str; 11] =
+    ["distance", "far ", "differ", "similar", "compar", "between", "mix", " than ", "relation", "same", "together"];
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -76,8 +80,19 @@ fn swapped(text: &str, a: &Range<usize>, b: &Range<usize>) -> String {
     replaced(text, &[(a.clone(), &text[b.clone()]), (b.clone(), &text[a.clone()])])
 }
 
+/// Whether a word is no argument of a question.
+pub(super) fn is_function_word(word: &str) -> bool {
+    FUNCTION_WORDS.contains(word.to_lowercase().as_str())
+}
+
 fn is_argument(word: &str) -> bool {
-    word.len() > 2 && word.chars().all(char::is_alphabetic) && !FUNCTION_WORDS.contains(word.to_lowercase().as_str())
+    word.len() > 2 && word.chars().all(char::is_alphabetic) && !is_function_word(word)
+}
+
+/// Whether the question treats its arguments alike, so that swapping them changes nothing.
+pub(super) fn is_symmetric(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ALIKE.iter().any(|word| text.contains(word))
 }
 
 /// Names: words with a capital letter inside a sentence, several in a row as one.
@@ -159,7 +174,7 @@ pub(super) fn change_number(text: &str, _: &[String], random: &mut ChaCha8Rng) -
     let old: u64 = text[range.clone()].parse().ok()?;
     let least = if range.len() == 1 { 1 } else { 10_u64.pow(range.len() as u32 - 1) };
     // a year stays near, as another year would be
-    let (least, most) = if (1900..2100).contains(&old) { (old - 12, old + 12) } else { (least, least.max(2) * 10 - 1) };
+    let (least, most) = if (1900..2100).contains(&old) { (old - 12, old + 12) } else { (least, least * 10 - 1) };
     let drawn = random.random_range(least..most);
     let new = if drawn >= old { drawn + 1 } else { drawn };
     Some(replaced(text, &[(range.clone(), &new.to_string())]))
