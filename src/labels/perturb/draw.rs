@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::labels::perturb::edit::{Compiled, shuffled};
+use crate::labels::perturb::edit::Compiled;
 use crate::labels::perturb::rules::{RULES, Rule};
-use crate::labels::perturb::words::{is_symmetric, names_of};
+use crate::labels::perturb::words::{is_symmetric, names_of, shuffled};
 use crate::text::normalise::normalise;
 
 /// A question of the corpus and its edit.

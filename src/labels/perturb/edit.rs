@@ -2,7 +2,6 @@
 
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
 use regex::{Captures, Regex, RegexBuilder};
 
 use crate::labels::perturb::words::is_function_word;
@@ -108,10 +107,4 @@ fn replace(pattern: &Regex, text: &str, template: &str) -> String {
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// All of `items` in an order of chance.
-pub(super) fn shuffled<T>(mut items: Vec<T>, random: &mut ChaCha8Rng) -> Vec<T> {
-    items.shuffle(random);
-    items
 }

@@ -6,8 +6,7 @@ use std::sync::LazyLock;
 
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
-
-use crate::labels::perturb::edit::shuffled;
+use rand::seq::SliceRandom;
 
 /// A name is taken from the corpus if it occurs there at least this often.
 const LEAST_NAME_COUNT: usize = 3;
@@ -50,6 +49,12 @@ static FUNCTION_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         .split_whitespace()
         .collect()
 });
+
+/// All of `items` in an order of chance.
+pub(super) fn shuffled<T>(mut items: Vec<T>, random: &mut ChaCha8Rng) -> Vec<T> {
+    items.shuffle(random);
+    items
+}
 
 /// Places of the words of a text, without the punctuation around them.
 fn words(text: &str) -> Vec<Range<usize>> {
