@@ -14,6 +14,16 @@ pub const KEPT_BY_MIN_COSINE: f64 = 0.99;
 /// With fewer labelled pairs than this, a threshold is little more than chance.
 pub const FEW_PAIRS: usize = 200;
 
+/// How the threshold is chosen.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Goal {
+    #[default]
+    BestExpectedF1,
+    Reach(Target),
+    /// It was chosen elsewhere.
+    Given(f32),
+}
+
 /// What scores are fitted to: labels, and how to choose the threshold.
 #[derive(Debug, Clone, Copy)]
 pub struct FitInput<'a> {
@@ -21,10 +31,7 @@ pub struct FitInput<'a> {
     pub labels: &'a [bool],
     /// Which pairs share questions.
     pub clusters: &'a Clusters,
-    /// What the threshold must reach; without a target it is that of the best expected F1.
-    pub target: Option<Target>,
-    /// The threshold, if it was chosen already.
-    pub threshold: Option<f32>,
+    pub goal: Goal,
     /// Seed of the folds and the bootstrap.
     pub seed: u64,
 }
@@ -44,7 +51,7 @@ pub struct Fitted {
 impl FitInput<'_> {
     /// Fits to one score a pair. The error says what the labels lack.
     pub fn fit(&self, scores: &[f64], kind: ScoreKind) -> Result<Fitted, String> {
-        let Self { labels, clusters, target, threshold, seed } = *self;
+        let Self { labels, clusters, goal, seed } = *self;
         let duplicates = labels.iter().filter(|&&label| label).count();
         if duplicates == 0 || duplicates == labels.len() {
             return Err(format!(
@@ -65,12 +72,16 @@ impl FitInput<'_> {
             ScoreKind::LogOdds => &probabilities,
             ScoreKind::Cosine => scores,
         };
-        let operating =
-            target.map(|target| operating_point(target, labels, decided, clusters, DRAWS, seed)).transpose()?;
-        let best = expected_f1::threshold(decided, &probabilities).ok_or("no pairs")?;
-        // the file stores f32; rounded down, no labelled pair falls below the threshold
-        let chosen = rounded_down(operating.map_or(best, |operating| operating.threshold));
-        let threshold = threshold.unwrap_or(chosen);
+        let operating = match goal {
+            Goal::Reach(target) => Some(operating_point(target, labels, decided, clusters, DRAWS, seed)?),
+            Goal::BestExpectedF1 | Goal::Given(_) => None,
+        };
+        let threshold = match (goal, operating) {
+            (Goal::Given(threshold), _) => threshold,
+            // the file stores f32; rounded down, no labelled pair falls below the threshold
+            (_, Some(operating)) => rounded_down(operating.threshold),
+            (_, None) => rounded_down(expected_f1::threshold(decided, &probabilities).ok_or("no pairs")?),
+        };
         let confusion = Confusion::at(labels, decided, f64::from(threshold));
         Ok(Fitted { choice, threshold, operating, confusion })
     }
@@ -98,13 +109,13 @@ mod tests {
     fn scores_that_rank_backwards_are_refused() {
         let labels: Vec<bool> = (0..100).map(|pair| pair % 2 == 0).collect();
         let clusters = Clusters::singletons(labels.len());
-        let labelled = FitInput { labels: &labels, clusters: &clusters, target: None, threshold: None, seed: 1 };
+        let labelled = FitInput { labels: &labels, clusters: &clusters, goal: Goal::default(), seed: 1 };
         let score = |side: f64| {
             labels.iter().zip(0..).map(|(&l, n)| if l { side } else { -side } + f64::from(n) / 100.0).collect()
         };
         let (right, wrong): (Vec<f64>, Vec<f64>) = (score(2.0), score(-2.0));
         assert!(labelled.fit(&right, ScoreKind::LogOdds).is_ok());
-        let given = FitInput { threshold: Some(0.25), ..labelled };
+        let given = FitInput { goal: Goal::Given(0.25), ..labelled };
         assert_eq!(given.fit(&right, ScoreKind::LogOdds).unwrap().threshold, 0.25);
         let error = labelled.fit(&wrong, ScoreKind::LogOdds).unwrap_err();
         assert!(error.contains("do not separate duplicates from other pairs"), "{error}");

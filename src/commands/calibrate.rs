@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::calibration::Calibrator;
 use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
-use crate::calibration::fitted::{self, FEW_PAIRS, FitInput, Fitted, KEPT_BY_MIN_COSINE};
+use crate::calibration::fitted::{self, FEW_PAIRS, FitInput, Fitted, Goal, KEPT_BY_MIN_COSINE};
 use crate::calibration::gain::Gain;
 use crate::calibration::target::Target;
 use crate::commands::device_args::DeviceArgs;
@@ -139,8 +139,13 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let labels: Vec<bool> = natural(args, &read.pairs).map(|pair| pair.is_duplicate).collect();
     let questions = questions(natural(args, &read.pairs));
     let clusters = questions.clusters();
-    let target = args.target_precision.map(Target::Precision).or(args.target_recall.map(Target::Recall));
-    let input = FitInput { labels: &labels, clusters: &clusters, target, threshold: args.threshold, seed: args.seed };
+    let goal = match (args.target_precision, args.target_recall, args.threshold) {
+        (Some(share), ..) => Goal::Reach(Target::Precision(share)),
+        (_, Some(share), _) => Goal::Reach(Target::Recall(share)),
+        (.., Some(threshold)) => Goal::Given(threshold),
+        (None, None, None) => Goal::BestExpectedF1,
+    };
+    let input = FitInput { labels: &labels, clusters: &clusters, goal, seed: args.seed };
     let measured = match (args.cross_encoder(), &bi_encoder) {
         (Some(_), bi_encoder) => {
             measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, input, progress)?
@@ -202,10 +207,8 @@ fn measure_cross_encoder(
     let weigh =
         |cosines: &Vec<f64>| decision::fit_weight(input.labels, &scores, cosines).filter(|weight| *weight > 0.0);
     let weight = cosines.as_ref().and_then(weigh);
-    // if two models decide together, target and threshold apply to both
-    let is_alone = weight.is_none();
-    let (target, threshold) = (input.target.filter(|_| is_alone), input.threshold.filter(|_| is_alone));
-    let alone = FitInput { target, threshold, ..input };
+    // if two models decide together, the goal is theirs
+    let alone = FitInput { goal: if weight.is_none() { input.goal } else { Goal::default() }, ..input };
     let mut calibration = Calibration {
         model: Some(folder.fingerprint()?),
         measured_on: Some(measured_on(args, &input)),
@@ -274,11 +277,11 @@ fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> 
 }
 
 fn measured_on(args: &CalibrateArgs, input: &FitInput) -> String {
-    let goal = match input.target {
-        Some(Target::Precision(share)) => format!("the lowest with precision {share}"),
-        Some(Target::Recall(share)) => format!("the highest with recall {share}"),
-        None if input.threshold.is_some() => "given".into(),
-        None => "of the best expected F1".into(),
+    let goal = match input.goal {
+        Goal::Reach(Target::Precision(share)) => format!("the lowest with precision {share}"),
+        Goal::Reach(Target::Recall(share)) => format!("the highest with recall {share}"),
+        Goal::Given(_) => "given".into(),
+        Goal::BestExpectedF1 => "of the best expected F1".into(),
     };
     let duplicates = input.labels.iter().filter(|&&label| label).count();
     // the folder means nothing on another machine

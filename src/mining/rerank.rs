@@ -118,10 +118,10 @@ impl Reranked {
     /// Takes the scores of these candidates.
     fn keep(&mut self, numbers: &[u32], scored: Partition) {
         for (&at, scores) in numbers.iter().zip(scored.scores) {
+            self.both_orders += usize::from(scores.logit_ba.is_some());
             self.scores[at as usize] = scores;
         }
         self.pairs += numbers.len();
-        self.both_orders += scored.both_orders;
         self.truncated += scored.truncated;
     }
 
@@ -205,7 +205,7 @@ pub fn run(
 /// Scores of some candidates, in their order, and what they cost.
 struct Partition {
     scores: Vec<Scores>,
-    both_orders: usize,
+    /// Orders that were cut at the model's limit.
     truncated: usize,
 }
 
@@ -246,7 +246,7 @@ impl Scorer<'_> {
             scores[at].logit_ba = Some(score.logit);
         }
         let truncated = first.iter().chain(&second).filter(|score| score.truncated).count();
-        Ok(Partition { scores, both_orders: open.len(), truncated })
+        Ok(Partition { scores, truncated })
     }
 
     /// Checks the rerank floor on a sample; where it loses too many duplicates, reranks down to a lower one and says so.
@@ -279,16 +279,16 @@ impl Scorer<'_> {
         ));
         below.retain(|at| !known.contains_key(at));
         let (numbers, scores): (Vec<u32>, Vec<Scores>) = known.into_iter().unzip();
-        let both_orders = scores.iter().filter(|scores| scores.logit_ba.is_some()).count();
-        reranked.keep(&numbers, Partition { scores, both_orders, truncated: 0 });
+        reranked.keep(&numbers, Partition { scores, truncated: 0 });
         let task = self.progress.task("rerank", "pairs", below.len());
         let size = match self.remote {
             Some(_) => below.len().max(1),
             None => Tuning::of_devices(&self.workers.devices).rerank_partition_pairs,
         };
+        // the same models, with a bar of their own
+        let mut scorer = Scorer { task: &task, remote: self.remote.take(), models: self.models.take(), ..*self };
         for partition in below.chunks(size) {
-            let scored = self.partition(stored, candidates, (partition, false))?;
-            task.advance(partition.len())?;
+            let scored = scorer.partition(stored, candidates, (partition, true))?;
             reranked.keep(partition, scored);
         }
         Ok(())

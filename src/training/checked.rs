@@ -67,6 +67,13 @@ pub struct TrainOptions {
     pub identity: String,
 }
 
+impl TrainOptions {
+    /// Whether a bi-encoder looks for near texts.
+    pub fn mines(&self) -> bool {
+        self.hard_negatives.is_some() || self.mined_pairs.is_some() || self.cosine_pairs.is_some()
+    }
+}
+
 const MOST_EPOCHS: usize = 10_000;
 
 fn required<T: Clone>(value: &Option<T>, flag: &str, what: &str) -> Result<T> {

@@ -62,7 +62,7 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
         _ => None,
     };
     let mut miner = None;
-    if options.hard_negatives.is_some() || options.mined_pairs.is_some() || options.cosine_pairs.is_some() {
+    if options.mines() {
         let (model, folder) = bi_encoder(options.negatives_from.as_deref())?;
         let (vectors, width) = hard_negatives::embed_texts(&model, &dataset.texts, progress)?;
         let embedded = Vectors { values: &vectors, width };

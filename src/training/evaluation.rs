@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::choose::ScoreKind;
-use crate::calibration::fitted::{FitInput, KEPT_BY_MIN_COSINE, highest_floor, rounded_down};
+use crate::calibration::fitted::{FitInput, Goal, KEPT_BY_MIN_COSINE, highest_floor, rounded_down};
 use crate::calibration::sigmoid;
 use crate::device::Devices;
 use crate::executor::batch;
@@ -169,7 +169,7 @@ impl DevSet {
     /// mean logit of both orders. A siamese classifier decides by its own probability.
     pub fn calibrate(&self, network: &Network, seed: u64, progress: &Progress) -> Result<Calibration> {
         let scores = self.scores(network, true, progress)?;
-        let labelled = FitInput { labels: &self.labels, clusters: &self.clusters, target: None, threshold: None, seed };
+        let labelled = FitInput { labels: &self.labels, clusters: &self.clusters, goal: Goal::default(), seed };
         let fitted = match self.kind {
             Kind::Bi => labelled.fit(&scores, ScoreKind::Cosine).ok(),
             Kind::Cross => labelled.fit(&scores, ScoreKind::LogOdds).ok(),

@@ -8,9 +8,6 @@ use burn::tensor::Tensor;
 
 /// `trained` with `share` of the weights of `start`, a module of the same shape.
 pub fn interpolate<M: Module>(start: &M, trained: M, share: f64) -> M {
-    if share == 0.0 {
-        return trained;
-    }
     let mut weights = Weights(Vec::new());
     start.visit(&mut weights);
     trained.map(&mut Mixer { start: weights.0.into_iter(), share })

@@ -293,7 +293,7 @@ fn fingerprint(options: &TrainOptions, from: &ModelFolder, progress: &Progress) 
             add(&teacher.read(calibration::FILE)?.unwrap_or_default());
         }
     }
-    if options.hard_negatives.is_some() || options.mined_pairs.is_some() || options.cosine_pairs.is_some() {
+    if options.mines() {
         let miner = hub::open_path_or(options.negatives_from.as_deref(), built_in::BI_ENCODER, progress)?;
         add(miner.fingerprint()?.as_bytes());
     }

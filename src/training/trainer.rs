@@ -121,9 +121,13 @@ pub fn train(
     run: &Path,
     progress: &Progress,
 ) -> Result<Trained> {
-    let written = |network: &Network| interpolate(&start, network.clone(), config.start_share);
-    let mut learner =
-        Learner { network: start.clone(), optimizer: AdamW::new(config.adamw), config: step_config.clone() };
+    // without a share, the start's weights need not stay in memory
+    let kept = (config.start_share > 0.0).then(|| start.clone());
+    let written = |network: &Network| match &kept {
+        Some(start) => interpolate(start, network.clone(), config.start_share),
+        None => network.clone(),
+    };
+    let mut learner = Learner { network: start, optimizer: AdamW::new(config.adamw), config: step_config.clone() };
     let mut history = checkpoint::resume(run, &mut learner, progress)?.unwrap_or_default();
     let resumed = history.steps.len();
     let task = progress.task("train", "pairs", plan.examples(0..plan.steps));

@@ -54,13 +54,23 @@ fn a_floor_that_loses_duplicates_moves_down_and_one_that_fits_stays() {
     // a thousand duplicates lie below the floor
     calibrated(&cross, called, floor);
     let (moved, kept) = (of("moved"), of("kept"));
-    let said = run(&moved, &["--cross-encoder", text(&cross)]);
+    let with = ["--cross-encoder", text(&cross)];
+    let said = run(&moved, &with);
     assert!(said.contains("the rerank floor moves from"), "{said}");
     let lower = decision(&moved).as_f64().unwrap() as f32;
     assert!(lower < floor, "{lower} {floor}");
-    // one run later nothing is computed, and the floor is where it was
-    let again = run(&moved, &["--cross-encoder", text(&cross)]);
+    // another output of the same store computes nothing, and lowers the floor as far
+    let second = of("second");
+    let again = run(&second, &[&with[..], &["--store", text(&moved.join(".mine"))]].concat());
     assert!(again.contains("the rerank floor moves from"), "{again}");
+    let read_manifest = |output: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(output.join("manifest.json")).unwrap()).unwrap()
+    };
+    let manifest = read_manifest(&second);
+    let rerank = manifest["stages"].as_array().unwrap().iter().find(|stage| stage["stage"] == "rerank").unwrap();
+    assert_eq!(rerank["computed"], 0, "{rerank}");
+    let pairs = |output: &Path| std::fs::read(output.join("pairs.parquet")).unwrap();
+    assert!(pairs(&moved) == pairs(&second));
     // the lowered floor is the run's own, not the models'
     mine_ok(&["verify", text(&moved)]);
     // as if the floor had been typed

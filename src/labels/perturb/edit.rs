@@ -63,7 +63,6 @@ impl Compiled {
             }
             Edit::Beginning(all) => {
                 let (begun, rest) = all.iter().find_map(|&begun| Some((begun, text.strip_prefix(begun)?)))?;
-                // a verb follows, not another question
                 let others: Vec<&&str> = all.iter().filter(|other| **other != begun).collect();
                 Some(format!("{}{rest}", others.get(random.random_range(0..others.len()))?))
             }
