@@ -1,6 +1,6 @@
 """sentence-transformers on the texts that mine just took, on the best device it finds:
 peer_devices.py embed MODEL QUESTIONS.parquet PRECISION
-peer_devices.py rerank MODEL PAIRS.parquet PRECISION QUESTIONS.parquet"""
+peer_devices.py rerank MODEL PAIRS.parquet PRECISION QUESTIONS.parquet [PAIRS AT MOST]"""
 import sys
 import time
 
@@ -17,6 +17,7 @@ if what == "embed":
     work = peer.encode
 else:
     pairs = pd.read_parquet(data).dropna(subset=["score_ab"])
+    pairs = pairs.head(int(sys.argv[6]) if len(sys.argv) > 6 else len(pairs))
     texts = pd.read_parquet(sys.argv[5]).set_index("id").text
     rows = list(zip(texts[pairs.id_a], texts[pairs.id_b]))
     peer = CrossEncoder(model, **arguments)

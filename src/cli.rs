@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::cluster;
 use crate::cluster::args::ClusterCommand;
 use crate::commands::calibrate::{self, CalibrateArgs};
+use crate::commands::devices::{self, DevicesArgs};
 use crate::commands::evaluate;
 use crate::commands::evaluate::args::EvaluateArgs;
 use crate::commands::models::{self, ModelsCommand};
@@ -96,6 +97,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Explain whether a run would call two texts duplicates
     Explain(explain::ExplainArgs),
+    /// List the devices of this machine, or make the kernels of a card ahead
+    Devices(DevicesArgs),
     /// Work on several machines: start a scheduler and executors for runs with --cluster
     Cluster {
         #[command(subcommand)]
@@ -151,6 +154,7 @@ pub fn run(cli: Cli, cancellation: Arc<Cancellation>) -> Result<()> {
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Rollback(args)) => rollback::run(&args, &Progress::new(false, cancellation)),
         Some(Command::Verify(args)) => verify::run(&args, &Progress::new(args.quiet, cancellation)),
+        Some(Command::Devices(args)) => devices::run(&args, &Progress::new(args.is_quiet(), cancellation)),
         Some(Command::Explain(args)) => explain::run(args, &Progress::new(false, cancellation)),
         Some(Command::Cluster { command: ClusterCommand::Scheduler(args) }) => {
             cluster::run_scheduler(&args, &Progress::new(false, cancellation))

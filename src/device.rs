@@ -1,6 +1,11 @@
-//! Where tensors live. The only file that knows which backends this binary was built with.
+//! Where tensors live.
+
+mod backend;
+#[cfg(feature = "cubecl")]
+mod kernel_cache;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
@@ -24,6 +29,8 @@ pub enum DeviceChoice {
     Tch,
     /// libtorch on one NVIDIA card.
     TchCuda(usize),
+    /// The kernels for cards on the processor: for the development of this program.
+    CubeclCpu,
 }
 
 impl std::str::FromStr for DeviceChoice {
@@ -35,6 +42,7 @@ impl std::str::FromStr for DeviceChoice {
             ("auto", ..) if text == "auto" => Ok(Self::Auto),
             ("cpu", ..) if text == "cpu" => Ok(Self::Cpu),
             ("tch", ..) if text == "tch" => Ok(Self::Tch),
+            ("cubecl-cpu", ..) if text == "cubecl-cpu" => Ok(Self::CubeclCpu),
             ("cuda", "all", _) => Ok(Self::CudaAll),
             ("cuda", _, Ok(card)) => Ok(Self::Cuda(card)),
             ("tch-cuda", _, Ok(card)) => Ok(Self::TchCuda(card)),
@@ -54,6 +62,7 @@ impl fmt::Display for DeviceChoice {
             Self::CudaAll => f.write_str("cuda:all"),
             Self::Tch => f.write_str("tch"),
             Self::TchCuda(card) => write!(f, "tch-cuda:{card}"),
+            Self::CubeclCpu => f.write_str("cubecl-cpu"),
         }
     }
 }
@@ -77,7 +86,7 @@ impl DeviceChoice {
         match self {
             Self::Cpu => DeviceKind::Cpu,
             Self::Tch => DeviceKind::Tch,
-            Self::Cuda(_) | Self::CudaAll | Self::TchCuda(_) => DeviceKind::Gpu,
+            Self::Cuda(_) | Self::CudaAll | Self::TchCuda(_) | Self::CubeclCpu => DeviceKind::Gpu,
             Self::Auto => best().0.kind,
         }
     }
@@ -106,6 +115,7 @@ impl DeviceChoice {
             Self::CudaAll => all_cards(),
             Self::Tch => tch(),
             Self::TchCuda(card) => cards("tch-cuda", backend::tch_cuda(), &[card]),
+            Self::CubeclCpu => cubecl_cpu(),
         };
         let devices = devices.map_err(|why| usage(format!("--device {self}: {why}")))?;
         // without a choice there is nothing to say
@@ -152,6 +162,31 @@ pub fn is_plain_tch(device: &Device) -> bool {
     !device.is_autodiff() && backend::is_tch(device)
 }
 
+/// Whether `device` is one that CubeCL drives, without autodiff: there an encoder packs its rows.
+pub fn is_plain_cube(device: &Device) -> bool {
+    !device.is_autodiff() && backend::is_cube(device)
+}
+
+/// Whether kernels are tuned for each shape on `device`, with autodiff or without: there shapes should be few.
+pub fn tunes_shapes(device: &Device) -> bool {
+    backend::is_cube(&device.clone().inner())
+}
+
+/// What its maker calls a card.
+pub fn card_name(device: &Device) -> Option<String> {
+    backend::card_name(device)
+}
+
+/// How many choices of kernels for cards are kept.
+pub fn kernel_choices() -> u64 {
+    backend::kernel_choices()
+}
+
+/// Where kernels of cards are kept, in a build that has any.
+pub fn kernel_file() -> Option<PathBuf> {
+    backend::kernel_file()
+}
+
 /// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.
 type Backend = Result<fn(usize) -> Device, &'static str>;
 
@@ -185,6 +220,11 @@ fn tch() -> Result<Devices, String> {
     Ok(Devices::new(vec![device], DeviceKind::Tch, "tch"))
 }
 
+fn cubecl_cpu() -> Result<Devices, String> {
+    let device = tried(backend::cubecl_cpu().map_err(not_built)?, 0)?;
+    Ok(Devices::new(vec![device], DeviceKind::Gpu, "cubecl-cpu"))
+}
+
 fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, String> {
     let open = backend.map_err(not_built)?;
     let try_one = |&card: &usize| {
@@ -215,84 +255,17 @@ fn not_built(feature: &str) -> String {
     format!("this build of mine has no {feature}; build one that has: cargo install --path . --features {feature}")
 }
 
-/// Opens a device and multiplies on it, so that a missing library shows here and not in the middle of a run.
+/// Opens a device and computes on it, so that a missing library shows here and not in the middle of a run. A sum is not tuned,
+/// as a product would be.
 fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
     let sum = quietly(move || {
         let device = open(card);
-        let ones = Tensor::<2>::ones([16, 16], &device);
-        (ones.clone().matmul(ones).sum().into_scalar::<f32>(), device)
+        let ones = Tensor::<1>::ones([1], &device);
+        ((ones.clone() + ones).into_data().iter::<f32>().sum::<f32>(), device)
     });
     match sum? {
-        (4096.0, device) => Ok(device),
-        (other, _) => Err(format!("a product of ones sums to {other}, expected 4096")),
-    }
-}
-
-/// What this build has.
-mod backend {
-    use super::Backend;
-
-    /// Backends for cards, the best first.
-    pub fn gpus() -> [(&'static str, Backend); 2] {
-        [("cuda", cuda()), ("tch-cuda", tch_cuda())]
-    }
-
-    #[cfg(feature = "cuda")]
-    pub fn cuda() -> Backend {
-        Ok(|card| burn::tensor::Device::cuda(card))
-    }
-
-    #[cfg(feature = "cuda")]
-    pub fn cuda_cards() -> usize {
-        burn::tensor::Device::enumerate(burn::tensor::DeviceType::Cuda).len()
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    pub fn cuda() -> Backend {
-        Err("cuda")
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    pub fn cuda_cards() -> usize {
-        0
-    }
-
-    // burn-tch is deprecated upstream, but the fastest way on a processor with bf16 (BENCHMARKS.md)
-    // one libtorch thread per worker: independent batches use the cores better than one batch split among them
-    #[cfg(feature = "tch")]
-    #[expect(deprecated)]
-    pub fn tch() -> Backend {
-        Ok(|_| {
-            tch::set_num_threads(1);
-            burn::tensor::Device::libtorch()
-        })
-    }
-
-    #[cfg(feature = "tch")]
-    #[expect(deprecated)]
-    pub fn tch_cuda() -> Backend {
-        Ok(|card| burn::tensor::Device::libtorch_cuda(card))
-    }
-
-    #[cfg(feature = "tch")]
-    #[expect(deprecated)]
-    pub fn is_tch(device: &burn::tensor::Device) -> bool {
-        *device == burn::tensor::Device::libtorch()
-    }
-
-    #[cfg(not(feature = "tch"))]
-    pub fn is_tch(_: &burn::tensor::Device) -> bool {
-        false
-    }
-
-    #[cfg(not(feature = "tch"))]
-    pub fn tch() -> Backend {
-        Err("tch")
-    }
-
-    #[cfg(not(feature = "tch"))]
-    pub fn tch_cuda() -> Backend {
-        Err("tch")
+        (2.0, device) => Ok(device),
+        (other, _) => Err(format!("1 + 1 is {other}, expected 2")),
     }
 }
 
@@ -302,7 +275,7 @@ mod tests {
 
     #[test]
     fn names_of_devices_are_read_and_written() {
-        for name in ["auto", "cpu", "cuda:0", "cuda:12", "cuda:all", "tch", "tch-cuda:1"] {
+        for name in ["auto", "cpu", "cuda:0", "cuda:12", "cuda:all", "tch", "tch-cuda:1", "cubecl-cpu"] {
             assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));

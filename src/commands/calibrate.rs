@@ -201,7 +201,7 @@ fn measure_cross_encoder(
     let of_bi_encoder = |folder| cosines(&load(args, folder, progress)?, questions, progress);
     let cosines = bi_encoder.map(of_bi_encoder).transpose()?;
     let (devices, precision) = args.devices.open(progress)?;
-    let models = cross_encoder::replicas(folder, &devices, precision)?;
+    let models = cross_encoder::replicas(folder, &devices, precision, progress)?;
     let scores = log_odds(&models, &questions.texts, &questions.pairs, true, progress)?;
     let of_file = |why: String| anyhow!("{}: {why}", args.pairs.display());
     let weigh =
@@ -273,7 +273,7 @@ fn measure_bi_encoder(
 
 fn load(args: &CalibrateArgs, bi_encoder: &ModelFolder, progress: &Progress) -> Result<Replicas<BiEncoder>> {
     let (devices, precision) = args.devices.open(progress)?;
-    bi_encoder::replicas(bi_encoder, &devices, precision)
+    bi_encoder::replicas(bi_encoder, &devices, precision, progress)
 }
 
 fn measured_on(args: &CalibrateArgs, input: &FitInput) -> String {

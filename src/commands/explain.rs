@@ -168,7 +168,7 @@ fn explain(text_a: &str, text_b: &str, deciders: &Deciders) -> Result<Explanatio
     let device = plain_cpu();
     let normal = [normalise(text_a), normalise(text_b)];
     let [normal_a, normal_b] = normal.each_ref().map(AsRef::as_ref);
-    let model = BiEncoder::load(&deciders.bi_encoder, &device)?.in_precision(deciders.precision);
+    let model = BiEncoder::load(&deciders.bi_encoder, &device)?.for_inference(deciders.precision);
     let tokenized = model.tokenizer.tokenize(&[normal_a, normal_b])?;
     let vectors = model.embed(&[tokenized.ids(0), tokenized.ids(1)])?;
     let (a, b) = vectors.split_at(model.dimensions());
@@ -176,7 +176,7 @@ fn explain(text_a: &str, text_b: &str, deciders: &Deciders) -> Result<Explanatio
     ensure!(cosine.is_finite(), "{} gives no usable vector for these texts", deciders.bi_encoder.name());
     let mut scores = Scores::default();
     if let Some(folder) = &deciders.cross_encoder {
-        let model = CrossEncoder::load(folder, &device)?.in_precision(deciders.precision);
+        let model = CrossEncoder::load(folder, &device)?.for_inference(deciders.precision);
         let pairs = model.tokenizer.tokenize_pairs(&[(normal_a, normal_b), (normal_b, normal_a)])?;
         let logit = |at: usize| -> Result<Option<f32>> { Ok(model.logits(&[&pairs[at]])?.first().copied()) };
         scores = Scores { logit_ab: logit(0)?, logit_ba: logit(1)? };

@@ -5,6 +5,7 @@
 
 pub mod calibrate;
 mod device_args;
+pub mod devices;
 pub mod evaluate;
 pub mod explain;
 pub mod history;

@@ -24,13 +24,38 @@ pub enum Lengths {
     /// One length after rounding up, and a rounded number of rows: a GPU compiles and tunes its kernels for each shape, so
     /// there must be few shapes.
     Rounded,
+    /// Any lengths, end to end without padding in the same number of rows for every batch: one shape.
+    Packed,
+}
+
+/// Rows of every packed batch, unless the user gives another number: enough to fill a large card.
+pub const PACKED_ROWS: usize = 32_768;
+
+/// The shape of a packed batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedShape {
+    /// Tokens, those that fill up included.
+    pub rows: usize,
+    /// Texts, those that fill up included.
+    pub slots: usize,
+}
+
+impl PackedShape {
+    /// Rows of a text on average at least, or slots would be computed for nothing.
+    const ROWS_OF_A_SLOT: usize = 8;
+
+    /// The shape of batches of at most `max_tokens`, or of one with more.
+    pub fn new(max_tokens: usize, tokens: usize, texts: usize) -> Self {
+        let rows = max_tokens.max(tokens).next_multiple_of(64);
+        Self { rows, slots: (max_tokens / Self::ROWS_OF_A_SLOT).max(texts) }
+    }
 }
 
 impl BatchShape {
     /// The padded length of a text of `length` tokens.
     pub fn padded_length(self, length: usize) -> usize {
         match (self.lengths, length) {
-            (Lengths::Mixed | Lengths::Equal, _) => length,
+            (Lengths::Mixed | Lengths::Equal | Lengths::Packed, _) => length,
             (Lengths::Rounded, ..=64) => length.next_multiple_of(8),
             (Lengths::Rounded, _) => length.next_multiple_of(64),
         }
@@ -42,7 +67,7 @@ impl BatchShape {
     pub fn padded_rows(self, rows: usize, length: usize) -> usize {
         match self.lengths {
             Lengths::Mixed => rows.max(2),
-            Lengths::Equal => rows,
+            Lengths::Equal | Lengths::Packed => rows,
             Lengths::Rounded => rows.next_power_of_two().min((self.max_tokens / length.max(1)).max(rows)),
         }
     }
@@ -59,20 +84,30 @@ pub struct BatchPlan {
 
 /// Plans batches over `lengths` (tokens per text, special tokens included): `rows × longest row ≤ max_tokens` with the
 /// longest row padded. A text longer than the budget gets a batch of its own. Unless lengths are [`Lengths::Mixed`], all
-/// rows of a batch have the same padded length.
+/// rows of a batch have the same padded length. Packed texts count their own tokens, without padding.
 pub fn plan(lengths: &[u32], shape: BatchShape) -> BatchPlan {
     let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
     order.sort_unstable_by_key(|&i| (lengths[i as usize], i));
     let mut batches = Vec::new();
-    let mut start = 0;
+    let (mut start, mut packed) = (0, 0);
     for (at, &text) in order.iter().enumerate() {
         let padded = |text: u32| shape.padded_length(lengths[text as usize] as usize);
         let longest = padded(text);
-        let other_shape = shape.lengths != Lengths::Mixed && at > start && padded(order[at - 1]) != longest;
-        if at > start && (other_shape || (at - start + 1) * longest > shape.max_tokens) {
+        let is_full = match shape.lengths {
+            Lengths::Mixed => (at - start + 1) * longest > shape.max_tokens,
+            Lengths::Equal | Lengths::Rounded => {
+                at > start && padded(order[at - 1]) != longest || (at - start + 1) * longest > shape.max_tokens
+            }
+            Lengths::Packed => {
+                let most = PackedShape::new(shape.max_tokens, 0, 1);
+                packed + longest.max(1) > most.rows || at - start == most.slots
+            }
+        };
+        if at > start && is_full {
             batches.push(start..at);
-            start = at;
+            (start, packed) = (at, 0);
         }
+        packed += longest.max(1);
     }
     if start < order.len() {
         batches.push(start..order.len());
@@ -90,7 +125,7 @@ mod tests {
         fn covers_every_text_once_within_the_budget(
             lengths in prop::collection::vec(1u32..300, 0..400),
             max_tokens in 1usize..5000,
-            mix in prop::sample::select(vec![Lengths::Mixed, Lengths::Equal, Lengths::Rounded]),
+            mix in prop::sample::select(vec![Lengths::Mixed, Lengths::Equal, Lengths::Rounded, Lengths::Packed]),
         ) {
             let shape = BatchShape { max_tokens, lengths: mix };
             let plan = plan(&lengths, shape);
@@ -103,6 +138,11 @@ mod tests {
                 next = batch.end;
                 let padded = |at: usize| shape.padded_length(lengths[plan.order[at] as usize] as usize);
                 let longest = padded(batch.end - 1);
+                if mix == Lengths::Packed {
+                    let (tokens, most) = (batch.clone().map(padded).sum::<usize>(), PackedShape::new(max_tokens, 0, 1));
+                    prop_assert!(batch.len() == 1 || tokens <= most.rows && batch.len() <= most.slots);
+                    continue;
+                }
                 prop_assert!(batch.len() == 1 || batch.len() * longest <= max_tokens);
                 prop_assert!(mix == Lengths::Mixed || padded(batch.start) == longest);
                 let rows = shape.padded_rows(batch.len(), longest);

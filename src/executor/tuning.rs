@@ -4,7 +4,7 @@
 //! interruption costs. The measurements are in BENCHMARKS.md.
 
 use crate::device::{DeviceKind, Devices};
-use crate::executor::batch::{BatchShape, Lengths};
+use crate::executor::batch::{BatchShape, Lengths, PACKED_ROWS};
 
 /// What suits a kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +49,10 @@ const TCH: Tuning = Tuning {
 
 /// A card, one worker per card.
 const GPU: Tuning = Tuning {
-    // enough to fill a large card
-    batch: BatchShape { max_tokens: 65_536, lengths: Lengths::Rounded },
-    // enough texts of every rounded length to fill such batches
+    batch: BatchShape { max_tokens: PACKED_ROWS, lengths: Lengths::Packed },
+    // some tenths of a second
     embed_partition_texts: 65_536,
-    rerank_partition_pairs: 16_384,
+    rerank_partition_pairs: 65_536,
     // 256 MiB of scores and 4 MiB of maxima
     search_tile_rows: 8192,
     // large products; all micro-batches of a batch are in memory at once, unless the loss is cached. Not measured yet

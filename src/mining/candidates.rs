@@ -186,7 +186,7 @@ pub fn run(
         hnsw: plan.options.hnsw(),
         seed: plan.options.seed,
     };
-    let tiles = Tiles::on(&workers.devices, Tuning::of_devices(&workers.devices).search_tile_rows);
+    let tiles = Tiles::on(&workers.devices, Tuning::of_devices(&workers.devices).search_tile_rows, unique.keys.len());
     let earlier = to_update(store, plan, unique, progress)?;
     let searched = earlier.as_ref().map_or(unique.keys.len(), |earlier| earlier.fresh.len());
     let remote = workers.remote(store, plan, progress)?;

@@ -1,8 +1,9 @@
 //! Unique texts to unit vectors.
 
+use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::executor::batch;
 use crate::executor::replicas::Replicas;
@@ -17,6 +18,7 @@ use crate::store::root::{Store, folder_of};
 use crate::store::segments::Segments;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
+use crate::text::tokenizer::TokenizedTexts;
 
 /// Rows of a segment that is never merged again: 25 MB of vectors of 384 dimensions.
 const FULL_SEGMENT: usize = 16_384;
@@ -34,12 +36,17 @@ pub struct TextVectors {
 
 /// The vectors of `texts`, in their order.
 pub fn embed(models: &Replicas<BiEncoder>, texts: &[&str], task: &Task) -> Result<TextVectors> {
+    embed_tokenized(models, &models.first().tokenizer.tokenize(texts)?, task)
+}
+
+/// The vectors of texts that are tokenized.
+fn embed_tokenized(models: &Replicas<BiEncoder>, tokenized: &TokenizedTexts, task: &Task) -> Result<TextVectors> {
     let (model, shape) = (models.first(), models.tuning.batch);
     let (width, limit) = (model.dimensions(), model.tokenizer.max_tokens());
-    let tokenized = model.tokenizer.tokenize(texts)?;
-    let plan = batch::plan(&tokenized.lengths(), shape);
+    let lengths = tokenized.lengths();
+    let (texts, plan) = (lengths.len(), batch::plan(&lengths, shape));
     let texts_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
-    let mut values = vec![0.0; texts.len() * width];
+    let mut values = vec![0.0; texts * width];
     models.run(
         plan.batches.len(),
         |batch| {
@@ -59,7 +66,7 @@ pub fn embed(models: &Replicas<BiEncoder>, texts: &[&str], task: &Task) -> Resul
         },
     )?;
     let flags = |rows: &[u32]| {
-        let mut flags = vec![false; texts.len()];
+        let mut flags = vec![false; texts];
         rows.iter().for_each(|&row| flags[row as usize] = true);
         flags
     };
@@ -219,6 +226,45 @@ impl TextVectors {
     }
 }
 
+/// Embeds texts partition by partition: while the devices compute one, the next is tokenized and the one before is stored.
+fn overlapped(
+    (models, task): (&Replicas<BiEncoder>, &Task),
+    missing: &[usize],
+    unique: &UniqueTexts,
+    segments: &mut Segments,
+    mut receive: impl FnMut(&[usize], &TextVectors),
+) -> Result<()> {
+    let (tokenizer, width) = (&models.first().tokenizer, models.first().dimensions());
+    let partitions = || missing.chunks(models.tuning.embed_partition_texts);
+    let (ahead, tokenized) = sync_channel(1);
+    let (behind, computed) = sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let texts = |partition: &[usize]| partition.iter().map(|&text| unique.texts.get(text)).collect::<Vec<_>>();
+            // after a failure the other end of the channel is gone
+            partitions().try_for_each(|partition| ahead.send(tokenizer.tokenize(&texts(partition))))
+        });
+        let writer =
+            scope.spawn(move || computed.into_iter().try_for_each(|columns| segments.append(columns).map(drop)));
+        let mut compute = || -> Result<()> {
+            for partition in partitions() {
+                let vectors = embed_tokenized(models, &tokenized.recv()??, task)?;
+                receive(partition, &vectors);
+                let keys = partition.iter().map(|&text| unique.keys[text]).collect();
+                if behind.send(vectors.into_columns(keys, width)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let computed = compute();
+        drop((behind, tokenized));
+        // what was computed before a failure is stored
+        writer.join().map_err(|_| anyhow!("the vectors could not be stored"))??;
+        computed
+    })
+}
+
 /// Reads the vectors that are stored, computes and stores the others. Those that the store of a reference has are copied.
 pub fn run(
     (store, known): (&Store, Option<&Store>),
@@ -255,18 +301,13 @@ pub fn run(
         })?;
     } else if !missing.is_empty() {
         progress.say(&plan.loading(&plan.bi_encoder));
-        let models = bi_encoder::replicas(&plan.bi_encoder, &workers.devices, plan.precision)?;
+        let models = bi_encoder::replicas(&plan.bi_encoder, &workers.devices, plan.precision, progress)?;
         width = models.first().dimensions();
-        let task = new_task();
-        for partition in missing.chunks(models.tuning.embed_partition_texts) {
-            let texts: Vec<&str> = partition.iter().map(|&text| unique.texts.get(text)).collect();
-            let computed = embed(&models, &texts, &task)?;
+        overlapped((&models, &new_task()), &missing, unique, &mut segments, |partition, computed| {
             for (row, &text) in partition.iter().enumerate() {
-                vectors.put(text, &computed, row, width);
+                vectors.put(text, computed, row, width);
             }
-            let keys = partition.iter().map(|&text| unique.keys[text]).collect();
-            segments.append(computed.into_columns(keys, width))?;
-        }
+        })?;
     }
     let (computed, seconds) = (missing.len(), started.elapsed().as_secs_f64());
     Ok(Embedded { vectors, width, computed, seconds, segments })

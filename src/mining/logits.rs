@@ -9,6 +9,8 @@ use crate::models::network::token_batch::TokenBatch;
 use crate::progress::Task;
 use crate::tables::segment_file::{Column, Columns};
 use crate::text::key::TextKey;
+use crate::text::pairs::PairTokens;
+use crate::text::tokenizer::TokenizedPair;
 
 /// The scores of a partition.
 #[derive(Debug, PartialEq)]
@@ -31,35 +33,42 @@ impl PairScores {
     }
 }
 
+/// The text of a number.
+pub type TextOf<'a, 't> = dyn Fn(u32) -> &'t str + Sync + 'a;
+
 /// The logits of pairs of texts, in their order. After each batch, the pairs of which `is_done` (number and logit) says so
-/// count in the task.
-pub fn score(
+/// count in the task. `text` gives the text of a number; `tokens` keeps what was tokenized.
+pub fn score<'t>(
     models: &Replicas<CrossEncoder>,
-    pairs: &[(&str, &str)],
+    tokens: &mut PairTokens,
+    (pairs, text): (&[(u32, u32)], &TextOf<'_, 't>),
     is_done: &dyn Fn(usize, f32) -> bool,
     task: &Task,
 ) -> Result<PairScores> {
-    let tokenized = models.first().tokenizer.tokenize_pairs(pairs)?;
-    let lengths: Vec<u32> = tokenized.iter().map(|pair| pair.ids.len() as u32).collect();
+    tokens.add(&models.first().tokenizer, pairs, text)?;
+    let tokens = &*tokens;
+    let lengths: Vec<u32> = pairs.iter().map(|&pair| tokens.length(pair) as u32).collect();
     let plan = batch::plan(&lengths, models.tuning.batch);
     let pairs_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
-    let mut logits = vec![0.0; pairs.len()];
+    let (mut logits, mut truncated) = (vec![0.0; pairs.len()], vec![false; pairs.len()]);
     models.run(
         plan.batches.len(),
         |batch| {
-            let pairs: Vec<_> = pairs_of(batch).iter().map(|&at| &tokenized[at as usize]).collect();
-            TokenBatch::of_pairs(&pairs).pad_to(models.tuning.batch, models.first().tokenizer.max_tokens())
+            let pairs: Vec<TokenizedPair> = pairs_of(batch).iter().map(|&at| tokens.pair(pairs[at as usize])).collect();
+            let cut: Vec<bool> = pairs.iter().map(|pair| pair.truncated).collect();
+            let batch = TokenBatch::of_pairs(&pairs.iter().collect::<Vec<_>>());
+            (batch.pad_to(models.tuning.batch, models.first().tokenizer.max_tokens()), cut)
         },
-        |encoder, batch| encoder.model.forward(batch),
-        |_, _, logits| cross_encoder::read_logits(logits),
-        |batch, computed| {
+        |encoder, (batch, _)| encoder.model.forward(batch),
+        |_, (_, cut), logits| Ok((cross_encoder::read_logits(logits)?, cut.clone())),
+        |batch, (computed, cut)| {
             let mut done = 0;
-            for (&at, logit) in pairs_of(batch).iter().zip(computed) {
-                logits[at as usize] = logit;
+            for ((&at, logit), cut) in pairs_of(batch).iter().zip(computed).zip(cut) {
+                (logits[at as usize], truncated[at as usize]) = (logit, cut);
                 done += usize::from(is_done(at as usize, logit));
             }
             task.advance(done)
         },
     )?;
-    Ok(PairScores { logits, truncated: tokenized.iter().map(|pair| pair.truncated).collect() })
+    Ok(PairScores { logits, truncated })
 }

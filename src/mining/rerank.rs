@@ -31,6 +31,7 @@ use crate::store::segments::Segments;
 use crate::store::versions::Versions;
 use crate::tables::segment_file::Column;
 use crate::text::key::TextKey;
+use crate::text::pairs::PairTokens;
 
 /// Rows of a segment that is never merged again: 10 MB.
 const FULL_SEGMENT: usize = 262_144;
@@ -218,7 +219,7 @@ struct Scorer<'a> {
     unique: &'a UniqueTexts,
     task: &'a Task,
     progress: &'a Progress,
-    models: Option<Replicas<CrossEncoder>>,
+    models: Option<(Replicas<CrossEncoder>, PairTokens)>,
 }
 
 impl Scorer<'_> {
@@ -306,10 +307,12 @@ impl Scorer<'_> {
         self.task.advance(found.filter(|(at, score)| score.is_some_and(|score| is_done(*at, score.logit))).count())?;
         let missing: Vec<usize> = (0..pairs.len()).filter(|&at| scores[at].is_none()).collect();
         if !missing.is_empty() {
-            let text = |number: u32| self.unique.texts.get(number as usize);
-            let texts: Vec<(&str, &str)> = missing.iter().map(|&at| (text(pairs[at].0), text(pairs[at].1))).collect();
+            let unique = self.unique;
+            let text = |number: u32| unique.texts.get(number as usize);
             stored.computed += missing.len();
             if let (Some(remote), Some(identity)) = (&self.remote, &self.plan.scores) {
+                let texts: Vec<(&str, &str)> =
+                    missing.iter().map(|&at| (text(pairs[at].0), text(pairs[at].1))).collect();
                 remote.score(&texts, self.task, (&mut stored.segments, &folder_of(identity)), |first, columns| {
                     let [_, _, logits, truncated] = columns_of(columns)?;
                     let (Column::Floats(logits), Column::Flags(truncated)) = (logits, truncated) else {
@@ -326,11 +329,15 @@ impl Scorer<'_> {
             }
             if self.models.is_none() {
                 self.progress.say(&self.plan.loading(self.folder));
-                let models = cross_encoder::replicas(self.folder, &self.workers.devices, self.plan.precision)?;
-                self.models = Some(models);
+                let models =
+                    cross_encoder::replicas(self.folder, &self.workers.devices, self.plan.precision, self.progress)?;
+                let tokens = PairTokens::new(&models.first().tokenizer);
+                self.models = Some((models, tokens));
             }
-            let models = self.models.as_ref().context("the cross-encoder is loaded")?;
-            let computed = logits::score(models, &texts, &|at, logit| is_done(missing[at], logit), self.task)?;
+            let (models, tokens) = self.models.as_mut().context("the cross-encoder is loaded")?;
+            let wanted: Vec<(u32, u32)> = missing.iter().map(|&at| pairs[at]).collect();
+            let is_done = |at: usize, logit: f32| is_done(missing[at], logit);
+            let computed = logits::score(models, tokens, (&wanted, &text), &is_done, self.task)?;
             for ((&at, &logit), &truncated) in missing.iter().zip(&computed.logits).zip(&computed.truncated) {
                 scores[at] = Some(Score { pair: pairs[at], logit, truncated });
             }

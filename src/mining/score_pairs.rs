@@ -17,6 +17,7 @@ use crate::progress::{Progress, Task};
 use crate::tables::labelled_pairs::LabelledPair;
 use crate::tables::texts::Texts;
 use crate::text::normalise::normalise;
+use crate::text::pairs::PairTokens;
 
 /// Where a pair's score comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,12 +200,15 @@ pub fn log_odds(
 ) -> Result<Vec<f64>> {
     let task = progress.task("rerank", "pairs", pairs.len());
     let text = |number: u32| texts.get(number as usize);
+    let mut tokens = PairTokens::new(&models.first().tokenizer);
+    let mut score = |pairs: &[(u32, u32)], is_last: bool| {
+        logits::score(models, &mut tokens, (pairs, &text), &|_, _| is_last, &task).map(|scores| scores.logits)
+    };
     let mut logits = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(models.tuning.rerank_partition_pairs) {
-        let in_order: Vec<(&str, &str)> = chunk.iter().map(|&(a, b)| (text(a), text(b))).collect();
-        let ab = logits::score(models, &in_order, &|_, _| !both_orders, &task)?.logits;
-        let swapped: Vec<(&str, &str)> = in_order.into_iter().map(|(a, b)| (b, a)).collect();
-        let ba = if both_orders { logits::score(models, &swapped, &|_, _| true, &task)?.logits } else { ab.clone() };
+        let ab = score(chunk, !both_orders)?;
+        let swapped: Vec<(u32, u32)> = chunk.iter().map(|&(a, b)| (b, a)).collect();
+        let ba = if both_orders { score(&swapped, true)? } else { ab.clone() };
         logits.extend(ab.into_iter().zip(ba).map(|(ab, ba)| (f64::from(ab) + f64::from(ba)) / 2.0));
     }
     Ok(logits)

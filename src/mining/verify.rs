@@ -27,6 +27,7 @@ use crate::search::tiles::Tiles;
 use crate::search::{Neighbour, Query, Vectors, exact};
 use crate::store::root::Store;
 use crate::tables::questions::Questions;
+use crate::text::pairs::PairTokens;
 
 /// Differences that are named one by one.
 const NAMED: usize = 5;
@@ -136,7 +137,7 @@ impl Subject<'_> {
         let missing: BTreeSet<usize> = stored.missing().into_iter().collect();
         let again: Vec<usize> =
             chosen.iter().copied().chain(missing.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect();
-        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.precision)?;
+        let models = bi_encoder::replicas(&plan.bi_encoder, devices, plan.precision, self.progress)?;
         let width = models.first().dimensions();
         let task = self.progress.task("embed", "questions", again.len());
         let mut values = stored.into_values();
@@ -187,7 +188,7 @@ impl Subject<'_> {
         let count = usable.iter().filter(|usable| **usable).count();
         let query = Query { top_k: self.plan.options.top_k.min(count.saturating_sub(1)), ..self.plan.query() };
         let lists: Vec<Vec<Neighbour>> = if all && self.unique.is_reference.is_empty() {
-            let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows);
+            let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows, vectors.rows());
             let (hnsw, seed) = (self.plan.options.hnsw(), self.plan.options.seed);
             let config = SearchConfig { engine: Engine::Exact, query, reserve: 0, hnsw, seed };
             candidates::search(vectors, &config, None, (&tiles, None), self.progress)?.lists
@@ -260,23 +261,24 @@ impl Subject<'_> {
         if chosen.is_empty() {
             return Ok(());
         }
-        let models = cross_encoder::replicas(folder, devices, self.plan.precision)?;
+        let models = cross_encoder::replicas(folder, devices, self.plan.precision, self.progress)?;
         let task = self.progress.task("rerank", "pairs", chosen.len());
-        let text = |row: u32| self.questions.rows.binary_search(&row).map(|at| self.unique.text_of[at] as usize);
+        let text = |row: u32| self.questions.rows.binary_search(&row).map(|at| self.unique.text_of[at]);
+        let text_of = |number: u32| self.unique.texts.get(number as usize);
+        let mut tokens = PairTokens::new(&models.first().tokenizer);
         let (mut largest, mut differ) = (0f32, Vec::new());
         for partition in chosen.chunks(Tuning::of_devices(devices).rerank_partition_pairs) {
-            let mut orders: Vec<(&Candidate, f32, (&str, &str))> = Vec::new();
+            let mut orders: Vec<(&Candidate, f32, (u32, u32))> = Vec::new();
             for &at in partition {
                 let (candidate, row) = scored[at];
                 let (Ok(a), Ok(b)) = (text(row.a), text(row.b)) else { continue };
-                let (a, b) = (self.unique.texts.get(a), self.unique.texts.get(b));
                 orders.extend(row.logit_ab.map(|logit| (candidate, logit, (a, b))));
                 orders.extend(row.logit_ba.map(|logit| (candidate, logit, (b, a))));
             }
-            let texts: Vec<(&str, &str)> = orders.iter().map(|(_, _, texts)| *texts).collect();
+            let pairs: Vec<(u32, u32)> = orders.iter().map(|(_, _, texts)| *texts).collect();
             // a pair is done with its last order
             let is_last = |at: usize, _| orders.get(at + 1).is_none_or(|next| !std::ptr::eq(next.0, orders[at].0));
-            let again = logits::score(&models, &texts, &is_last, &task)?.logits;
+            let again = logits::score(&models, &mut tokens, (&pairs, &text_of), &is_last, &task)?.logits;
             for ((candidate, logit, _), again) in orders.iter().zip(again) {
                 largest = largest.max((logit - again).abs());
                 if (logit - again).abs() > self.tolerance.logit {

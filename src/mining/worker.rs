@@ -23,6 +23,7 @@ use crate::store::files::{Files, join, read_json};
 use crate::store::segments::{Segments, read_one};
 use crate::tables::segment_file::{Columns, rows};
 use crate::text::key::TextKey;
+use crate::text::pairs::PairTokens;
 
 /// The devices, models and store of an executor.
 pub struct Worker {
@@ -136,7 +137,7 @@ impl Worker {
                 let texts = texts_of(read_one(&self.files, &unit.folder, texts)?)?;
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 let models = once(&self.loaded.bi_encoder, precision, || {
-                    bi_encoder::replicas(&self.bi_encoder, &self.devices, precision)
+                    bi_encoder::replicas(&self.bi_encoder, &self.devices, precision, &self.log)
                 })?;
                 let vectors = embed::embed(&models, &texts, task)?;
                 let keys = texts.iter().map(|text| TextKey::of(text)).collect();
@@ -144,14 +145,21 @@ impl Worker {
             }
             Work::Rerank { pairs, into } => {
                 let (first, second) = pairs_of(read_one(&self.files, &unit.folder, pairs)?)?;
-                let pairs: Vec<(&str, &str)> =
-                    first.iter().map(String::as_str).zip(second.iter().map(String::as_str)).collect();
                 let models = once(&self.loaded.cross_encoder, precision, || {
-                    cross_encoder::replicas(&self.cross_encoder, &self.devices, precision)
+                    cross_encoder::replicas(&self.cross_encoder, &self.devices, precision, &self.log)
                 })?;
-                let scores = logits::score(&models, &pairs, &|_, _| true, task)?;
-                let keys = pairs.iter().map(|(a, b)| (TextKey::of(a), TextKey::of(b))).collect::<Vec<_>>();
-                Ok((into.clone(), scores.into_columns(&keys), pairs.len()))
+                // a text has one number in all its pairs, so that it is tokenized once
+                let mut texts: Vec<&str> = first.iter().chain(&second).map(String::as_str).collect();
+                texts.sort_unstable();
+                texts.dedup();
+                let number = |text: &str| texts.partition_point(|other| *other < text) as u32;
+                let pairs: Vec<(u32, u32)> = first.iter().zip(&second).map(|(a, b)| (number(a), number(b))).collect();
+                let mut tokens = PairTokens::new(&models.first().tokenizer);
+                let text = |number: u32| texts[number as usize];
+                let scores = logits::score(&models, &mut tokens, (&pairs, &text), &|_, _| true, task)?;
+                let keys: Vec<(TextKey, TextKey)> =
+                    first.iter().zip(&second).map(|(a, b)| (TextKey::of(a), TextKey::of(b))).collect();
+                Ok((into.clone(), scores.into_columns(&keys), keys.len()))
             }
             Work::Search { left, right, top_k } => {
                 let block = |name: &str| OwnedBlock::of_columns(read_one(&self.files, &unit.folder, name)?);
@@ -159,9 +167,10 @@ impl Worker {
                 let right = right.as_deref().map(block).transpose()?;
                 let floor = right.iter().map(OwnedBlock::floor).fold(left.floor(), f32::min);
                 let query = Query { top_k: *top_k, floor };
-                let tiles = Tiles::on(&self.devices, Tuning::of_devices(&self.devices).search_tile_rows);
-                let right = right.as_ref().map(OwnedBlock::block);
-                let lists = cells::compute(&left.block(), right.as_ref(), query, &tiles, task)?;
+                let (left, right) = (left.block(), right.as_ref().map(OwnedBlock::block));
+                let texts = left.vectors.rows() + right.as_ref().map_or(0, |right| right.vectors.rows());
+                let tiles = Tiles::on(&self.devices, Tuning::of_devices(&self.devices).search_tile_rows, texts);
+                let lists = cells::compute(&left, right.as_ref(), query, &tiles, task)?;
                 let columns = lists_columns(&lists);
                 let rows = rows(&columns);
                 Ok((unit.folder.clone(), columns, rows))

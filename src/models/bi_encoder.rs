@@ -13,10 +13,12 @@ use crate::models::checkpoint::sentence_config::{Modules, SentenceConfig, Simila
 use crate::models::checkpoint::weights::Weights;
 use crate::models::network::dense::{Dense, normalise};
 use crate::models::network::encoder::Encoder;
-use crate::models::network::pooling::pool;
+use crate::models::network::pooling::{PackedStates, PaddedStates, TokenStates, pool};
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
 use crate::models::tokenizer_files::reader::read_tokenizer;
+use crate::models::warm::warm;
+use crate::progress::Progress;
 use crate::text::tokenizer::Tokenizer;
 
 /// A sentence-transformers folder, loaded.
@@ -52,12 +54,23 @@ pub struct BiEncoderModel {
 impl BiEncoderModel {
     /// Vectors before the last normalisation, `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
-        self.of_hidden(self.encoder.forward(batch), batch)
+        match self.encoder.packed() {
+            None => self.of_hidden(self.encoder.forward(batch), batch),
+            Some(encoder) => {
+                let rows = self.encoder.packed_rows(batch);
+                let hidden = encoder.forward(&rows);
+                self.of_states(&PackedStates { hidden, rows: &rows, encoder })
+            }
+        }
     }
 
     /// The same from the encoder's hidden states, `[R, H]`.
     pub fn of_hidden(&self, hidden: Tensor<2>, batch: &TokenBatch) -> Tensor<2> {
-        let pooled = pool(&self.pooling, hidden, batch, self.prompt_tokens);
+        self.of_states(&PaddedStates { hidden, batch })
+    }
+
+    fn of_states(&self, states: &impl TokenStates) -> Tensor<2> {
+        let pooled = pool(&self.pooling, states, self.prompt_tokens);
         let vectors = self.dense.iter().fold(pooled, |vectors, dense| dense.forward(vectors));
         match self.truncate {
             Some(_) => vectors.narrow(1, 0, self.dimensions()),
@@ -73,6 +86,12 @@ impl BiEncoderModel {
     /// The same model with an encoder that computes in another number format.
     pub fn in_precision(mut self, precision: Precision) -> Self {
         self.encoder = self.encoder.in_precision(precision);
+        self
+    }
+
+    /// The same model for inference, as fast as its device allows.
+    pub fn for_inference(mut self) -> Self {
+        self.encoder = self.encoder.for_inference();
         self
     }
 
@@ -130,9 +149,9 @@ impl BiEncoder {
         read_vectors(self.model.forward(&TokenBatch::of_texts(rows)))
     }
 
-    /// The same model with an encoder that computes in another number format.
-    pub fn in_precision(mut self, precision: Precision) -> Self {
-        self.model = self.model.in_precision(precision);
+    /// The same model for inference, with an encoder that computes in another number format.
+    pub fn for_inference(mut self, precision: Precision) -> Self {
+        self.model = self.model.in_precision(precision).for_inference();
         self
     }
 }
@@ -159,9 +178,16 @@ pub fn max_tokens(folder: &ModelFolder) -> Result<usize> {
     Ok(TextLimits::read(folder, &EncoderConfig::read(folder)?)?.max_tokens)
 }
 
-/// A copy of the model on each device.
-pub fn replicas(folder: &ModelFolder, devices: &Devices, precision: Precision) -> Result<Replicas<BiEncoder>> {
-    Replicas::load(devices, |device| Ok(BiEncoder::load(folder, device)?.in_precision(precision)))
+/// A copy of the model on each device, ready to compute.
+pub fn replicas(
+    folder: &ModelFolder,
+    devices: &Devices,
+    precision: Precision,
+    progress: &Progress,
+) -> Result<Replicas<BiEncoder>> {
+    let models = Replicas::load(devices, |device| Ok(BiEncoder::load(folder, device)?.for_inference(precision)))?;
+    warm(&models, |model| &model.model.encoder, |model, batch| model.model.forward(batch), progress)?;
+    Ok(models)
 }
 
 /// Reads vectors `[B, D]` from their device and normalises them, row-major.

@@ -18,6 +18,8 @@ use crate::models::network::head::Head;
 use crate::models::network::precision::Precision;
 use crate::models::network::token_batch::TokenBatch;
 use crate::models::tokenizer_files::reader::{gives_token_types, read_tokenizer};
+use crate::models::warm::warm;
+use crate::progress::Progress;
 use crate::text::tokenizer::{TokenizedPair, Tokenizer};
 
 /// A classification folder with one label, loaded.
@@ -48,6 +50,12 @@ impl CrossEncoderModel {
     /// The same model with an encoder that computes in another number format.
     pub fn in_precision(mut self, precision: Precision) -> Self {
         self.encoder = self.encoder.in_precision(precision);
+        self
+    }
+
+    /// The same model for inference, as fast as its device allows.
+    pub fn for_inference(mut self) -> Self {
+        self.encoder = self.encoder.for_inference();
         self
     }
 
@@ -104,16 +112,23 @@ impl CrossEncoder {
         read_logits(self.model.forward(&TokenBatch::of_pairs(pairs)))
     }
 
-    /// The same model with an encoder that computes in another number format.
-    pub fn in_precision(mut self, precision: Precision) -> Self {
-        self.model = self.model.in_precision(precision);
+    /// The same model for inference, with an encoder that computes in another number format.
+    pub fn for_inference(mut self, precision: Precision) -> Self {
+        self.model = self.model.in_precision(precision).for_inference();
         self
     }
 }
 
-/// A copy of the model on each device.
-pub fn replicas(folder: &ModelFolder, devices: &Devices, precision: Precision) -> Result<Replicas<CrossEncoder>> {
-    Replicas::load(devices, |device| Ok(CrossEncoder::load(folder, device)?.in_precision(precision)))
+/// A copy of the model on each device, ready to compute.
+pub fn replicas(
+    folder: &ModelFolder,
+    devices: &Devices,
+    precision: Precision,
+    progress: &Progress,
+) -> Result<Replicas<CrossEncoder>> {
+    let models = Replicas::load(devices, |device| Ok(CrossEncoder::load(folder, device)?.for_inference(precision)))?;
+    warm(&models, |model| &model.model.encoder, |model, batch| model.model.forward(batch), progress)?;
+    Ok(models)
 }
 
 /// Reads logits from their device.

@@ -1,7 +1,7 @@
 //! Burn modules and the folders they are read from. Models see token ids and tensors, never Arrow.
 //!
 //! Each layer uses only those before it: `families` (names and tables), `checkpoint` (files), `tokenizer_files`, `kernels`
-//! (CPU loops), `network` (Burn modules), `hub` (models by name), and last the three kinds of model with `save` and `export`.
+//! (loops of the processor, kernels of cards), `network` (Burn modules), `hub` (models by name), and last the three kinds of model with `save` and `export`.
 
 pub mod bi_encoder;
 pub mod checkpoint;
@@ -14,3 +14,4 @@ pub mod network;
 mod save;
 pub mod siamese;
 pub mod tokenizer_files;
+mod warm;

@@ -194,6 +194,12 @@ impl SiameseModel {
         self
     }
 
+    /// The same model for inference, as fast as its device allows.
+    pub fn for_inference(mut self) -> Self {
+        self.encoder = self.encoder.for_inference();
+        self
+    }
+
     /// The same model with another probability in every dropout.
     pub fn with_dropout(mut self, p: f64) -> Self {
         self.encoder = self.encoder.with_dropout(p);

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::device::Devices;
+use crate::device::{Devices, plain_cpu};
 
 /// A device, and the rows of the tiles that suit it.
 #[derive(Debug, Clone)]
@@ -13,9 +13,18 @@ pub struct Tiles {
     pub rows: usize,
 }
 
+/// From this many texts on a card searches. With fewer the processor has ended before a card has its kernels.
+const LEAST_ON_CARD: usize = 16_384;
+
+/// Rows of a tile that suit the processor.
+const ON_PROCESSOR: usize = 1024;
+
 impl Tiles {
-    /// Tiles of `rows` rows where these devices compare vectors.
-    pub fn on(devices: &Devices, rows: usize) -> Self {
-        Self { device: devices.for_search(), rows }
+    /// Tiles of `rows` rows where these devices compare the vectors of so many texts.
+    pub fn on(devices: &Devices, rows: usize, texts: usize) -> Self {
+        match texts < LEAST_ON_CARD {
+            true => Self { device: plain_cpu(), rows: rows.min(ON_PROCESSOR) },
+            false => Self { device: devices.for_search(), rows },
+        }
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod key;
 pub mod normalise;
+pub mod pairs;
 pub mod tokenizer;
 pub mod visible;

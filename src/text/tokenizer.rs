@@ -63,7 +63,17 @@ impl TokenizedTexts {
     }
 }
 
+/// The tokens of a text without special tokens.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// At most as many as the model takes.
+    pub ids: Vec<u32>,
+    /// Tokens of the whole text.
+    pub length: usize,
+}
+
 /// One tokenized pair of texts for a cross-encoder.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenizedPair {
     /// Token ids of both texts with their special tokens.
     pub ids: Vec<u32>,
@@ -140,10 +150,15 @@ impl Tokenizer {
         self.limits.tokens
     }
 
-    /// Encodes a text or a pair; an id that the model has no row for is an error, wherever in the file it comes from.
+    /// Encodes a text or a pair with special tokens.
     fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>) -> Result<Encoding> {
+        self.encode_with(input, true)
+    }
+
+    /// Encodes a text or a pair; an id that the model has no row for is an error, wherever in the file it comes from.
+    fn encode_with<'s>(&self, input: impl Into<EncodeInput<'s>>, has_special: bool) -> Result<Encoding> {
         // a damaged file may pass at loading and panic at some texts only
-        let encoding = caught(AssertUnwindSafe(|| self.inner.encode_fast(input, true)))
+        let encoding = caught(AssertUnwindSafe(|| self.inner.encode_fast(input, has_special)))
             .map_err(|e| anyhow!("{}: not a tokenizer file: {e}", self.origin.display()))?
             .map_err(|e| anyhow!("cannot tokenize: {e}"))?;
         // a template may repeat a text after it was cut, and the position table ends at the limit
@@ -220,6 +235,13 @@ impl Tokenizer {
         // the fast encoding carries ids alone
         let token = |&id: &u32| self.inner.id_to_token(id).unwrap_or_else(|| format!("#{id}"));
         Ok(self.encode_text(text)?.get_ids().iter().map(token).collect())
+    }
+
+    /// The tokens of a text alone, without special tokens and prompt.
+    pub fn content(&self, text: &str) -> Result<Content> {
+        let encoding = self.encode_with(text, false)?;
+        let cut: usize = encoding.get_overflowing().iter().map(Encoding::len).sum();
+        Ok(Content { ids: encoding.get_ids().to_vec(), length: encoding.len() + cut })
     }
 
     /// Tokenizes pairs on all threads, in order.

@@ -52,12 +52,12 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
     let mut dataset = Dataset::new(&kept);
     let bi_encoder = |written: Option<&Path>| -> Result<(Replicas<BiEncoder>, ModelFolder)> {
         let folder = hub::open_path_or(written, built_in::BI_ENCODER, progress)?;
-        Ok((bi_encoder::replicas(&folder, devices, Precision::F32)?, folder))
+        Ok((bi_encoder::replicas(&folder, devices, Precision::F32, progress)?, folder))
     };
     let cross_teacher = match &options.teacher {
         Some(path) if !options.loss.any(|loss| loss == Loss::CosineDistillation) => {
             let folder = hub::open_path_or(Some(path), built_in::CROSS_ENCODER, progress)?;
-            Some((cross_encoder::replicas(&folder, devices, Precision::F32)?, folder))
+            Some((cross_encoder::replicas(&folder, devices, Precision::F32, progress)?, folder))
         }
         _ => None,
     };
@@ -66,7 +66,7 @@ pub fn prepare(options: &TrainOptions, devices: &Devices, progress: &Progress) -
         let (model, folder) = bi_encoder(options.negatives_from.as_deref())?;
         let (vectors, width) = hard_negatives::embed_texts(&model, &dataset.texts, progress)?;
         let embedded = Vectors { values: &vectors, width };
-        let searcher = hard_negatives::searcher(devices);
+        let searcher = hard_negatives::searcher(devices, dataset.texts.len());
         let teacher = cross_teacher.as_ref().map(|(model, _)| model);
         mine(&mut dataset, options, &natural, (embedded, &searcher), teacher, progress)?;
         miner = Some(Miner { fingerprint: folder.fingerprint()?, vectors, width });

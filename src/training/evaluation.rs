@@ -222,7 +222,7 @@ impl DevSet {
 
     /// The network's output for each of the `wanted` items, at the item's place; empty for the others.
     fn outputs(&self, network: &Network, wanted: &[u32], progress: &Progress) -> Result<Vec<Vec<f32>>> {
-        let models = Replicas::of(network.clone(), &self.devices);
+        let models = Replicas::of(network.clone().for_inference(), &self.devices);
         let longest = |&item: &u32| self.items[item as usize].longest() as u32;
         let plan = batch::plan(&wanted.iter().map(longest).collect::<Vec<_>>(), models.tuning.batch);
         let items_of =

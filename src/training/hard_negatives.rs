@@ -74,13 +74,13 @@ pub fn embed_texts(models: &Replicas<BiEncoder>, texts: &Texts, progress: &Progr
     Ok((vectors.values, models.first().dimensions()))
 }
 
-/// The engine that mining would choose, on the same devices. An HNSW graph is built one vector at a time, because the same
+/// The engine that mining would choose for so many texts, on the same devices. An HNSW graph is built one vector at a time, because the same
 /// training must find the same negatives again.
-pub fn searcher(devices: &Devices) -> Searcher<'static> {
+pub fn searcher(devices: &Devices, texts: usize) -> Searcher<'static> {
     Searcher {
         engine: Engine::Auto,
         hnsw: HnswConfig { deterministic: true, ..HnswConfig::default() },
-        tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows),
+        tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows, texts),
         cells: None,
     }
 }

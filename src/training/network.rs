@@ -4,7 +4,8 @@ use anyhow::Result;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::executor::batch::BatchShape;
+use crate::device::tunes_shapes;
+use crate::executor::batch::{BatchShape, Lengths};
 use crate::models::bi_encoder::{BiEncoder, BiEncoderModel};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
@@ -54,12 +55,22 @@ pub enum Network {
 impl Network {
     /// `[R, D]` vectors, `[R, 1]` logits or `[R, 2]` log-probabilities of R items.
     pub fn forward(&self, items: &[&Item]) -> Tensor<2> {
-        self.of_batches(&self.batches(items))
+        if !tunes_shapes(&self.encoder().device()) {
+            return self.of_batches(&self.batches(items));
+        }
+        let shape = BatchShape { max_tokens: usize::MAX, lengths: Lengths::Rounded };
+        let outputs = self.of_batches(&self.padded_batches(items, shape, self.encoder().config().max_tokens()));
+        // rows that only fill the shape come last
+        outputs.narrow(0, 0, items.len())
     }
 
     /// The same from the batches of the items.
     pub fn of_batches(&self, batches: &[TokenBatch]) -> Tensor<2> {
-        self.of_hidden(batches.iter().map(|batch| self.hidden(batch)).collect(), batches)
+        match self {
+            Self::Bi(model) => model.forward(&batches[0]),
+            Self::Cross(model) => model.forward(&batches[0]).unsqueeze_dim(1),
+            Self::Siamese(model) => model.forward(&batches[0], &batches[1]),
+        }
     }
 
     /// The encoder's hidden states, `[R, H]`, or those of the first tokens, `[B, H]`, where the head reads no others.
@@ -109,6 +120,9 @@ impl Network {
     /// last, as many in the second texts as in the first.
     pub fn padded_batches(&self, items: &[&Item], shape: BatchShape, limit: usize) -> Vec<TokenBatch> {
         let batches = self.batches(items);
+        if shape.lengths == Lengths::Packed {
+            return batches.into_iter().map(|batch| batch.pad_to(shape, limit)).collect();
+        }
         let dims = batches.iter().map(|batch| batch.padded_dims(shape, limit));
         let rows = dims.clone().map(|[rows, _]| rows).min().unwrap_or(0);
         let tokens: Vec<usize> = dims.map(|[_, tokens]| tokens).collect();
@@ -140,6 +154,15 @@ impl Network {
             Self::Bi(model) => Self::Bi(model.in_precision(precision)),
             Self::Cross(model) => Self::Cross(model.in_precision(precision)),
             Self::Siamese(model) => Self::Siamese(model.in_precision(precision)),
+        }
+    }
+
+    /// The network for measuring it on the device where it is.
+    pub fn for_inference(self) -> Self {
+        match self {
+            Self::Bi(model) => Self::Bi(model.for_inference()),
+            Self::Cross(model) => Self::Cross(model.for_inference()),
+            Self::Siamese(model) => Self::Siamese(model.for_inference()),
         }
     }
 

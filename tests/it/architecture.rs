@@ -47,7 +47,9 @@ fn libraries_stay_in_their_rooms() {
     assert_eq!(uses(&["hnsw_rs"], &["search/hnsw.rs"]), none);
     assert_eq!(uses(&["tokenizers::"], &["text/tokenizer.rs"]), none);
     assert_eq!(uses(&["indicatif"], &["progress.rs"]), none);
-    assert_eq!(uses(&["cfg(feature"], &["device.rs", "cluster/mod.rs", "store/mod.rs"]), none);
+    assert_eq!(uses(&["cubecl::", "burn_cubecl"], &["models/kernels/cube/", "device/"]), none);
+    let chosen_in = ["device.rs", "device/backend.rs", "cluster/mod.rs", "store/mod.rs", "models/kernels/mod.rs"];
+    assert_eq!(uses(&["cfg(feature"], &chosen_in), none);
 }
 
 #[test]

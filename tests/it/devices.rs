@@ -10,6 +10,7 @@ use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
 use dupmine::models::network::precision::{Precision, PrecisionChoice};
 use dupmine::progress::{Progress, Task};
+use dupmine::text::pairs::PairTokens;
 
 use crate::support::*;
 
@@ -34,7 +35,7 @@ fn texts() -> Vec<String> {
 
 /// Vectors of all texts in order, through the stage.
 fn embedded(devices: &Devices, precision: Precision) -> Vec<f32> {
-    let load = |device: &_| Ok(BiEncoder::load(&model("tiny-bert"), device)?.in_precision(precision));
+    let load = |device: &_| Ok(BiEncoder::load(&model("tiny-bert"), device)?.for_inference(precision));
     let models = Replicas::load(devices, load).unwrap();
     let texts = texts();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -43,12 +44,13 @@ fn embedded(devices: &Devices, precision: Precision) -> Vec<f32> {
 }
 
 fn scored(devices: &Devices, precision: Precision) -> Vec<f32> {
-    let load = |device: &_| Ok(CrossEncoder::load(&model("tiny-bert-cross"), device)?.in_precision(precision));
+    let load = |device: &_| Ok(CrossEncoder::load(&model("tiny-bert-cross"), device)?.for_inference(precision));
     let models = Replicas::load(devices, load).unwrap();
     let all = texts();
-    let pairs: Vec<(&str, &str)> =
-        (0..all.len()).map(|i| (all[i].as_str(), all[i * 31 % all.len()].as_str())).collect();
-    logits::score(&models, &pairs, &|_, _| true, &task()).unwrap().logits
+    let pairs: Vec<(u32, u32)> = (0..TEXTS).map(|i| (i, i * 31 % TEXTS)).collect();
+    let text = |number: u32| all[number as usize].as_str();
+    let mut tokens = PairTokens::new(&models.first().tokenizer);
+    logits::score(&models, &mut tokens, (&pairs, &text), &|_, _| true, &task()).unwrap().logits
 }
 
 fn largest_difference(left: &[f32], right: &[f32]) -> f32 {

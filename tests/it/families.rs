@@ -254,7 +254,7 @@ fn every_family_computes_in_eight_bits() {
         let model = laid(work.path(), family, None);
         pool(&model, &json!({ "word_embedding_dimension": HIDDEN, "pooling_mode": "mean" }));
         let exact = bi_encoder(&model);
-        let coarse = bi_encoder(&model).in_precision(Precision::Int8);
+        let coarse = bi_encoder(&model).for_inference(Precision::Int8);
         let [expected, _] = forward(&exact, &reference.texts);
         let [together, alone] = forward(&coarse, &reference.texts);
         assert_eq!(together, alone, "{family}: a row does not depend on the rest of its batch");
@@ -267,7 +267,7 @@ fn every_family_computes_in_eight_bits() {
         let pairs: Vec<(&str, &str)> = reference.pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let logits = |precision: Precision| {
             let model = CrossEncoder::load(&ModelFolder::open(&checkpoint(family)).unwrap(), &Device::flex()).unwrap();
-            let model = model.in_precision(precision);
+            let model = model.for_inference(precision);
             let tokenized = model.tokenizer.tokenize_pairs(&pairs).unwrap();
             model.logits(&tokenized.iter().collect::<Vec<_>>()).unwrap()
         };

@@ -5,6 +5,9 @@
 mod apart;
 mod architecture;
 mod calibrate;
+#[cfg(feature = "cubecl-cpu")]
+mod card_kernels;
+mod cards;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]

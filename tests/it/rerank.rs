@@ -13,6 +13,7 @@ use dupmine::models::network::precision::Precision;
 use dupmine::progress::Progress;
 use dupmine::text::key::TextKey;
 use dupmine::text::normalise::normalise;
+use dupmine::text::pairs::PairTokens;
 
 use crate::support::*;
 
@@ -148,13 +149,15 @@ fn copies(pairs: &RecordBatch) -> usize {
 fn a_pair_has_the_same_score_alone_and_in_company() {
     let progress = Progress::new(true, Default::default());
     let devices = DeviceChoice::Cpu.open(&progress).unwrap();
-    let models = cross_encoder::replicas(&built_in::CROSS_ENCODER, &devices, Precision::F32).unwrap();
+    let models = cross_encoder::replicas(&built_in::CROSS_ENCODER, &devices, Precision::F32, &progress).unwrap();
     let texts =
         ["How do I learn Rust?", "What is the best way to learn Rust?", "Why is the sky blue?", "How much is tea?"];
-    let pairs = [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)].map(|(a, b)| (texts[a], texts[b]));
-    let logits = |pairs: &[(&str, &str)]| {
+    let pairs = [(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)];
+    let logits = |pairs: &[(u32, u32)]| {
         let task = progress.task("rerank", "pairs", pairs.len());
-        score(&models, pairs, &|_, _| true, &task).unwrap().logits
+        let mut tokens = PairTokens::new(&models.first().tokenizer);
+        let text = |number: u32| texts[number as usize];
+        score(&models, &mut tokens, (pairs, &text), &|_, _| true, &task).unwrap().logits
     };
     let alone: Vec<f32> = pairs.iter().flat_map(|pair| logits(&[*pair])).collect();
     assert_eq!(logits(&pairs), alone);

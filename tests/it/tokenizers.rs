@@ -6,6 +6,7 @@ use dupmine::models::checkpoint::config::EncoderConfig;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::checkpoint::sentence_config::TextLimits;
 use dupmine::models::tokenizer_files::reader::read_tokenizer;
+use dupmine::text::pairs::PairTokens;
 use dupmine::text::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -63,6 +64,14 @@ fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
     read_tokenizer(&source, &config, &TextLimits::read(&source, &config)?)
 }
 
+/// The same with a limit of so many tokens.
+fn limited(path: &Path, tokens: usize) -> anyhow::Result<Tokenizer> {
+    let source = ModelFolder::open(path)?;
+    let config = EncoderConfig::read(&source)?;
+    let limits = TextLimits { max_tokens: tokens, ..TextLimits::read(&source, &config)? };
+    read_tokenizer(&source, &config, &limits)
+}
+
 #[test]
 fn every_token_is_that_of_transformers() {
     let reference = reference();
@@ -79,6 +88,23 @@ fn every_token_is_that_of_transformers() {
         for (at, pair) in pairs.iter().enumerate() {
             assert_eq!(found[at].ids, case.pairs[at], "{}: {pair:?}", case.name);
             assert_eq!(found[at].type_ids, case.types[at], "{}: {pair:?}", case.name);
+        }
+        // each text tokenized once, with any limit
+        for tokens in [8, 9, 17, 64] {
+            let Ok(tokenizer) = limited(&laid(work.path(), &case.vocabulary, &case.model_type, &case.files), tokens)
+            else {
+                continue;
+            };
+            let text = |number: u32| texts[number as usize];
+            let all: Vec<(u32, u32)> =
+                (0..texts.len() as u32).flat_map(|a| [(a, (a * 7 + 3) % texts.len() as u32), (0, a), (a, a)]).collect();
+            let mut once = PairTokens::new(&tokenizer);
+            once.add(&tokenizer, &all, text).unwrap();
+            let pairs: Vec<(&str, &str)> = all.iter().map(|&(a, b)| (text(a), text(b))).collect();
+            for (&pair, expected) in all.iter().zip(tokenizer.tokenize_pairs(&pairs).unwrap()) {
+                assert_eq!(once.pair(pair), expected, "{}, {tokens} tokens: {pair:?}", case.name);
+                assert_eq!(once.length(pair), expected.ids.len(), "{}, {tokens} tokens: {pair:?}", case.name);
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub fn cosines(
     let precision = finished.manifest.options.precision.settle(device);
     let devices = precision.device(device).open(progress)?;
     precision.check(&devices)?;
-    let models = bi_encoder::replicas(&folder, &devices, precision)?;
+    let models = bi_encoder::replicas(&folder, &devices, precision, progress)?;
     let questions = QuestionPairs::new(pairs.iter().map(|&(a, b)| (texts.get(a as usize), texts.get(b as usize))));
     score_pairs::cosines(&models, &questions, progress)
 }

@@ -72,7 +72,7 @@ pub(super) fn score_bi_encoder(
 ) -> Result<Vec<PairScores>> {
     let folder = hub::open_or(name, built_in::BI_ENCODER, progress)?;
     let (devices, precision) = args.devices.open(progress)?;
-    let models = bi_encoder::replicas(&folder, &devices, precision)?;
+    let models = bi_encoder::replicas(&folder, &devices, precision, progress)?;
     let threshold = calibration::read(&folder)?.cosine.map(|cosine| f64::from(cosine.threshold));
     let scores = similarities(&models, questions, progress)?;
     let scored = scores.into_iter().map(|(scorer, scores)| {
@@ -100,7 +100,7 @@ fn logits(
     progress: &Progress,
 ) -> Result<Vec<f64>> {
     let (devices, precision) = args.devices.open(progress)?;
-    let models = cross_encoder::replicas(cross_encoder, &devices, precision)?;
+    let models = cross_encoder::replicas(cross_encoder, &devices, precision, progress)?;
     log_odds(&models, &questions.texts, &questions.pairs, !args.one_order, progress)
 }
 

@@ -20,6 +20,8 @@ use crate::models::network::dropout::Dropout;
 use crate::models::network::int8_layer::Int8Layer;
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{self, Sequences};
+use crate::models::network::packed_encoder::PackedEncoder;
+use crate::models::network::packed_rows::PackedRows;
 use crate::models::network::precision::Precision;
 use crate::models::network::relative_bias::RelativeBias;
 use crate::models::network::token_batch::TokenBatch;
@@ -32,16 +34,19 @@ const NORM: &str = "embeddings.LayerNorm";
 /// An encoder of any family.
 #[derive(Module, Debug)]
 pub struct Encoder {
-    words: Embedding,
-    positions: Embedding,
-    types: Option<Embedding>,
-    norm: LayerNorm,
+    pub(super) words: Embedding,
+    pub(super) positions: Embedding,
+    pub(super) types: Option<Embedding>,
+    pub(super) norm: LayerNorm,
     dropout: Dropout,
-    layers: Vec<TransformerLayer>,
+    pub(super) layers: Vec<TransformerLayer>,
     /// The layers instead, if their products are in 8 bits.
     #[module(skip)]
-    int8_layers: Vec<Int8Layer>,
-    relative: Option<RelativeBias>,
+    pub(super) int8_layers: Vec<Int8Layer>,
+    /// Embeddings and layers instead, for inference on a card.
+    #[module(skip)]
+    pub(super) packed: Option<PackedEncoder>,
+    pub(super) relative: Option<RelativeBias>,
     #[module(skip)]
     config: EncoderConfig,
 }
@@ -62,6 +67,7 @@ impl Encoder {
                 .map(|number| TransformerLayer::load(config, &layer(number), weights))
                 .collect::<Result<_>>()?,
             int8_layers: Vec::new(),
+            packed: None,
             relative: config
                 .family
                 .relative_bias
@@ -115,6 +121,16 @@ impl Encoder {
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.words.weight.device()
+    }
+
+    /// What computes instead of this encoder, on a card.
+    pub fn packed(&self) -> Option<&PackedEncoder> {
+        self.packed.as_ref()
+    }
+
+    /// A batch as the encoder for cards takes it.
+    pub fn packed_rows(&self, batch: &TokenBatch) -> PackedRows {
+        PackedRows::new(batch, &batch.positions(self.config.padding), &self.type_ids(batch))
     }
 
     /// Hidden states of the last layer in f32, `[R, H]`. Rows of padding hold no meaning.
@@ -190,6 +206,11 @@ impl Encoder {
 
     /// The first token's hidden state of every row in f32, `[B, H]`.
     pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
+        if let Some(packed) = &self.packed {
+            let rows = self.packed_rows(batch);
+            let first = packed.ints(rows.token_of_slots(|_| 0));
+            return packed.forward(&rows).select(0, first).cast(FloatDType::F32);
+        }
         let (embedded, sequences) = self.layer_input(batch);
         if !self.int8_layers.is_empty() {
             return self.in_int8(embedded, &sequences, true);

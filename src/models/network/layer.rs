@@ -22,15 +22,15 @@ use crate::models::network::precision::Precision;
 /// Attention and feed-forward part.
 #[derive(Module, Debug)]
 pub struct TransformerLayer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    pub(super) query: Linear,
+    pub(super) key: Linear,
+    pub(super) value: Linear,
     attention_dropout: Dropout,
-    attention_output: ResidualNorm,
-    intermediate: Linear,
-    output: ResidualNorm,
+    pub(super) attention_output: ResidualNorm,
+    pub(super) intermediate: Linear,
+    pub(super) output: ResidualNorm,
     #[module(skip)]
-    heads: usize,
+    pub(super) heads: usize,
 }
 
 impl TransformerLayer {

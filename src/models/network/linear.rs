@@ -66,6 +66,14 @@ impl Linear {
         self.weight.dims()
     }
 
+    pub fn weight(&self) -> Tensor<2> {
+        self.weight.val()
+    }
+
+    pub fn bias(&self) -> Option<Tensor<1>> {
+        self.bias.as_ref().map(Param::val)
+    }
+
     pub fn has_bias(&self) -> bool {
         self.bias.is_some()
     }

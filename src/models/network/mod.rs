@@ -9,6 +9,9 @@ pub mod int8_layer;
 pub mod layer;
 pub mod linear;
 pub mod ops;
+#[cfg_attr(not(feature = "cubecl"), path = "packed_absent.rs")]
+pub mod packed_encoder;
+pub mod packed_rows;
 pub mod pooling;
 pub mod precision;
 pub mod relative_bias;

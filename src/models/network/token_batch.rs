@@ -1,6 +1,6 @@
 //! One padded batch of token ids: what an encoder takes.
 
-use crate::executor::batch::BatchShape;
+use crate::executor::batch::{BatchShape, Lengths, PACKED_ROWS, PackedShape};
 use crate::text::tokenizer::TokenizedPair;
 
 /// Rows of token ids, padded at the end to the longest. B rows, T tokens.
@@ -9,6 +9,8 @@ pub struct TokenBatch {
     type_ids: Vec<i32>,
     lengths: Vec<usize>,
     tokens: usize,
+    /// What an encoder packs it into, if the executor said so.
+    packed: Option<PackedShape>,
 }
 
 impl TokenBatch {
@@ -26,7 +28,7 @@ impl TokenBatch {
                 *to = from as i32;
             }
         }
-        Self { ids, type_ids, lengths, tokens }
+        Self { ids, type_ids, lengths, tokens, packed: None }
     }
 
     /// A batch of texts.
@@ -42,8 +44,27 @@ impl TokenBatch {
     /// The same rows in the shape that the device wants, of at most `limit` tokens. Rows that only fill the shape come
     /// last.
     pub fn pad_to(self, shape: BatchShape, limit: usize) -> Self {
+        if shape.lengths == Lengths::Packed {
+            let packed = PackedShape::new(shape.max_tokens, self.real_tokens(), self.lengths.len());
+            return self.packed(packed);
+        }
         let [rows, tokens] = self.padded_dims(shape, limit);
         self.padded(rows, tokens)
+    }
+
+    /// The same rows, for an encoder that packs them into this shape.
+    pub fn packed(self, shape: PackedShape) -> Self {
+        Self { packed: Some(shape), ..self }
+    }
+
+    /// What an encoder packs the rows into.
+    pub fn packed_shape(&self) -> PackedShape {
+        self.packed.unwrap_or_else(|| PackedShape::new(PACKED_ROWS, self.real_tokens(), self.lengths.len()))
+    }
+
+    /// Tokens without padding; a row without any counts as one.
+    fn real_tokens(&self) -> usize {
+        self.lengths.iter().map(|&length| length.max(1)).sum()
     }
 
     /// The rows and tokens that [`TokenBatch::pad_to`] pads to.
@@ -70,7 +91,7 @@ impl TokenBatch {
         let (ids, type_ids) = (wider(&self.ids), wider(&self.type_ids));
         let mut lengths = self.lengths;
         lengths.resize(rows, 1);
-        Self { ids, type_ids, lengths, tokens }
+        Self { ids, type_ids, lengths, tokens, packed: self.packed }
     }
 
     /// B and T.

@@ -1,0 +1,35 @@
+//! The first use of a model on a card: its kernels are compiled, and for each product the fastest is chosen.
+
+use anyhow::Result;
+use burn::tensor::Tensor;
+
+use crate::device::kernel_choices;
+use crate::executor::replicas::Replicas;
+use crate::models::network::encoder::Encoder;
+use crate::models::network::token_batch::TokenBatch;
+use crate::progress::Progress;
+
+/// Computes every product of the model, and then one batch, on the first device: what is tuned is tuned here, and a user sees
+/// how far it is. Takes a moment if an earlier process did it, and does nothing on a processor.
+pub fn warm<M: Sync, const D: usize>(
+    models: &Replicas<M>,
+    encoder: impl Fn(&M) -> &Encoder,
+    forward: impl Fn(&M, &TokenBatch) -> Tensor<D>,
+    progress: &Progress,
+) -> Result<()> {
+    let model = models.first();
+    let Some(packed) = encoder(model).packed() else { return Ok(()) };
+    let batch = TokenBatch::of_texts(&[&[0]]).pad_to(models.tuning.batch, 1);
+    let task = progress.task("tune", "kernels", packed.products().len() + 1);
+    let (there, mut has_said) = (kernel_choices(), false);
+    let mut done = || {
+        if !has_said && kernel_choices() > there {
+            progress.say("tune       kernels for this card are chosen, once");
+            has_said = true;
+        }
+        task.advance(1)
+    };
+    packed.warm(batch.packed_shape().rows, &mut done)?;
+    let _ = forward(model, &batch).try_into_data().map_err(|e| anyhow::anyhow!("the device failed: {e}"))?;
+    done()
+}
