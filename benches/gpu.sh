@@ -4,7 +4,9 @@
 #   DEVICE=cubecl-cpu ROWS=12 …        a rehearsal without a card (tests/it/card_kernels.rs): the same steps, everything small
 # MINE is the binary (default target/release/mine), PEER a Python with sentence-transformers (without one, no peer), QUESTIONS
 # the corpus (default: benches/data.sh), LARGE a corpus of 500,000 (benches/make_corpus.py; without one, no such step), ROWS how
-# many questions of the fixture take the place of all corpora, CROSS the cross-encoder, STEP the seconds that one step may take, MORE options for every run.
+# many questions of the fixture take the place of all corpora, CROSS the cross-encoder, MORE options for every run, STEP and TOTAL
+# the seconds that one step and all may take, TESTS the test program target/release/deps/it-… of a build with both features (without
+# it, no tests).
 # Each step prints a line: its name, seconds in all, what the run said of its stages. WORK/log has everything that was printed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -13,20 +15,24 @@ python=${PEER:-python3}
 source benches/data.sh
 device=${DEVICE:-cuda}
 questions=${QUESTIONS:-$data/qqp/questions.parquet}
-limit=${STEP:-90}
+limit=${STEP:-90} total=${TOTAL:-360}
 work=${WORK:-$(mktemp -d)}
 mkdir -p "$work"
 fixture=$PWD/fixtures/questions.parquet
 # a cache of its own: the first process finds nothing
-export XDG_CACHE_HOME=$work/cache HF_HUB_OFFLINE=1
+export XDG_CACHE_HOME=$work/cache CUDA_CACHE_PATH=$work/cache/nv HF_HUB_OFFLINE=1
 read -ra more <<<"${MORE:-}"
 cross=(--cross-encoder "${CROSS:-built-in}")
 failed=0
 
 # name, then a command: its line in the table
 step() {
-    local name=$1 since=$EPOCHREALTIME; shift
-    timeout "$limit" "$@" >"$work/said" 2>&1
+    local name=$1 since=$EPOCHREALTIME left=$((total - SECONDS)); shift
+    if [ "$left" -lt 5 ]; then
+        echo "$name: no time left"
+        return
+    fi
+    timeout "$((left < limit ? left : limit))" "$@" >"$work/said" 2>&1
     local status=$? until=$EPOCHREALTIME
     { echo "== $name: $*"; cat "$work/said"; } >>"$work/log"
     local said; said=$(grep -E '^(seconds|error|sentence-transformers)' "$work/said" | tail -1 | cut -c1-170)
@@ -51,7 +57,7 @@ same() {
     head -n "$((ROWS + 1))" fixtures/questions.tsv >"$work/few.tsv"
     questions=$work/few.tsv fixture=$work/few.tsv
 }
-"$mine" devices | tee -a "$work/log"
+timeout 60 "$mine" devices | tee -a "$work/log"
 run fixture-first --input "$fixture" --precision bf16 "${cross[@]}"
 run fixture-second --input "$fixture" --precision bf16 "${cross[@]}"
 same fixture-first fixture-second
@@ -62,6 +68,7 @@ run rerank-all --input "$questions" --precision bf16 "${cross[@]}" --store "$wor
 run f32 --input "$fixture" --precision f32 "${cross[@]}"
 step f32-processor "$mine" --output "$work/f32-processor" --device cpu --precision f32 --input "$fixture" "${cross[@]}" \
     ${more[@]+"${more[@]}"}
+[ ! -x "${TESTS:-}" ] || MINE_CARD=$device step tests "$TESTS" card_kernels::every twenty_steps_on_a_card
 step f32-verify "$mine" verify "$work/f32-processor" --device "$device"
 if "$python" -c 'import sentence_transformers' 2>/dev/null; then
     "$mine" models export --input built-in --output "$work/bi" >>"$work/log" 2>&1

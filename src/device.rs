@@ -230,8 +230,9 @@ fn cards(name: &str, backend: Backend, numbers: &[usize]) -> Result<Devices, Str
     let try_one = |&card: &usize| {
         tried(open, card).map_err(|why| {
             format!(
-                "card {card} does not answer ({why}). It needs an NVIDIA driver (nvidia-smi must list the card) and the \
-                 libraries that README.md names under Devices on LD_LIBRARY_PATH"
+                "card {card} does not answer ({why}). It needs an NVIDIA driver (nvidia-smi must list the card) and what \
+                 docs/devices.md names: for cuda a CUDA toolkit with nvvm/libdevice in CUDA_PATH or /usr/local/cuda, for \
+                 tch-cuda libtorch on LD_LIBRARY_PATH"
             )
         })
     };
@@ -255,17 +256,17 @@ fn not_built(feature: &str) -> String {
     format!("this build of mine has no {feature}; build one that has: cargo install --path . --features {feature}")
 }
 
-/// Opens a device and computes on it, so that a missing library shows here and not in the middle of a run. A sum is not tuned,
-/// as a product would be.
+/// Opens a device and computes on it, so that a missing library shows here and not in the middle of a run: on a card, exp is
+/// compiled with a library of the CUDA toolkit. It is not tuned, as a product would be.
 fn tried(open: fn(usize) -> Device, card: usize) -> Result<Device, String> {
     let sum = quietly(move || {
         let device = open(card);
-        let ones = Tensor::<1>::ones([1], &device);
-        ((ones.clone() + ones).into_data().iter::<f32>().sum::<f32>(), device)
+        let zeros = Tensor::<1>::zeros([1], &device);
+        (zeros.exp().into_data().iter::<f32>().sum::<f32>(), device)
     });
     match sum? {
-        (2.0, device) => Ok(device),
-        (other, _) => Err(format!("1 + 1 is {other}, expected 2")),
+        (1.0, device) => Ok(device),
+        (other, _) => Err(format!("exp(0) is {other}, expected 1")),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::device_args::DeviceArgs;
 use crate::commands::output::{print_json, print_lines};
 use crate::commands::terminal::table;
-use crate::device::{DeviceChoice, DeviceKind, Devices, card_name, kernel_file};
+use crate::device::{DeviceChoice, DeviceKind, Devices, card_name, is_plain_cube, kernel_file};
 use crate::models::bi_encoder;
 use crate::models::checkpoint::built_in;
 use crate::models::cross_encoder;
@@ -117,14 +117,14 @@ fn row(name: &str, device: &Device, devices: &Devices) -> Row {
 }
 
 fn absent(choice: DeviceChoice, why: &str) -> Row {
-    let device = choice.to_string();
+    let device = choice.to_string().split(':').next().unwrap_or_default().to_string();
     let why = why.strip_prefix(&format!("--device {choice}: ")).unwrap_or(why).to_string();
     Row { device, name: String::new(), precisions: Vec::new(), error: Some(why) }
 }
 
 fn warm(args: &WarmArgs, progress: &Progress) -> Result<()> {
     let (devices, precision) = args.devices.open(progress)?;
-    if devices.kind != DeviceKind::Gpu {
+    if !devices.list.iter().all(is_plain_cube) {
         return print_lines([format!("{} has no kernels to make", devices.name)]);
     }
     let folder = hub::open_or(&args.bi_encoder, built_in::BI_ENCODER, progress)?;

@@ -13,7 +13,9 @@ pub fn gpus() -> [(&'static str, Backend); 2] {
 pub fn cuda() -> Backend {
     Ok(|card| {
         kernel_cache::choose();
-        burn::tensor::Device::cuda(card)
+        let device = burn::tensor::Device::cuda(card);
+        kernel_cache::name(card_name(&device).as_deref());
+        device
     })
 }
 
@@ -77,7 +79,9 @@ pub fn kernel_file() -> Option<std::path::PathBuf> {
 pub fn cubecl_cpu() -> Backend {
     Ok(|_| {
         kernel_cache::choose();
-        burn::tensor::Device::cpu()
+        let device = burn::tensor::Device::cpu();
+        kernel_cache::name(card_name(&device).as_deref());
+        device
     })
 }
 

@@ -1,8 +1,9 @@
 //! Where compiled kernels for cards and the choices among them are kept, so that nothing is compiled or tuned twice.
 //!
-//! CubeCL keeps them in a database that processes may share, under the kind of card and its own version. Here there is one
-//! database for each build of this program, in the user's cache folder.
+//! CubeCL keeps them in a database that processes may share. Here there is one for each build of this program and kind of card,
+//! in the user's cache folder: CubeCL itself tells choices apart by the number of a card, which says nothing of its kind.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,9 +13,10 @@ use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cubecl::environment;
 
 /// Databases that are kept, the newest first: that of this build among them.
-const KEPT: usize = 3;
+const KEPT: usize = 6;
 
 static CHOSEN: Once = Once::new();
+static NAMED: Once = Once::new();
 
 /// Has CubeCL use the cache. A `cubecl.toml` or `CUBECL_ENVIRONMENT` that names another place is respected. Called before
 /// the first device is opened.
@@ -24,13 +26,27 @@ pub fn choose() {
         config.compilation.cache = true;
         let chosen = &mut config.environment;
         if let (Some(folder), CacheConfig::Target) = (folder(), &chosen.path) {
-            if chosen.name == environment::DEFAULT {
-                chosen.name = build();
-            }
-            prune(&folder, &environment::file_name(&chosen.name), KEPT);
             chosen.path = CacheConfig::Directory(folder);
         }
         CubeClRuntimeConfig::try_set(config);
+    });
+}
+
+/// Opens the database of this kind of card. Called after the first device is opened, and before anything is compiled for it;
+/// devices that are opened later share it.
+pub fn name(card: Option<&str>) {
+    NAMED.call_once(|| {
+        let is_ours = folder().is_some_and(|folder| environment::root() == folder);
+        if is_ours && *environment::active() == *environment::DEFAULT {
+            let name = format!("{}-{}", build(), card.unwrap_or("card"));
+            environment::activate(&name);
+            let own = environment::path();
+            // it counts as the newest from now on
+            let _ = std::fs::File::open(&own).and_then(|file| file.set_modified(SystemTime::now()));
+            if let (Some(folder), Some(own)) = (own.parent(), own.file_name()) {
+                prune(folder, own, KEPT);
+            }
+        }
     });
 }
 
@@ -63,13 +79,16 @@ fn build() -> String {
 
 /// Deletes all databases of a folder but the `kept` that were written last; `own` is one of these. What cannot be deleted
 /// stays.
-fn prune(folder: &Path, own: &str, kept: usize) {
+fn prune(folder: &Path, own: &OsStr, kept: usize) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut others: Vec<(SystemTime, PathBuf)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             let is_other = path.extension()? == environment::EXTENSION && path.file_name()? != own;
-            is_other.then(|| Some((path.metadata().ok()?.modified().ok()?, path)))?
+            let written = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+            // what was written last may still lie beside the database
+            let last = written(&path).max(written(&path.with_extension("db-wal")));
+            is_other.then(|| Some((last?, path)))?
         })
         .collect();
     others.sort_unstable();
@@ -95,11 +114,11 @@ mod tests {
             let written = UNIX_EPOCH + std::time::Duration::from_secs(1000 * age as u64);
             std::fs::File::open(&path).unwrap().set_modified(written).unwrap();
         }
-        prune(folder.path(), "own.db", 3);
+        prune(folder.path(), OsStr::new("own.db"), 3);
         let mut left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["2.db", "3.db", "notes.txt", "own.db"]);
-        prune(&folder.path().join("none"), "own.db", 3);
+        prune(&folder.path().join("none"), OsStr::new("own.db"), 3);
     }
 }

@@ -44,7 +44,7 @@ impl PackedShape {
     /// Rows of a text on average at least, or slots would be computed for nothing.
     const ROWS_OF_A_SLOT: usize = 8;
 
-    /// The shape of batches of at most `max_tokens`, or of one with more.
+    /// The shape of batches of at most `max_tokens`, or of so many `tokens` and `texts` if these are more.
     pub fn new(max_tokens: usize, tokens: usize, texts: usize) -> Self {
         let rows = max_tokens.max(tokens).next_multiple_of(64);
         Self { rows, slots: (max_tokens / Self::ROWS_OF_A_SLOT).max(texts) }

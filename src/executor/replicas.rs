@@ -49,6 +49,11 @@ impl<M: Sync> Replicas<M> {
         Self { models, devices: list, workers, tuning: Tuning::of_devices(devices) }
     }
 
+    /// Every copy.
+    pub fn each(&self) -> &[M] {
+        &self.models
+    }
+
     /// The first copy. All copies share its tokenizer and sizes.
     pub fn first(&self) -> &M {
         &self.models[0]

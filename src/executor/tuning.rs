@@ -3,7 +3,7 @@
 //! No number here changes a result beyond the last bits of a vector. They decide speed, memory, and how much work an
 //! interruption costs. The measurements are in BENCHMARKS.md.
 
-use crate::device::{DeviceKind, Devices};
+use crate::device::{DeviceKind, Devices, is_plain_cube};
 use crate::executor::batch::{BatchShape, Lengths, PACKED_ROWS};
 
 /// What suits a kind of device.
@@ -60,6 +60,9 @@ const GPU: Tuning = Tuning {
     least_micro_batches: 1,
 };
 
+/// Batches of a card through libtorch, where no encoder packs its rows.
+const PADDED_GPU: BatchShape = BatchShape { max_tokens: 65_536, lengths: Lengths::Rounded };
+
 impl Tuning {
     /// The row of the table for a kind of device.
     pub fn of(kind: DeviceKind) -> Self {
@@ -72,7 +75,10 @@ impl Tuning {
 
     /// The same with `--batch-tokens`, if the user gave it.
     pub fn of_devices(devices: &Devices) -> Self {
-        let tuning = Self::of(devices.kind);
+        let mut tuning = Self::of(devices.kind);
+        if devices.kind == DeviceKind::Gpu && !devices.list.iter().all(is_plain_cube) {
+            tuning.batch = PADDED_GPU;
+        }
         let max_tokens = devices.batch_tokens.unwrap_or(tuning.batch.max_tokens);
         Self { batch: BatchShape { max_tokens, ..tuning.batch }, ..tuning }
     }

@@ -186,9 +186,10 @@ pub fn run(
         hnsw: plan.options.hnsw(),
         seed: plan.options.seed,
     };
-    let tiles = Tiles::on(&workers.devices, Tuning::of_devices(&workers.devices).search_tile_rows, unique.keys.len());
     let earlier = to_update(store, plan, unique, progress)?;
     let searched = earlier.as_ref().map_or(unique.keys.len(), |earlier| earlier.fresh.len());
+    let sides = [searched, unique.keys.len()];
+    let tiles = Tiles::on(&workers.devices, Tuning::of_devices(&workers.devices).search_tile_rows, sides);
     let remote = workers.remote(store, plan, progress)?;
     let is_large = searched * unique.keys.len() >= LEAST_PAIRS && (earlier.is_none() || searched >= LEAST_FRESH);
     let cells = remote.as_ref().filter(|_| is_large);

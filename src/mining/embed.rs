@@ -259,7 +259,7 @@ fn overlapped(
         };
         let computed = compute();
         drop((behind, tokenized));
-        // what was computed before a failure is stored
+        // what was computed before a failure is stored, unless a second Ctrl-C ends the process first
         writer.join().map_err(|_| anyhow!("the vectors could not be stored"))??;
         computed
     })

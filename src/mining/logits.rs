@@ -50,25 +50,24 @@ pub fn score<'t>(
     let lengths: Vec<u32> = pairs.iter().map(|&pair| tokens.length(pair) as u32).collect();
     let plan = batch::plan(&lengths, models.tuning.batch);
     let pairs_of = |batch: usize| &plan.order[plan.batches[batch].clone()];
-    let (mut logits, mut truncated) = (vec![0.0; pairs.len()], vec![false; pairs.len()]);
+    let mut logits = vec![0.0; pairs.len()];
     models.run(
         plan.batches.len(),
         |batch| {
             let pairs: Vec<TokenizedPair> = pairs_of(batch).iter().map(|&at| tokens.pair(pairs[at as usize])).collect();
-            let cut: Vec<bool> = pairs.iter().map(|pair| pair.truncated).collect();
             let batch = TokenBatch::of_pairs(&pairs.iter().collect::<Vec<_>>());
-            (batch.pad_to(models.tuning.batch, models.first().tokenizer.max_tokens()), cut)
+            batch.pad_to(models.tuning.batch, models.first().tokenizer.max_tokens())
         },
-        |encoder, (batch, _)| encoder.model.forward(batch),
-        |_, (_, cut), logits| Ok((cross_encoder::read_logits(logits)?, cut.clone())),
-        |batch, (computed, cut)| {
+        |encoder, batch| encoder.model.forward(batch),
+        |_, _, logits| cross_encoder::read_logits(logits),
+        |batch, computed| {
             let mut done = 0;
-            for ((&at, logit), cut) in pairs_of(batch).iter().zip(computed).zip(cut) {
-                (logits[at as usize], truncated[at as usize]) = (logit, cut);
+            for (&at, logit) in pairs_of(batch).iter().zip(computed) {
+                logits[at as usize] = logit;
                 done += usize::from(is_done(at as usize, logit));
             }
             task.advance(done)
         },
     )?;
-    Ok(PairScores { logits, truncated })
+    Ok(PairScores { logits, truncated: pairs.iter().map(|&pair| tokens.is_truncated(pair)).collect() })
 }

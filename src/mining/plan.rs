@@ -51,6 +51,8 @@ pub struct Plan {
     pub cross_encoder: Option<ModelFolder>,
     pub models: Models,
     pub precision: Precision,
+    /// Whether an option named the precision; otherwise it is what suits the device.
+    pub is_precision_named: bool,
     /// Lowest cosine of a candidate.
     pub min_cosine: f32,
     pub rule: Rule,
@@ -73,6 +75,7 @@ impl Plan {
         let absolute =
             |store: PathBuf| if is_url(&store) { store } else { std::path::absolute(&store).unwrap_or(store) };
         options.store = options.store.map(absolute);
+        let is_precision_named = options.precision.0.is_some();
         let precision = options.precision.settle(options.device);
         options.precision = PrecisionChoice(Some(precision));
         let bi_encoder = hub::open_or(&options.bi_encoder, built_in::BI_ENCODER, progress)?;
@@ -113,7 +116,19 @@ impl Plan {
             None => None,
         };
         let rule = Rule { threshold, swap_margin: options.swap_margin, calibrated };
-        Ok(Self { options, inputs, bi_encoder, cross_encoder, models, precision, min_cosine, rule, vectors, scores })
+        Ok(Self {
+            options,
+            inputs,
+            bi_encoder,
+            cross_encoder,
+            models,
+            precision,
+            is_precision_named,
+            min_cosine,
+            rule,
+            vectors,
+            scores,
+        })
     }
 
     /// The same with a rerank floor that was lowered for the corpus. What the models say of theirs stays.

@@ -228,7 +228,10 @@ fn warn_of_useless_index_flags(plan: &Plan, texts: usize, progress: &Progress) -
 }
 
 fn open_devices(plan: &Plan, cluster: Option<&dyn Cluster>, progress: &Progress) -> Result<Devices> {
-    let mut devices = plan.precision.device(plan.options.device).open(progress)?;
+    // a format that was named decides where auto computes; one that was not is that of the device that auto takes
+    let choice = plan.options.device;
+    let choice = if plan.is_precision_named { plan.precision.device(choice) } else { choice };
+    let mut devices = choice.open(progress)?;
     devices.batch_tokens = plan.options.batch_tokens;
     if cluster.is_none() {
         plan.precision.check(&devices)?;

@@ -9,9 +9,8 @@ use crate::executor::batch;
 use crate::executor::replicas::Replicas;
 use crate::metrics::bootstrap::Clusters;
 use crate::mining::logits;
-use crate::models::bi_encoder::BiEncoder;
+use crate::models::bi_encoder::{self, BiEncoder};
 use crate::models::cross_encoder::CrossEncoder;
-use crate::models::network::dense;
 use crate::models::network::token_batch::TokenBatch;
 use crate::progress::{Progress, Task};
 use crate::tables::labelled_pairs::LabelledPair;
@@ -155,11 +154,11 @@ fn vectors(models: &Replicas<BiEncoder>, texts: &Texts, task: &Task) -> Result<V
             let rows: Vec<&[u32]> = texts_of(batch).iter().map(|&text| tokenized.ids(text as usize)).collect();
             TokenBatch::of_texts(&rows).pad_to(models.tuning.batch, limit)
         },
-        |encoder, batch| {
-            let vectors = encoder.model.forward(batch);
-            if encoder.model.normalises { dense::normalise(vectors) } else { vectors }
-        },
-        |_, _, vectors| {
+        |encoder, batch| encoder.model.forward(batch),
+        |encoder, _, vectors| {
+            if encoder.model.normalises {
+                return bi_encoder::read_vectors(vectors);
+            }
             let data = vectors.try_into_data().context("the device failed")?;
             data.try_into_vec::<f32>().context("vectors are not f32")
         },

@@ -188,7 +188,7 @@ impl Subject<'_> {
         let count = usable.iter().filter(|usable| **usable).count();
         let query = Query { top_k: self.plan.options.top_k.min(count.saturating_sub(1)), ..self.plan.query() };
         let lists: Vec<Vec<Neighbour>> = if all && self.unique.is_reference.is_empty() {
-            let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows, vectors.rows());
+            let tiles = Tiles::on(devices, Tuning::of_devices(devices).search_tile_rows, [vectors.rows(); 2]);
             let (hnsw, seed) = (self.plan.options.hnsw(), self.plan.options.seed);
             let config = SearchConfig { engine: Engine::Exact, query, reserve: 0, hnsw, seed };
             candidates::search(vectors, &config, None, (&tiles, None), self.progress)?.lists
@@ -265,7 +265,8 @@ impl Subject<'_> {
         let task = self.progress.task("rerank", "pairs", chosen.len());
         let text = |row: u32| self.questions.rows.binary_search(&row).map(|at| self.unique.text_of[at]);
         let text_of = |number: u32| self.unique.texts.get(number as usize);
-        let mut tokens = PairTokens::new(&models.first().tokenizer);
+        // not each text once, as a run does: what is verified is not what verifies
+        let mut tokens = PairTokens::whole();
         let (mut largest, mut differ) = (0f32, Vec::new());
         for partition in chosen.chunks(Tuning::of_devices(devices).rerank_partition_pairs) {
             let mut orders: Vec<(&Candidate, f32, (u32, u32))> = Vec::new();

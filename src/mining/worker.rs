@@ -168,8 +168,9 @@ impl Worker {
                 let floor = right.iter().map(OwnedBlock::floor).fold(left.floor(), f32::min);
                 let query = Query { top_k: *top_k, floor };
                 let (left, right) = (left.block(), right.as_ref().map(OwnedBlock::block));
-                let texts = left.vectors.rows() + right.as_ref().map_or(0, |right| right.vectors.rows());
-                let tiles = Tiles::on(&self.devices, Tuning::of_devices(&self.devices).search_tile_rows, texts);
+                // a cell is a part of a search that is large enough for a card
+                let tiles =
+                    Tiles::on(&self.devices, Tuning::of_devices(&self.devices).search_tile_rows, [usize::MAX; 2]);
                 let lists = cells::compute(&left, right.as_ref(), query, &tiles, task)?;
                 let columns = lists_columns(&lists);
                 let rows = rows(&columns);

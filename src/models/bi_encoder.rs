@@ -146,7 +146,10 @@ impl BiEncoder {
 
     /// Unit vectors, row-major `[B, D]`, of one batch of token ids.
     pub fn embed(&self, rows: &[&[u32]]) -> Result<Vec<f32>> {
-        read_vectors(self.model.forward(&TokenBatch::of_texts(rows)))
+        let mut vectors = read_vectors(self.model.forward(&TokenBatch::of_texts(rows)))?;
+        // rows that only fill a batch come last
+        vectors.truncate(rows.len() * self.dimensions());
+        Ok(vectors)
     }
 
     /// The same model for inference, with an encoder that computes in another number format.
@@ -186,7 +189,8 @@ pub fn replicas(
     progress: &Progress,
 ) -> Result<Replicas<BiEncoder>> {
     let models = Replicas::load(devices, |device| Ok(BiEncoder::load(folder, device)?.for_inference(precision)))?;
-    warm(&models, |model| &model.model.encoder, |model, batch| model.model.forward(batch), progress)?;
+    let limit = models.first().tokenizer.max_tokens();
+    warm(&models, limit, |model| &model.model.encoder, |model, batch| model.model.forward(batch), progress)?;
     Ok(models)
 }
 

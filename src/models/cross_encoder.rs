@@ -109,7 +109,10 @@ impl CrossEncoder {
 
     /// One logit per pair.
     pub fn logits(&self, pairs: &[&TokenizedPair]) -> Result<Vec<f32>> {
-        read_logits(self.model.forward(&TokenBatch::of_pairs(pairs)))
+        let mut logits = read_logits(self.model.forward(&TokenBatch::of_pairs(pairs)))?;
+        // rows that only fill a batch come last
+        logits.truncate(pairs.len());
+        Ok(logits)
     }
 
     /// The same model for inference, with an encoder that computes in another number format.
@@ -127,7 +130,8 @@ pub fn replicas(
     progress: &Progress,
 ) -> Result<Replicas<CrossEncoder>> {
     let models = Replicas::load(devices, |device| Ok(CrossEncoder::load(folder, device)?.for_inference(precision)))?;
-    warm(&models, |model| &model.model.encoder, |model, batch| model.model.forward(batch), progress)?;
+    let limit = models.first().tokenizer.max_tokens();
+    warm(&models, limit, |model| &model.model.encoder, |model, batch| model.model.forward(batch), progress)?;
     Ok(models)
 }
 

@@ -1,7 +1,8 @@
 //! Burn modules and the folders they are read from. Models see token ids and tensors, never Arrow.
 //!
 //! Each layer uses only those before it: `families` (names and tables), `checkpoint` (files), `tokenizer_files`, `kernels`
-//! (loops of the processor, kernels of cards), `network` (Burn modules), `hub` (models by name), and last the three kinds of model with `save` and `export`.
+//! (loops of the processor, kernels of cards), `network` (Burn modules), `hub` (models by name), and last the three kinds of
+//! model with `warm`, `save` and `export`.
 
 pub mod bi_encoder;
 pub mod checkpoint;

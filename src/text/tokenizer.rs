@@ -63,15 +63,6 @@ impl TokenizedTexts {
     }
 }
 
-/// The tokens of a text without special tokens.
-#[derive(Debug, Clone)]
-pub struct Content {
-    /// At most as many as the model takes.
-    pub ids: Vec<u32>,
-    /// Tokens of the whole text.
-    pub length: usize,
-}
-
 /// One tokenized pair of texts for a cross-encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenizedPair {
@@ -237,11 +228,12 @@ impl Tokenizer {
         Ok(self.encode_text(text)?.get_ids().iter().map(token).collect())
     }
 
-    /// The tokens of a text alone, without special tokens and prompt.
-    pub fn content(&self, text: &str) -> Result<Content> {
+    /// The tokens of a text alone, without special tokens and prompt, and how many there were before they were cut at the
+    /// model's limit. The tokenizer itself stops soon after the limit.
+    pub fn content(&self, text: &str) -> Result<(Vec<u32>, usize)> {
         let encoding = self.encode_with(text, false)?;
         let cut: usize = encoding.get_overflowing().iter().map(Encoding::len).sum();
-        Ok(Content { ids: encoding.get_ids().to_vec(), length: encoding.len() + cut })
+        Ok((encoding.get_ids().to_vec(), encoding.len() + cut))
     }
 
     /// Tokenizes pairs on all threads, in order.

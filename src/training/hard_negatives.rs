@@ -80,7 +80,7 @@ pub fn searcher(devices: &Devices, texts: usize) -> Searcher<'static> {
     Searcher {
         engine: Engine::Auto,
         hnsw: HnswConfig { deterministic: true, ..HnswConfig::default() },
-        tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows, texts),
+        tiles: Tiles::on(devices, Tuning::of(devices.kind).search_tile_rows, [texts; 2]),
         cells: None,
     }
 }

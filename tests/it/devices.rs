@@ -145,6 +145,23 @@ fn a_device_that_is_not_there_is_refused_with_what_would_help() {
 }
 
 #[test]
+fn devices_are_listed_with_what_they_compute_in_or_lack() {
+    let listed = json(&["devices", "--json"]);
+    let rows = listed["devices"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["device"] == name).unwrap_or_else(|| panic!("{name}: {listed}"));
+    assert!(row("cpu")["precisions"].as_array().unwrap().contains(&"int8".into()), "{listed}");
+    assert!(row("cpu")["error"].is_null(), "{listed}");
+    if !cfg!(feature = "tch") {
+        let why = row("tch")["error"].as_str().unwrap();
+        assert!(why.contains("cargo install --path . --features tch"), "{why}");
+    }
+    assert_eq!(listed["kernels"].is_null(), !cfg!(feature = "cubecl-cpu") && !cfg!(feature = "cuda"), "{listed}");
+    // a processor has none
+    let warmed = mine(&["devices", "warm", "--device", "cpu"]);
+    assert_eq!(String::from_utf8_lossy(&warmed.stdout), "cpu has no kernels to make\n");
+}
+
+#[test]
 fn auto_says_what_it_took_where_there_was_a_choice() {
     let work = folder();
     let input = work.path().join("q.parquet");

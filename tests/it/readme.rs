@@ -25,8 +25,9 @@ const RUN: [&str; 12] = [
     "mine rollback mined --to 1",
 ];
 
-const SUBCOMMANDS: [&str; 16] = [
+const SUBCOMMANDS: [&str; 17] = [
     "cluster",
+    "devices",
     "run",
     "perturb",
     "split",
@@ -114,7 +115,7 @@ fn words(line: &str) -> Vec<String> {
 /// Which subcommand the words after `mine` are for: none, one, or the two of `mine models …`.
 fn subcommand(words: &[String]) -> Vec<&str> {
     let Some(first) = words.first().filter(|word| SUBCOMMANDS.contains(&word.as_str())) else { return Vec::new() };
-    let second = words.get(1).filter(|_| first == "models" || first == "cluster");
+    let second = words.get(1).filter(|_| ["models", "cluster", "devices"].contains(&first.as_str()));
     std::iter::once(first).chain(second).map(String::as_str).collect()
 }
 

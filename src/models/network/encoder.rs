@@ -207,9 +207,7 @@ impl Encoder {
     /// The first token's hidden state of every row in f32, `[B, H]`.
     pub fn first_tokens(&self, batch: &TokenBatch) -> Tensor<2> {
         if let Some(packed) = &self.packed {
-            let rows = self.packed_rows(batch);
-            let first = packed.ints(rows.token_of_slots(|_| 0));
-            return packed.forward(&rows).select(0, first).cast(FloatDType::F32);
+            return packed.first_tokens(&self.packed_rows(batch)).cast(FloatDType::F32);
         }
         let (embedded, sequences) = self.layer_input(batch);
         if !self.int8_layers.is_empty() {

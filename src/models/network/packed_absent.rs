@@ -22,6 +22,10 @@ impl PackedEncoder {
         match *self {}
     }
 
+    pub fn first_tokens(&self, _: &PackedRows) -> Tensor<2> {
+        match *self {}
+    }
+
     pub fn ints(&self, _: Vec<i32>) -> Tensor<1, Int> {
         match *self {}
     }

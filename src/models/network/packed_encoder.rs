@@ -65,9 +65,30 @@ impl PackedResidualNorm {
 impl PackedLayer {
     /// `[R, H] → [R, H]`.
     fn forward(&self, hidden: Tensor<2>, fields: &Tensor<2, Int>, distances: &Tensor<1>) -> Tensor<2> {
-        let projected = hidden.clone().matmul(self.projections.clone());
+        self.feed_forward(self.attend(hidden.clone(), fields, distances), hidden)
+    }
+
+    /// The same for some rows only, `[S, H]`: those that nothing reads are not computed.
+    fn forward_rows(
+        &self,
+        hidden: Tensor<2>,
+        kept: Tensor<1, Int>,
+        fields: &Tensor<2, Int>,
+        distances: &Tensor<1>,
+    ) -> Tensor<2> {
+        let context = self.attend(hidden.clone(), fields, distances);
+        self.feed_forward(context.select(0, kept.clone()), hidden.select(0, kept))
+    }
+
+    /// What attention reads from the rows of each row's text.
+    fn attend(&self, hidden: Tensor<2>, fields: &Tensor<2, Int>, distances: &Tensor<1>) -> Tensor<2> {
+        let projected = hidden.matmul(self.projections.clone());
         let bias = self.projection_bias.clone();
-        let context = ops::attention(projected, bias, fields.clone(), distances.clone(), self.heads);
+        ops::attention(projected, bias, fields.clone(), distances.clone(), self.heads)
+    }
+
+    /// What follows attention, row by row.
+    fn feed_forward(&self, context: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
         let attended = self.attention_output.forward(context, hidden);
         let wide = attended.clone().matmul(self.intermediate.clone());
         let wide = ops::bias_gelu(wide, self.intermediate_bias.clone());
@@ -88,12 +109,26 @@ impl PackedEncoder {
 
     /// Hidden states of the last layer, `[R, H]`, in the format of the model.
     pub fn forward(&self, rows: &PackedRows) -> Tensor<2> {
+        let (embedded, fields) = self.embed(rows);
+        self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &fields, &self.distances))
+    }
+
+    /// The hidden state of every text's first token, `[S, H]`.
+    pub fn first_tokens(&self, rows: &PackedRows) -> Tensor<2> {
+        let (embedded, fields) = self.embed(rows);
+        let first = self.ints(rows.token_of_slots(|_| 0));
+        let Some((last, before)) = self.layers.split_last() else { return embedded.select(0, first) };
+        let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &fields, &self.distances));
+        last.forward_rows(hidden, first, &fields, &self.distances)
+    }
+
+    /// What enters the layers, and the fields of the rows on the device.
+    fn embed(&self, rows: &PackedRows) -> (Tensor<2>, Tensor<2, Int>) {
         let fields = self.ints(rows.fields.clone()).reshape([FIELDS, rows.shape().rows]);
         let PackedNorm { weights, epsilon } = &self.norm;
         let tables = self.tables.clone();
         let embedded = ops::embed_norm(tables, fields.clone(), weights.clone(), *epsilon, self.format());
-        let layer = |hidden, layer: &PackedLayer| layer.forward(hidden, &fields, &self.distances);
-        self.layers.iter().fold(embedded, layer)
+        (embedded, fields)
     }
 
     /// Numbers on the device of the encoder.

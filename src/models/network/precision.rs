@@ -49,7 +49,7 @@ impl Precision {
     /// The device for what was computed in this format before: 8 bits are for the processor alone.
     pub fn device(self, choice: DeviceChoice) -> DeviceChoice {
         match (self, choice) {
-            (Self::Int8, DeviceChoice::Auto) if choice.kind() == DeviceKind::Gpu => DeviceChoice::Cpu,
+            (Self::Int8, DeviceChoice::Auto) => DeviceChoice::Cpu,
             _ => choice,
         }
     }

@@ -45,7 +45,8 @@ impl TokenBatch {
     /// last.
     pub fn pad_to(self, shape: BatchShape, limit: usize) -> Self {
         if shape.lengths == Lengths::Packed {
-            let packed = PackedShape::new(shape.max_tokens, self.real_tokens(), self.lengths.len());
+            // room for one text of any length: no text may need a shape of its own
+            let packed = PackedShape::new(shape.max_tokens, self.real_tokens().max(limit), self.lengths.len());
             return self.packed(packed);
         }
         let [rows, tokens] = self.padded_dims(shape, limit);

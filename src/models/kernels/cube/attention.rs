@@ -5,11 +5,10 @@
 //! of them. Questions are short: this is a tenth of the work of the products.
 
 use burn_cubecl::cubecl;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::models::kernels::cube::launch::{cubes_of, elem_type, empty_beside, vector_size};
+use crate::models::kernels::cube::launch::{cubes_of, elem_type, empty_beside, rows_of, vector_size};
 
 #[cube(launch_unchecked)]
 fn attention_kernel<F: Float, N: Size>(
@@ -20,6 +19,8 @@ fn attention_kernel<F: Float, N: Size>(
     out: &mut [Vector<F, N>],
     scale: f32,
     #[comptime] total: usize,
+    // vectors from one row of the projections to the next
+    #[comptime] stride: usize,
     #[comptime] heads: usize,
     // vectors of a head
     #[comptime] width: usize,
@@ -38,7 +39,7 @@ fn attention_kernel<F: Float, N: Size>(
         let mut sum = Array::<Vector<f32, N>>::new(width);
         #[unroll]
         for i in 0..width {
-            let part = Vector::<f32, N>::cast_from(projections[row * 3 * hidden + at + i]) + bias[at + i];
+            let part = Vector::<f32, N>::cast_from(projections[row * stride + at + i]) + bias[at + i];
             query[i] = part * Vector::new(scale);
             sum[i] = Vector::new(0.0f32);
         }
@@ -46,7 +47,7 @@ fn attention_kernel<F: Float, N: Size>(
         let mut total_weight = 0.0f32;
         for key in first..last {
             // the bias of the keys adds the same to all scores of a row: it changes no weight
-            let of_key = key * 3 * hidden + hidden + at;
+            let of_key = key * stride + hidden + at;
             let mut products = Vector::<f32, N>::new(0.0f32);
             #[unroll]
             for i in 0..width {
@@ -90,10 +91,10 @@ pub fn attention(
     distances: CubeTensor,
     heads: usize,
 ) -> CubeTensor {
-    let projections = into_contiguous(projections);
     let (total, hidden) = (projections.meta.shape()[0], projections.meta.shape()[1] / 3);
     let (width, format) = (hidden / heads, projections.dtype);
     let size = vector_size(width);
+    let (projections, stride) = rows_of(projections, size);
     let reach = match distances.meta.shape()[0] {
         1 => 0,
         all => all / heads,
@@ -116,6 +117,7 @@ pub fn attention(
             out.clone().into_buffer_arg(),
             1.0 / (width as f32).sqrt(),
             total,
+            stride,
             heads,
             width / size,
             reach,

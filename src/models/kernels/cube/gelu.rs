@@ -1,11 +1,10 @@
 //! The activation between the products of the feed-forward part.
 
 use burn_cubecl::cubecl;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::models::kernels::cube::launch::{cubes_of, elem_type, empty_beside, vector_size};
+use crate::models::kernels::cube::launch::{cubes_of, elem_type, empty_beside, rows_of, vector_size};
 
 #[cube(launch_unchecked)]
 fn gelu_kernel<F: Float, N: Size>(
@@ -14,10 +13,12 @@ fn gelu_kernel<F: Float, N: Size>(
     out: &mut [Vector<F, N>],
     #[comptime] total: usize,
     #[comptime] width: usize,
+    #[comptime] stride: usize,
     #[define(F)] _format: ElemType,
 ) {
     if ABSOLUTE_POS < total {
-        let value = Vector::<f32, N>::cast_from(x[ABSOLUTE_POS]) + bias[ABSOLUTE_POS % width];
+        let (row, part) = (ABSOLUTE_POS / width, ABSOLUTE_POS % width);
+        let value = Vector::<f32, N>::cast_from(x[row * stride + part]) + bias[part];
         // x Φ(x) = x (1 + erf(x / √2)) / 2
         let erf = (value * Vector::new(0.707_106_77_f32)).erf();
         out[ABSOLUTE_POS] = Vector::cast_from(value * Vector::new(0.5f32) * (Vector::new(1.0f32) + erf));
@@ -26,9 +27,9 @@ fn gelu_kernel<F: Float, N: Size>(
 
 /// As [`super::ops::bias_gelu`].
 pub fn bias_gelu(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
-    let x = into_contiguous(x);
     let (rows, width) = (x.meta.shape()[0], x.meta.shape()[1]);
     let (size, format) = (vector_size(width), x.dtype);
+    let (x, stride) = rows_of(x, size);
     let out = empty_beside(&x, [rows, width], format);
     let client = x.client.clone();
     let units = rows * width / size;
@@ -46,6 +47,7 @@ pub fn bias_gelu(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
             out.clone().into_buffer_arg(),
             units,
             width / size,
+            stride,
             elem_type(format),
         );
     }

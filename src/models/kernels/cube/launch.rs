@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::{Client, CubeCount, CubeDim, ElemType};
@@ -17,6 +18,15 @@ pub fn empty_beside(tensor: &CubeTensor, shape: [usize; 2], dtype: DType) -> Cub
 /// The widest vector, at most 4 numbers, that rows of `width` are made of.
 pub fn vector_size(width: usize) -> usize {
     [4, 2].into_iter().find(|size| width.is_multiple_of(*size)).unwrap_or(1)
+}
+
+/// A matrix whose rows a kernel can read in vectors of `size`, and how many vectors lie from one row to the next: Burn lays
+/// rows of a matrix apart on CUDA.
+pub fn rows_of(matrix: CubeTensor, size: usize) -> (CubeTensor, usize) {
+    let is_readable = |matrix: &CubeTensor| matches!(matrix.meta.strides()[..], [row, 1] if row.is_multiple_of(size));
+    let matrix = if is_readable(&matrix) { matrix } else { into_contiguous(matrix) };
+    let row = matrix.meta.strides()[0];
+    (matrix, row / size)
 }
 
 /// Cubes of [`UNITS`] for `units` in all.

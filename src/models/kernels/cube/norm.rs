@@ -6,7 +6,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::models::kernels::cube::launch::{elem_type, empty_beside, lanes, vector_size};
+use crate::models::kernels::cube::launch::{elem_type, empty_beside, lanes, rows_of, vector_size};
 
 /// Rows of a cube.
 const ROWS: u32 = 8;
@@ -79,6 +79,8 @@ fn embed_kernel<F: Float, N: Size>(
     epsilon: f32,
     #[comptime] total: usize,
     #[comptime] width: usize,
+    // vectors from one row to the next of words, positions and types
+    #[comptime] strides: (usize, usize, usize),
     #[comptime] lanes: usize,
     #[comptime] has_types: bool,
     #[define(F)] _format: ElemType,
@@ -86,9 +88,9 @@ fn embed_kernel<F: Float, N: Size>(
     let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
     if row < total {
         let lane = UNIT_POS_X as usize;
-        let word = rows[row] as usize * width;
-        let position = rows[total + row] as usize * width;
-        let kind = rows[2 * total + row] as usize * width;
+        let word = rows[row] as usize * comptime!(strides.0);
+        let position = rows[total + row] as usize * comptime!(strides.1);
+        let kind = rows[2 * total + row] as usize * comptime!(strides.2);
         let count = comptime!(width.div_ceil(lanes));
         let mut values = Array::<Vector<f32, N>>::new(count);
         #[unroll]
@@ -118,6 +120,8 @@ fn add_kernel<F: Float, N: Size>(
     epsilon: f32,
     #[comptime] total: usize,
     #[comptime] width: usize,
+    // vectors from one row to the next of x and of the residual
+    #[comptime] strides: (usize, usize),
     #[comptime] lanes: usize,
     #[define(F)] _format: ElemType,
 ) {
@@ -130,8 +134,8 @@ fn add_kernel<F: Float, N: Size>(
         for i in 0..count {
             let at = i * lanes + lane;
             if at < width {
-                let product = Vector::<f32, N>::cast_from(x[row * width + at]);
-                let before = Vector::<f32, N>::cast_from(residual[row * width + at]);
+                let product = Vector::<f32, N>::cast_from(x[row * comptime!(strides.0) + at]);
+                let before = Vector::<f32, N>::cast_from(residual[row * comptime!(strides.1) + at]);
                 values[i] = product + bias[at] + before;
             } else {
                 values[i] = Vector::new(0.0f32);
@@ -149,11 +153,13 @@ pub fn embed(
     epsilon: f32,
     format: DType,
 ) -> CubeTensor {
-    let [words, positions, types, rows] = [words, positions, types, rows].map(into_contiguous);
+    let rows = into_contiguous(rows);
     let (total, hidden) = (rows.meta.shape()[1], words.meta.shape()[1]);
     let out = empty_beside(&words, [total, hidden], format);
     let client = words.client.clone();
     let (size, lanes) = (vector_size(hidden), lanes(&client));
+    let [(words, word_stride), (positions, position_stride), (types, type_stride)] =
+        [words, positions, types].map(|table| rows_of(table, size));
     let has_types = types.meta.shape()[1] == hidden;
     // SAFETY: every row checks its own bounds; ids were checked when texts were tokenized
     #[expect(unsafe_code, reason = "a launch without bounds checks, which the rows make themselves")]
@@ -172,6 +178,7 @@ pub fn embed(
             epsilon,
             total,
             hidden / size,
+            (word_stride, position_stride, type_stride),
             lanes as usize,
             has_types,
             elem_type(format),
@@ -182,12 +189,12 @@ pub fn embed(
 
 /// As [`super::ops::add_norm`].
 pub fn add([x, residual]: [CubeTensor; 2], bias: CubeTensor, norm: CubeTensor, epsilon: f32) -> CubeTensor {
-    let [x, residual] = [x, residual].map(into_contiguous);
     let (total, hidden) = (x.meta.shape()[0], x.meta.shape()[1]);
     let format = x.dtype;
     let out = empty_beside(&x, [total, hidden], format);
     let client = x.client.clone();
     let (size, lanes) = (vector_size(hidden), lanes(&client));
+    let [(x, stride), (residual, residual_stride)] = [x, residual].map(|rows| rows_of(rows, size));
     // SAFETY: every row checks its own bounds
     #[expect(unsafe_code, reason = "a launch without bounds checks, which the rows make themselves")]
     unsafe {
@@ -204,6 +211,7 @@ pub fn add([x, residual]: [CubeTensor; 2], bias: CubeTensor, norm: CubeTensor, e
             epsilon,
             total,
             hidden / size,
+            (stride, residual_stride),
             lanes as usize,
             elem_type(format),
         );

@@ -2,11 +2,10 @@
 
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::models::kernels::cube::launch::{cubes_of, elem_type, empty_beside, vector_size};
+use crate::models::kernels::cube::launch::{cubes_of, elem_type, empty_beside, rows_of, vector_size};
 
 #[cube(launch_unchecked)]
 fn pool_kernel<F: Float, N: Size>(
@@ -16,6 +15,7 @@ fn pool_kernel<F: Float, N: Size>(
     out: &mut [Vector<f32, N>],
     #[comptime] slots: usize,
     #[comptime] width: usize,
+    #[comptime] stride: usize,
     #[comptime] is_max: bool,
     #[define(F)] _format: ElemType,
 ) {
@@ -27,13 +27,13 @@ fn pool_kernel<F: Float, N: Size>(
         if comptime!(is_max) {
             let mut pooled = Vector::<f32, N>::new(f32::MIN);
             for row in first..last {
-                pooled = max(pooled, Vector::<f32, N>::cast_from(hidden[row * width + part]));
+                pooled = max(pooled, Vector::<f32, N>::cast_from(hidden[row * stride + part]));
             }
             out[ABSOLUTE_POS] = pooled;
         } else {
             let mut pooled = Vector::<f32, N>::new(0.0f32);
             for row in first..last {
-                pooled += Vector::<f32, N>::cast_from(hidden[row * width + part]) * Vector::new(weights[row]);
+                pooled += Vector::<f32, N>::cast_from(hidden[row * stride + part]) * Vector::new(weights[row]);
             }
             out[ABSOLUTE_POS] = pooled;
         }
@@ -42,9 +42,9 @@ fn pool_kernel<F: Float, N: Size>(
 
 /// As [`super::ops::weighted_sum`] and [`super::ops::maximum`].
 pub fn pool(hidden: CubeTensor, weights: CubeTensor, spans: CubeTensor, is_max: bool) -> CubeTensor {
-    let hidden = into_contiguous(hidden);
     let (slots, width) = (spans.meta.shape()[0] / 2, hidden.meta.shape()[1]);
     let (size, format) = (vector_size(width), hidden.dtype);
+    let (hidden, stride) = rows_of(hidden, size);
     let out = empty_beside(&hidden, [slots, width], DType::F32);
     let client = hidden.client.clone();
     let (count, dim) = cubes_of(slots * width / size);
@@ -62,6 +62,7 @@ pub fn pool(hidden: CubeTensor, weights: CubeTensor, spans: CubeTensor, is_max: 
             out.clone().into_buffer_arg(),
             slots,
             width / size,
+            stride,
             is_max,
             elem_type(format),
         );
