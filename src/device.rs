@@ -183,8 +183,8 @@ pub fn kernel_choices() -> u64 {
 }
 
 /// Where kernels of cards are kept, in a build that has any.
-pub fn kernel_file() -> Option<PathBuf> {
-    backend::kernel_file()
+pub fn kernel_folder() -> Option<PathBuf> {
+    backend::kernel_folder()
 }
 
 /// A backend of this build, and how one of its devices is made; `Err` names the Cargo feature that is missing.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::device_args::DeviceArgs;
 use crate::commands::output::{print_json, print_lines};
 use crate::commands::terminal::table;
-use crate::device::{DeviceChoice, DeviceKind, Devices, card_name, is_plain_cube, kernel_file};
+use crate::device::{DeviceChoice, DeviceKind, Devices, card_name, is_plain_cube, kernel_folder};
 use crate::models::bi_encoder;
 use crate::models::checkpoint::built_in;
 use crate::models::cross_encoder;
@@ -81,7 +81,7 @@ pub fn run(args: &DevicesArgs, progress: &Progress) -> Result<()> {
         })
         .collect();
     if args.json {
-        let kernels = kernel_file();
+        let kernels = kernel_folder();
         return print_json(&serde_json::json!({ "devices": rows, "kernels": kernels }));
     }
     let cells = |row: Row| match row.error {
@@ -89,8 +89,8 @@ pub fn run(args: &DevicesArgs, progress: &Progress) -> Result<()> {
         Some(why) => vec![row.device, why, String::new()],
     };
     print_lines(table(&["--device", "what it is", "--precision"], &[], rows.into_iter().map(cells).collect()))?;
-    match kernel_file() {
-        Some(file) => print_lines([String::new(), format!("kernels of cards are kept in {}", file.display())]),
+    match kernel_folder() {
+        Some(folder) => print_lines([String::new(), format!("kernels of cards are kept in {}", folder.display())]),
         None => Ok(()),
     }
 }

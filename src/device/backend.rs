@@ -46,8 +46,8 @@ pub fn card_name(device: &burn::tensor::Device) -> Option<String> {
 }
 
 #[cfg(feature = "cubecl")]
-pub fn kernel_file() -> Option<std::path::PathBuf> {
-    Some(kernel_cache::file())
+pub fn kernel_folder() -> Option<std::path::PathBuf> {
+    Some(kernel_cache::root())
 }
 
 #[cfg(feature = "cubecl")]
@@ -71,7 +71,7 @@ pub fn card_name(_: &burn::tensor::Device) -> Option<String> {
 }
 
 #[cfg(not(feature = "cubecl"))]
-pub fn kernel_file() -> Option<std::path::PathBuf> {
+pub fn kernel_folder() -> Option<std::path::PathBuf> {
     None
 }
 

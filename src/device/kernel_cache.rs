@@ -50,10 +50,10 @@ pub fn name(card: Option<&str>) {
     });
 }
 
-/// The database of this process.
-pub fn file() -> PathBuf {
+/// The folder of the databases.
+pub fn root() -> PathBuf {
     choose();
-    environment::path()
+    environment::root()
 }
 
 /// Choices of kernels that are there, from this process and earlier ones.
