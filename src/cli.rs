@@ -97,7 +97,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Explain whether a run would call two texts duplicates
     Explain(explain::ExplainArgs),
-    /// List the devices of this machine, or make the kernels of a card ahead
+    /// List the devices of this machine, or prepare the kernels of a GPU
     Devices(DevicesArgs),
     /// Work on several machines: start a scheduler and executors for runs with --cluster
     Cluster {

@@ -253,7 +253,7 @@ fn count_cards() -> Result<usize, String> {
 }
 
 fn not_built(feature: &str) -> String {
-    format!("this build of mine has no {feature}; build one that has: cargo install --path . --features {feature}")
+    format!("`mine` was built without {feature}; build it with: cargo install --path . --features {feature}")
 }
 
 /// Opens a device and computes on it, so that a missing library shows here and not in the middle of a run: on a card, exp is

@@ -1,4 +1,4 @@
-//! `mine devices`: what this build can compute on, and the kernels of cards made ahead.
+//! `mine devices`: what this build can compute on; `mine devices warm` prepares kernels.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -31,7 +31,7 @@ pub struct DevicesArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum DevicesCommand {
-    /// Compile and choose a model's kernels for a card now, so that the next run starts at once
+    /// Compile and tune a model's kernels for a GPU now, so that the next run starts at once
     Warm(WarmArgs),
 }
 
@@ -68,7 +68,7 @@ struct Row {
     error: Option<String>,
 }
 
-/// Lists devices, or makes the kernels of one ahead.
+/// Lists devices, or prepares the kernels of one.
 pub fn run(args: &DevicesArgs, progress: &Progress) -> Result<()> {
     if let Some(DevicesCommand::Warm(args)) = &args.command {
         return warm(args, progress);
@@ -90,7 +90,7 @@ pub fn run(args: &DevicesArgs, progress: &Progress) -> Result<()> {
     };
     print_lines(table(&["--device", "what it is", "--precision"], &[], rows.into_iter().map(cells).collect()))?;
     match kernel_folder() {
-        Some(folder) => print_lines([String::new(), format!("kernels of cards are kept in {}", folder.display())]),
+        Some(folder) => print_lines([String::new(), format!("kernels for GPUs are kept in {}", folder.display())]),
         None => Ok(()),
     }
 }
@@ -125,7 +125,7 @@ fn absent(choice: DeviceChoice, why: &str) -> Row {
 fn warm(args: &WarmArgs, progress: &Progress) -> Result<()> {
     let (devices, precision) = args.devices.open(progress)?;
     if !devices.list.iter().all(is_plain_cube) {
-        return print_lines([format!("{} has no kernels to make", devices.name)]);
+        return print_lines([format!("{} needs no kernels", devices.name)]);
     }
     let folder = hub::open_or(&args.bi_encoder, built_in::BI_ENCODER, progress)?;
     bi_encoder::replicas(&folder, &devices, precision, progress)?;
@@ -133,5 +133,5 @@ fn warm(args: &WarmArgs, progress: &Progress) -> Result<()> {
         let folder = hub::open_or(&args.cross_encoder, built_in::CROSS_ENCODER, progress)?;
         cross_encoder::replicas(&folder, &devices, precision, progress)?;
     }
-    print_lines([format!("{} is warm for {}", devices.name, precision.name())])
+    print_lines([format!("{} is ready for {}", devices.name, precision.name())])
 }

@@ -168,9 +168,9 @@ impl Worker {
                 let floor = right.iter().map(OwnedBlock::floor).fold(left.floor(), f32::min);
                 let query = Query { top_k: *top_k, floor };
                 let (left, right) = (left.block(), right.as_ref().map(OwnedBlock::block));
-                // a cell is a part of a search that is large enough for a card
-                let tiles =
-                    Tiles::on(&self.devices, Tuning::of_devices(&self.devices).search_tile_rows, [usize::MAX; 2]);
+                // however small: the whole search is large enough for a card
+                let tile_rows = Tuning::of_devices(&self.devices).search_tile_rows;
+                let tiles = Tiles { device: self.devices.for_search(), rows: tile_rows };
                 let lists = cells::compute(&left, right.as_ref(), query, &tiles, task)?;
                 let columns = lists_columns(&lists);
                 let rows = rows(&columns);

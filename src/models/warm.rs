@@ -29,7 +29,7 @@ pub fn warm<M: Sync, const D: usize>(
     let (there, mut has_said) = (kernel_choices(), false);
     let mut done = || {
         if !has_said && kernel_choices() > there {
-            progress.say("tune       kernels for this card are chosen, once");
+            progress.say("tune       the fastest kernels for this GPU are chosen, once");
             has_said = true;
         }
         task.advance(1)
