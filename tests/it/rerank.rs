@@ -185,7 +185,7 @@ fn the_bar_moves_within_a_partition() {
     let work = folder();
     let (input, output) = (repo("fixtures/questions.parquet"), work.path().join("out"));
     let typed = format!(
-        "{} --input {} --output {} --rerank-floor 0.7",
+        "{} --input {} --output {} --rerank-floor -1 --precision f32",
         env!("CARGO_BIN_EXE_mine"),
         text(&input),
         text(&output)

@@ -52,7 +52,8 @@ pub fn erf(x: f32) -> f32 {
 pub fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding and subtracting it rounds to the nearest integer
     let x = x.max(-87.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let f = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let p = 1.987_569_1e-4f32;
     let p = p * f + 1.398_199_9e-3;
@@ -61,5 +62,6 @@ pub fn exp(x: f32) -> f32 {
     let p = p * f + 1.666_666_5e-1;
     let p = p * f + 0.5;
     let p = p * f * f + f + 1.0;
-    f32::from_bits(((n as i32 + 127) << 23) as u32) * p
+    // the lowest bits of `shifted` are n; a conversion would be checked value by value
+    f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23)) * p
 }

@@ -5,7 +5,7 @@
 use multiversion::multiversion;
 
 use crate::models::kernels::arithmetic::{LANES, erf, exp, moments, sum};
-use crate::models::kernels::forward::AttentionShape;
+use crate::models::kernels::attention::AttentionShape;
 
 /// `x ← x + bias`, `out ← gelu(x)`, row by row.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]

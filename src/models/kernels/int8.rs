@@ -14,6 +14,8 @@
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -21,7 +23,7 @@ use std::sync::LazyLock;
 
 use multiversion::multiversion;
 
-use crate::models::kernels::arithmetic::{LANES, sum};
+use crate::models::kernels::arithmetic::LANES;
 
 /// Sum of the magnitudes of two weights in units of their scale; rounding adds at most 1.
 const MOST: f32 = 127.0;
@@ -29,8 +31,11 @@ const MOST: f32 = 127.0;
 /// Codes of activations and of weights that are multiplied and added up in one lane of an instruction.
 const QUAD: usize = 4;
 
-/// Rows that a kernel takes at most.
-const MOST_ROWS: usize = 6;
+/// Codes of a row and of a column are padded to whole steps: the codes of a row of an AMX tile.
+const STEP: usize = 64;
+
+/// Rows that a kernel takes at most. Codes have memory for whole blocks of them.
+const MOST_ROWS: usize = 32;
 
 /// Columns of the widest kernel.
 const MOST_COLUMNS: usize = 64;
@@ -46,8 +51,22 @@ struct Kernel {
     columns: usize,
     /// Rows at once.
     rows: usize,
-    /// Codes of up to `rows` rows, their number, codes of each (a multiple of [`QUAD`]), and the panel `[d_in / 4, columns, 4]`.
+    /// Codes from a row on, how many rows (up to `rows`), codes of each (whole steps), and the panel `[depth / 4, columns, 4]`.
     multiply: fn(&[u8], usize, usize, &[i8], &mut Sums),
+    /// What a thread does before its first product, and after its last.
+    begin: fn(),
+    end: fn(),
+}
+
+impl Kernel {
+    const fn new(
+        name: &'static str,
+        columns: usize,
+        rows: usize,
+        multiply: fn(&[u8], usize, usize, &[i8], &mut Sums),
+    ) -> Self {
+        Self { name, columns, rows, multiply, begin: || (), end: || () }
+    }
 }
 
 impl std::fmt::Debug for Kernel {
@@ -56,22 +75,26 @@ impl std::fmt::Debug for Kernel {
     }
 }
 
-const PORTABLE: Kernel = Kernel { name: "portable", columns: 16, rows: 4, multiply: portable };
+const PORTABLE: Kernel = Kernel::new("portable", 16, 4, portable);
 
 /// The kernels that this processor has, the fastest first.
 fn available() -> Vec<Kernel> {
     let mut kernels = Vec::new();
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if amx::is_there() {
+        kernels.push(Kernel { begin: amx::begin, end: amx::end, ..Kernel::new("AMX", 64, 32, amx::multiply) });
+    }
     #[cfg(target_arch = "x86_64")]
     {
         use x86::{avx_vnni, avx2, avx512_vnni};
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-            kernels.push(Kernel { name: "AVX-512 VNNI", columns: 64, rows: 6, multiply: avx512_vnni });
+            kernels.push(Kernel::new("AVX-512 VNNI", 64, 6, avx512_vnni));
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
-            kernels.push(Kernel { name: "AVX-VNNI", columns: 16, rows: 6, multiply: avx_vnni });
+            kernels.push(Kernel::new("AVX-VNNI", 16, 6, avx_vnni));
         }
         if is_x86_feature_detected!("avx2") {
-            kernels.push(Kernel { name: "AVX2", columns: 16, rows: 4, multiply: avx2 });
+            kernels.push(Kernel::new("AVX2", 16, 4, avx2));
         }
     }
     kernels.push(PORTABLE);
@@ -90,7 +113,7 @@ pub fn is_fast() -> bool {
 pub struct Int8Matrix {
     widths: [usize; 2],
     kernel: Kernel,
-    /// `[⌈d_out / columns⌉, ⌈d_in / 4⌉, columns, 4]`; zeros past the edges.
+    /// `[⌈d_out / columns⌉, depth / 4, columns, 4]`, depth as in [`Codes`]; zeros past the edges.
     panels: Vec<i8>,
     /// `[d_out]`.
     scales: Vec<f32>,
@@ -118,7 +141,7 @@ impl Int8Matrix {
         }
         let scales: Vec<f32> = largest.iter().map(|most| most / MOST).collect();
         let inverses: Vec<f32> = scales.iter().map(|&scale| if scale > 0.0 { 1.0 / scale } else { 0.0 }).collect();
-        let (quads, columns) = (d_in.div_ceil(QUAD), kernel.columns);
+        let (quads, columns) = (d_in.next_multiple_of(STEP) / QUAD, kernel.columns);
         let mut panels = vec![0i8; d_out.div_ceil(columns) * quads * columns * QUAD];
         let mut sums = vec![0i32; d_out];
         for (from, row) in weight.chunks_exact(d_out).enumerate() {
@@ -136,40 +159,43 @@ impl Int8Matrix {
     /// `x W`: `[R, d_in] → [R, d_out]`, written into `out`.
     pub fn product(&self, x: &Codes, out: &mut [f32]) {
         let d_out = self.widths[1];
-        let Kernel { columns, rows, multiply, .. } = self.kernel;
+        let Kernel { columns, rows, multiply, begin, end, .. } = self.kernel;
         let panel_bytes = x.depth * columns;
-        debug_assert_eq!(x.depth, self.widths[0].next_multiple_of(QUAD));
+        debug_assert_eq!(x.depth, self.widths[0].next_multiple_of(STEP));
         let mut sums = [[0; MOST_COLUMNS]; MOST_ROWS];
+        begin();
         for (panel, weights) in self.panels.chunks_exact(panel_bytes.max(1)).enumerate() {
             let first = panel * columns;
             let of_panel = first..d_out.min(first + columns);
-            let (scales, constants) = (&self.scales[of_panel.clone()], &self.sums[of_panel.clone()]);
+            let of_columns = (&self.scales[of_panel.clone()], &self.sums[of_panel.clone()]);
             for (block, out) in out.chunks_mut(rows * d_out).enumerate() {
                 let (at, count) = (block * rows, out.len() / d_out);
-                multiply(&x.codes[at * x.depth..(at + count) * x.depth], count, x.depth, weights, &mut sums);
-                for (row, (out, sums)) in out.chunks_exact_mut(d_out).zip(&sums).enumerate() {
-                    let (scale, zero) = x.ranges[at + row];
-                    restore(&mut out[of_panel.clone()], sums, scales, constants, scale, zero);
-                }
+                multiply(&x.codes[at * x.depth..], count, x.depth, weights, &mut sums);
+                restore(&mut out[first..], d_out, &sums, &x.ranges[at..at + count], of_columns);
             }
         }
+        end();
     }
 }
 
-/// Sums of codes back to values.
+/// Sums of codes back to values, for rows that lie `d_out` apart. `of_columns` are scales, and scales times sums of codes.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-fn restore(out: &mut [f32], sums: &[i32], scales: &[f32], constants: &[f32], scale: f32, zero: f32) {
-    for (((out, &sum), &of_column), &constant) in out.iter_mut().zip(sums).zip(scales).zip(constants) {
-        *out = sum as f32 * (scale * of_column) + zero * constant;
+fn restore(out: &mut [f32], d_out: usize, sums: &Sums, ranges: &[(f32, f32)], of_columns: (&[f32], &[f32])) {
+    let (scales, constants) = of_columns;
+    for ((out, sums), &(scale, zero)) in out.chunks_mut(d_out).zip(sums).zip(ranges) {
+        let columns = scales.iter().zip(constants);
+        for ((out, &sum), (&of_column, &constant)) in out.iter_mut().zip(sums).zip(columns) {
+            *out = sum as f32 * (scale * of_column) + zero * constant;
+        }
     }
 }
 
 /// Rows of activations in 8 bits.
 #[derive(Debug, Default)]
 pub struct Codes {
-    /// `[R, depth]`.
+    /// `[R, depth]`, R rounded up to whole blocks of rows; what is past the edges is multiplied and never read, or by zero.
     codes: Vec<u8>,
-    /// d_in, rounded up to whole quads.
+    /// d_in, rounded up to whole steps.
     depth: usize,
     /// Scale and zero of every row.
     ranges: Vec<(f32, f32)>,
@@ -178,9 +204,9 @@ pub struct Codes {
 impl Codes {
     /// Rounds rows of `width` values, each row to its own range.
     pub fn set(&mut self, x: &[f32], width: usize) {
-        self.depth = width.next_multiple_of(QUAD);
+        self.depth = width.next_multiple_of(STEP);
         let rows = x.len() / width;
-        self.codes.resize(rows * self.depth, 0);
+        self.codes.resize(rows.next_multiple_of(MOST_ROWS) * self.depth, 0);
         self.ranges.resize(rows, (0.0, 0.0));
         round_rows(x, width, &mut self.codes, self.depth, &mut self.ranges);
     }
@@ -191,34 +217,46 @@ fn round_rows(x: &[f32], width: usize, codes: &mut [u8], depth: usize, ranges: &
     // 2²³: added to a value of 0 to 255, it leaves the nearest integer in the lowest byte
     const ROUND: f32 = 8_388_608.0;
     for ((row, codes), range) in x.chunks_exact(width).zip(codes.chunks_exact_mut(depth)).zip(ranges) {
-        let zero = extreme(row, f32::MAX, |v, least| v < least);
-        let scale = (extreme(row, f32::MIN, |v, most| v > most) - zero) / 255.0;
+        let (zero, most, unless_finite) = range_of(row);
+        let scale = (most - zero) / 255.0;
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
         for (code, &v) in codes.iter_mut().zip(row) {
             *code = ((v - zero) * inverse + ROUND).to_bits() as u8;
         }
-        // nothing, unless a value is not finite: codes would hide it
-        *range = (scale + sum(row, |v| if v.is_finite() { 0.0 } else { f32::NAN }), zero);
+        *range = (scale + unless_finite, zero);
     }
 }
 
-/// The value of a row that `is_past` puts before all others. `min` and `max` of f32 are slower: they look for NaN.
+/// The least and the largest value of a row, and 0, or NaN if a value is not finite: codes would hide it.
 #[inline(always)]
-fn extreme(row: &[f32], start: f32, is_past: impl Fn(f32, f32) -> bool) -> f32 {
-    let further = |v: f32, best: f32| if is_past(v, best) { v } else { best };
-    let mut lanes = [start; LANES];
+fn range_of(row: &[f32]) -> (f32, f32, f32) {
+    // `min` and `max` of f32 are slower: they look for NaN
+    let lower = |v: f32, least: f32| if v < least { v } else { least };
+    let higher = |v: f32, most: f32| if v > most { v } else { most };
+    let (mut least, mut most, mut nothing) = ([f32::MAX; LANES], [f32::MIN; LANES], [0.0f32; LANES]);
     let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().fold(start, |best, &v| further(v, best));
+    let rest = chunks.remainder();
     for chunk in chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = further(v, *lane);
+        for (((&v, least), most), nothing) in chunk.iter().zip(&mut least).zip(&mut most).zip(&mut nothing) {
+            *least = lower(v, *least);
+            *most = higher(v, *most);
+            *nothing += 0.0 * v;
         }
     }
-    lanes.iter().fold(rest, |best, &v| further(v, best))
+    for (&v, ((least, most), nothing)) in rest.iter().zip(least.iter_mut().zip(&mut most).zip(&mut nothing)) {
+        *least = lower(v, *least);
+        *most = higher(v, *most);
+        *nothing += 0.0 * v;
+    }
+    (
+        least.iter().fold(f32::MAX, |best, &v| lower(v, best)),
+        most.iter().fold(f32::MIN, |best, &v| higher(v, best)),
+        nothing.iter().sum(),
+    )
 }
 
-fn portable(codes: &[u8], _: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
-    for (row, sums) in codes.chunks_exact(depth).zip(sums) {
+fn portable(codes: &[u8], rows: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
+    for (row, sums) in codes.chunks_exact(depth).zip(sums).take(rows) {
         let sums = &mut sums[..PORTABLE.columns];
         sums.fill(0);
         for (x, weights) in row.chunks_exact(QUAD).zip(panel.chunks_exact(PORTABLE.columns * QUAD)) {
@@ -268,7 +306,7 @@ mod tests {
 
         #[test]
         fn every_kernel_of_this_machine_gives_the_plain_product(
-            (widths, x, weight) in (1usize..15, 1usize..150, 1usize..150).prop_flat_map(|(rows, d_in, d_out)| {
+            (widths, x, weight) in (1usize..70, 1usize..150, 1usize..150).prop_flat_map(|(rows, d_in, d_out)| {
                 (Just([d_in, d_out]), values(rows * d_in, 3.0), values(d_in * d_out, 0.1))
             }),
         ) {

@@ -5,6 +5,7 @@
 //! (`int8.rs`) are written for each kind of processor. Kernels for cards are in `cube/`.
 
 mod arithmetic;
+pub mod attention;
 pub mod backward;
 #[cfg(feature = "cubecl")]
 pub mod cube;

@@ -17,7 +17,7 @@ use crate::models::families::family::TokenTypes;
 use crate::models::kernels::forward;
 use crate::models::network::buffers::{norm_values, on_buffer, values};
 use crate::models::network::dropout::Dropout;
-use crate::models::network::int8_layer::Int8Layer;
+use crate::models::network::int8_layer::{Int8Layer, Scratch};
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{self, Sequences};
 use crate::models::network::packed_encoder::PackedEncoder;
@@ -175,9 +175,11 @@ impl Encoder {
     fn in_int8(&self, embedded: Tensor<2>, sequences: &Sequences, only_first: bool) -> Tensor<2> {
         let ([_, width], device) = (embedded.dims(), embedded.device());
         let last = self.int8_layers.len() - 1;
-        let hidden = self.int8_layers.iter().enumerate().fold(values(embedded), |hidden, (at, layer)| {
-            layer.forward(&hidden, only_first && at == last, sequences.batch(), sequences.distances())
-        });
+        let (mut hidden, mut scratch) = (values(embedded), Scratch::default());
+        for (at, layer) in self.int8_layers.iter().enumerate() {
+            let only_first = only_first && at == last;
+            layer.forward(&mut hidden, only_first, sequences.batch(), sequences.distances(), &mut scratch);
+        }
         let rows = hidden.len() / width;
         Tensor::from_data(TensorData::new(hidden, [rows, width]), &device)
     }

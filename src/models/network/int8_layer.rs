@@ -5,13 +5,14 @@
 //!
 //! Shapes: B batch, T tokens, R = B·T rows, H hidden, I intermediate.
 
-use crate::models::kernels::forward::{self, AttentionShape};
+use crate::models::kernels::attention::{self, AttentionShape};
+use crate::models::kernels::forward;
 use crate::models::kernels::int8::{Codes, Int8Matrix};
 use crate::models::network::token_batch::TokenBatch;
 
 /// Rows that go through the feed-forward part at once: their I values stay in a core's cache. A multiple of the rows of
 /// every kernel.
-const BLOCK: usize = 48;
+const BLOCK: usize = 96;
 
 /// Attention and feed-forward part.
 #[derive(Debug, Clone)]
@@ -44,59 +45,65 @@ impl Int8ResidualNorm {
     }
 }
 
+/// Buffers that the layers of a batch use one after the other.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    codes: Codes,
+    projected: [Vec<f32>; 3],
+    context: Vec<f32>,
+    attended: Vec<f32>,
+    wide: Vec<f32>,
+}
+
 impl Int8Layer {
-    /// `[R, H] → [R, H]`, or `[B, H]` if only the first token of every sequence is kept. `distances` is the bias of
-    /// attention by head and distance, `[N, 2T − 1]`.
-    pub fn forward(&self, hidden: &[f32], only_first: bool, batch: &TokenBatch, distances: Option<&[f32]>) -> Vec<f32> {
-        let [sequences, tokens] = batch.dims();
+    /// Turns hidden states `[R, H]` into those of the next layer, `[B, H]` if only the first token of every sequence is kept.
+    /// `distances` is the bias of attention by head and distance, `[N, 2T − 1]`.
+    pub fn forward(
+        &self,
+        hidden: &mut Vec<f32>,
+        only_first: bool,
+        batch: &TokenBatch,
+        distances: Option<&[f32]>,
+        scratch: &mut Scratch,
+    ) {
+        let [_, tokens] = batch.dims();
         let width = self.attention_output.bias.len();
-        let first: Vec<f32>;
-        let (kept, queries) = match only_first {
-            true => {
-                first = hidden.chunks_exact(tokens * width).flat_map(|rows| &rows[..width]).copied().collect();
-                (first.as_slice(), 1)
-            }
-            false => (hidden, tokens),
-        };
-        let mut codes = Codes::default();
-        codes.set(hidden, width);
+        let Scratch { codes, projected, context, attended, wide } = scratch;
         let [query, key, value] = &self.projections;
-        let product = |matrix: &Int8Matrix, codes: &Codes, rows: usize| {
-            let mut out = vec![0.0; rows * width];
-            matrix.product(codes, &mut out);
-            out
-        };
-        let (k, v) = (product(key, &codes, sequences * tokens), product(value, &codes, sequences * tokens));
-        if only_first {
-            codes.set(kept, width);
+        let [q, k, v] = projected;
+        codes.set(hidden, width);
+        for (matrix, out) in [(key, &mut *k), (value, &mut *v)] {
+            out.resize(hidden.len(), 0.0);
+            matrix.product(codes, out);
         }
-        let q = product(query, &codes, sequences * queries);
-        let mut context = vec![0.0; kept.len()];
+        if only_first {
+            keep_first_tokens(hidden, tokens * width, width);
+            codes.set(hidden, width);
+        }
+        q.resize(hidden.len(), 0.0);
+        query.product(codes, q);
+        context.resize(hidden.len(), 0.0);
+        let queries = if only_first { 1 } else { tokens };
         let shape = AttentionShape { tokens, queries, width: width / self.heads };
-        forward::attention(
-            &mut context,
-            [&q, &k, &v],
-            &self.projection_biases,
-            shape,
-            batch.lengths(),
-            distances,
-            None,
-        );
-        let mut out = vec![0.0; kept.len()];
-        let mut attended = vec![0.0; BLOCK * width];
-        let mut wide = vec![0.0; BLOCK * self.intermediate_bias.len()];
-        let blocks = kept.chunks(BLOCK * width).zip(context.chunks(BLOCK * width));
-        for ((kept, context), out) in blocks.zip(out.chunks_mut(BLOCK * width)) {
-            let attended = &mut attended[..kept.len()];
+        attention::attention(context, [q, k, v], &self.projection_biases, shape, batch.lengths(), distances, None);
+        for (hidden, context) in hidden.chunks_mut(BLOCK * width).zip(context.chunks(BLOCK * width)) {
+            attended.resize(hidden.len(), 0.0);
             codes.set(context, width);
-            self.attention_output.forward(&codes, kept, attended);
+            self.attention_output.forward(codes, hidden, attended);
             codes.set(attended, width);
-            let wide = &mut wide[..kept.len() / width * self.intermediate_bias.len()];
-            self.intermediate.product(&codes, wide);
+            wide.resize(hidden.len() / width * self.intermediate_bias.len(), 0.0);
+            self.intermediate.product(codes, wide);
             forward::add_bias_gelu(wide, &self.intermediate_bias);
             codes.set(wide, self.intermediate_bias.len());
-            self.output.forward(&codes, attended, out);
+            self.output.forward(codes, attended, hidden);
         }
-        out
     }
+}
+
+/// Keeps the first `width` of every `stride` values.
+fn keep_first_tokens(hidden: &mut Vec<f32>, stride: usize, width: usize) {
+    for (sequence, start) in (0..hidden.len()).step_by(stride).enumerate() {
+        hidden.copy_within(start..start + width, sequence * width);
+    }
+    hidden.truncate(hidden.len() / stride * width);
 }

@@ -16,7 +16,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, FloatDType, Int, Tensor, TensorData};
 
 use crate::device::is_plain_tch;
-use crate::models::kernels::forward::{self, AttentionShape};
+use crate::models::kernels::attention::{self, AttentionShape};
+use crate::models::kernels::forward;
 use crate::models::network::buffers::{is_plain, norm_values, on_buffer, slice, values};
 use crate::models::network::dropout::Dropout;
 use crate::models::network::int8_layer::Int8ResidualNorm;
@@ -149,7 +150,7 @@ pub fn attention(
         let mut context = vec![0.0f32; rows * hidden];
         let (qkv, distances) = ([slice(&q), slice(&k), slice(&v)], sequences.distances.as_deref());
         let shape = AttentionShape { tokens, queries, width };
-        forward::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
+        attention::attention(&mut context, qkv, &biases, shape, sequences.batch.lengths(), distances, None);
         return Tensor::from_data(TensorData::new(context, [rows, hidden]), &device);
     }
     let split = |x: Tensor<2>| {

@@ -4,8 +4,8 @@
 
 use burn::tensor::{Tensor, TensorData};
 
+use crate::models::kernels::attention::{self, AttentionRecord, AttentionShape};
 use crate::models::kernels::backward;
-use crate::models::kernels::forward::{self, AttentionRecord, AttentionShape};
 use crate::models::network::buffers::{norm_values, on_buffer, rows_like, slice, values};
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::linear::Linear;
@@ -100,7 +100,7 @@ impl TransformerLayer {
         let mut probabilities = vec![0.0; rows * self.heads * tokens];
         let attention_mask = self.attention_dropout.draw(probabilities.len());
         let mut context = vec![0.0; rows * width];
-        forward::attention(
+        attention::attention(
             &mut context,
             [slice(&projected[0]), slice(&projected[1]), slice(&projected[2])],
             &biases,
