@@ -4,9 +4,13 @@
 
 use std::sync::Arc;
 
+use divan::counter::ItemsCount;
 use dupmine::device::plain_cpu;
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::checkpoint::built_in::BI_ENCODER;
+use dupmine::models::kernels::bf16::{self, Bf16Matrix};
+use dupmine::models::kernels::int8::Int8Matrix;
+use dupmine::models::kernels::rounded::{RoundedMatrix, RoundedRows};
 use dupmine::progress::Progress;
 use dupmine::search::tiles::Tiles;
 use dupmine::search::{Query, Vectors, dot, exact};
@@ -31,6 +35,28 @@ fn unit_vectors(rows: usize, width: usize) -> Vec<f32> {
         vector.iter_mut().for_each(|v| *v /= norm);
     }
     values
+}
+
+/// The products of a feed-forward part: 1,024 rows, 384 to 1,536 columns. Items are multiply-adds.
+fn product<M: RoundedMatrix>(bencher: divan::Bencher) {
+    let (rows, widths) = (1024, [384, 1536]);
+    let matrix = M::new(&unit_vectors(widths[0], widths[1]), widths);
+    let (mut x, mut out) = (M::Rows::default(), vec![0.0; rows * widths[1]]);
+    x.set(&unit_vectors(rows, widths[0]), widths[0]);
+    bencher.counter(ItemsCount::new(rows * widths[0] * widths[1])).bench_local(|| matrix.product(&x, &mut out));
+}
+
+#[divan::bench]
+fn product_in_int8(bencher: divan::Bencher) {
+    product::<Int8Matrix>(bencher);
+}
+
+/// Nothing on a processor without instructions for it.
+#[divan::bench]
+fn product_in_bf16(bencher: divan::Bencher) {
+    if bf16::is_fast() {
+        product::<Bf16Matrix>(bencher);
+    }
 }
 
 #[divan::bench(args = [64, 16, 4])]

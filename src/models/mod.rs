@@ -10,7 +10,7 @@ pub mod cross_encoder;
 pub mod export;
 pub mod families;
 pub mod hub;
-mod kernels;
+pub mod kernels;
 pub mod network;
 mod save;
 pub mod siamese;

@@ -8,6 +8,7 @@ use dupmine::mining::{embed, logits};
 use dupmine::models::bi_encoder::BiEncoder;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::models::kernels::bf16;
 use dupmine::models::network::precision::{Precision, PrecisionChoice};
 use dupmine::progress::{Progress, Task};
 use dupmine::text::pairs::PairTokens;
@@ -91,12 +92,18 @@ fn coarser_precisions_stay_close_and_are_really_used() {
 }
 
 #[test]
-fn eight_bits_give_the_same_bytes_in_any_batch_and_with_any_number_of_workers() {
+fn rounded_products_give_the_same_bytes_in_any_batch_and_with_any_number_of_workers() {
     let (one, three) = (devices(1, DeviceKind::Cpu), devices(3, DeviceKind::Cpu));
     let narrow = Devices { batch_tokens: Some(40), ..devices(1, DeviceKind::Cpu) };
+    if !bf16::is_fast() {
+        skipped("this processor has no instructions for bf16");
+    }
+    let formats = if bf16::is_fast() { &[Precision::Int8, Precision::Bf16][..] } else { &[Precision::Int8] };
     for others in [three, narrow] {
-        assert_eq!(embedded(&one, Precision::Int8), embedded(&others, Precision::Int8));
-        assert_eq!(scored(&one, Precision::Int8), scored(&others, Precision::Int8));
+        for &format in formats {
+            assert_eq!(embedded(&one, format), embedded(&others, format), "{format:?}");
+            assert_eq!(scored(&one, format), scored(&others, format), "{format:?}");
+        }
     }
 }
 

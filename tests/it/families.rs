@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use dupmine::models::bi_encoder::{BiEncoder, warning};
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::CrossEncoder;
+use dupmine::models::kernels::bf16;
 use dupmine::models::network::dense::Activation;
 use dupmine::models::network::precision::Precision;
 use dupmine::models::network::token_batch::TokenBatch;
@@ -247,21 +248,23 @@ fn cross_encoders_of_every_family_match_python() {
 
 /// The first token alone, texts of one token and of 512, padding, MPNet's bias: what differs between families, in 8 bits.
 #[test]
-fn every_family_computes_in_eight_bits() {
+fn every_family_computes_in_eight_bits_and_in_bf16() {
     let reference = Reference::read();
-    for family in FAMILIES {
+    let formats: &[Precision] = if bf16::is_fast() { &[Precision::Int8, Precision::Bf16] } else { &[Precision::Int8] };
+    for (family, format) in FAMILIES.into_iter().flat_map(|family| formats.iter().map(move |&format| (family, format)))
+    {
         let work = folder();
         let model = laid(work.path(), family, None);
         pool(&model, &json!({ "word_embedding_dimension": HIDDEN, "pooling_mode": "mean" }));
         let exact = bi_encoder(&model);
-        let coarse = bi_encoder(&model).for_inference(Precision::Int8);
+        let coarse = bi_encoder(&model).for_inference(format);
         let [expected, _] = forward(&exact, &reference.texts);
         let [together, alone] = forward(&coarse, &reference.texts);
         assert_eq!(together, alone, "{family}: a row does not depend on the rest of its batch");
         for (row, (found, expected)) in together.iter().zip(&expected).enumerate() {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let cosine = dot(found, expected) / (dot(found, found) * dot(expected, expected)).sqrt();
-            assert!(cosine > 0.995, "{family}, row {row}: {cosine}");
+            assert!(cosine > 0.995, "{family}, {format:?}, row {row}: {cosine}");
             assert_ne!(found, expected, "{family}, row {row}");
         }
         let pairs: Vec<(&str, &str)> = reference.pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
@@ -271,7 +274,7 @@ fn every_family_computes_in_eight_bits() {
             let tokenized = model.tokenizer.tokenize_pairs(&pairs).unwrap();
             model.logits(&tokenized.iter().collect::<Vec<_>>()).unwrap()
         };
-        for (exact, coarse) in logits(Precision::F32).iter().zip(logits(Precision::Int8)) {
+        for (exact, coarse) in logits(Precision::F32).iter().zip(logits(format)) {
             assert!((exact - coarse).abs() < 0.1, "{family}: {exact} and {coarse}");
         }
     }

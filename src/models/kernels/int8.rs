@@ -14,16 +14,16 @@
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod amx;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
 use std::sync::LazyLock;
 
 use multiversion::multiversion;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::models::kernels::amx;
 use crate::models::kernels::arithmetic::LANES;
+use crate::models::kernels::rounded::{self, COLUMNS, Kernel, ROWS, RoundedMatrix, RoundedRows, STEP, Sums};
+#[cfg(target_arch = "x86_64")]
+use crate::models::kernels::x86::{avx_vnni, avx2, avx512_vnni};
 
 /// Sum of the magnitudes of two weights in units of their scale; rounding adds at most 1.
 const MOST: f32 = 127.0;
@@ -31,64 +31,19 @@ const MOST: f32 = 127.0;
 /// Codes of activations and of weights that are multiplied and added up in one lane of an instruction.
 const QUAD: usize = 4;
 
-/// Codes of a row and of a column are padded to whole steps: the codes of a row of an AMX tile.
-const STEP: usize = 64;
-
-/// Rows that a kernel takes at most. Codes have memory for whole blocks of them.
-const MOST_ROWS: usize = 32;
-
-/// Columns of the widest kernel.
-const MOST_COLUMNS: usize = 64;
-
-/// Sums of a few rows and columns.
-type Sums = [[i32; MOST_COLUMNS]; MOST_ROWS];
-
-/// One way to multiply.
-#[derive(Clone, Copy)]
-struct Kernel {
-    name: &'static str,
-    /// Columns of a panel: weights are packed for them.
-    columns: usize,
-    /// Rows at once.
-    rows: usize,
-    /// Codes from a row on, how many rows (up to `rows`), codes of each (whole steps), and the panel `[depth / 4, columns, 4]`.
-    multiply: fn(&[u8], usize, usize, &[i8], &mut Sums),
-    /// What a thread does before its first product, and after its last.
-    begin: fn(),
-    end: fn(),
-}
-
-impl Kernel {
-    const fn new(
-        name: &'static str,
-        columns: usize,
-        rows: usize,
-        multiply: fn(&[u8], usize, usize, &[i8], &mut Sums),
-    ) -> Self {
-        Self { name, columns, rows, multiply, begin: || (), end: || () }
-    }
-}
-
-impl std::fmt::Debug for Kernel {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-const PORTABLE: Kernel = Kernel::new("portable", 16, 4, portable);
+const PORTABLE: Kernel<i32> = Kernel::new("portable", 16, 4, portable);
 
 /// The kernels that this processor has, the fastest first.
-fn available() -> Vec<Kernel> {
+fn available() -> Vec<Kernel<i32>> {
     let mut kernels = Vec::new();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if amx::is_there() {
-        kernels.push(Kernel { begin: amx::begin, end: amx::end, ..Kernel::new("AMX", 64, 32, amx::multiply) });
+    if amx::multiplies_int8() {
+        kernels.push(Kernel { begin: amx::begin, end: amx::end, ..Kernel::new("AMX", COLUMNS, ROWS, amx::int8) });
     }
     #[cfg(target_arch = "x86_64")]
     {
-        use x86::{avx_vnni, avx2, avx512_vnni};
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-            kernels.push(Kernel::new("AVX-512 VNNI", 64, 6, avx512_vnni));
+            kernels.push(Kernel::new("AVX-512 VNNI", COLUMNS, 6, avx512_vnni));
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
             kernels.push(Kernel::new("AVX-VNNI", 16, 6, avx_vnni));
@@ -101,7 +56,7 @@ fn available() -> Vec<Kernel> {
     kernels
 }
 
-static FASTEST: LazyLock<Kernel> = LazyLock::new(|| available()[0]);
+static FASTEST: LazyLock<Kernel<i32>> = LazyLock::new(|| available()[0]);
 
 /// Whether this processor has instructions for products in 8 bits.
 pub fn is_fast() -> bool {
@@ -112,9 +67,9 @@ pub fn is_fast() -> bool {
 #[derive(Debug, Clone)]
 pub struct Int8Matrix {
     widths: [usize; 2],
-    kernel: Kernel,
+    kernel: Kernel<i32>,
     /// `[⌈d_out / columns⌉, depth / 4, columns, 4]`, depth as in [`Codes`]; zeros past the edges.
-    panels: Vec<i8>,
+    panels: Vec<u8>,
     /// `[d_out]`.
     scales: Vec<f32>,
     /// Scale times the sum of the codes, `[d_out]`.
@@ -122,12 +77,7 @@ pub struct Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// Rounds row-major weights `[d_in, d_out]`.
-    pub fn new(weight: &[f32], widths: [usize; 2]) -> Self {
-        Self::with_kernel(weight, widths, *FASTEST)
-    }
-
-    fn with_kernel(weight: &[f32], widths: [usize; 2], kernel: Kernel) -> Self {
+    fn with_kernel(weight: &[f32], widths: [usize; 2], kernel: Kernel<i32>) -> Self {
         let [d_in, d_out] = widths;
         let mut largest = vec![0.0f32; d_out];
         for pair in weight.chunks(2 * d_out) {
@@ -142,45 +92,41 @@ impl Int8Matrix {
         let scales: Vec<f32> = largest.iter().map(|most| most / MOST).collect();
         let inverses: Vec<f32> = scales.iter().map(|&scale| if scale > 0.0 { 1.0 / scale } else { 0.0 }).collect();
         let (quads, columns) = (d_in.next_multiple_of(STEP) / QUAD, kernel.columns);
-        let mut panels = vec![0i8; d_out.div_ceil(columns) * quads * columns * QUAD];
+        let mut panels = vec![0u8; d_out.div_ceil(columns) * quads * columns * QUAD];
         let mut sums = vec![0i32; d_out];
         for (from, row) in weight.chunks_exact(d_out).enumerate() {
             for (to, &w) in row.iter().enumerate() {
                 let code = (w * inverses[to]).round() as i8;
                 let quad = (to / columns * quads + from / QUAD) * columns + to % columns;
-                panels[quad * QUAD + from % QUAD] = code;
+                panels[quad * QUAD + from % QUAD] = code as u8;
                 sums[to] += i32::from(code);
             }
         }
         let sums = sums.iter().zip(&scales).map(|(&sum, scale)| sum as f32 * scale).collect();
         Self { widths, kernel, panels, scales, sums }
     }
+}
 
-    /// `x W`: `[R, d_in] → [R, d_out]`, written into `out`.
-    pub fn product(&self, x: &Codes, out: &mut [f32]) {
+impl RoundedMatrix for Int8Matrix {
+    type Rows = Codes;
+
+    fn new(weight: &[f32], widths: [usize; 2]) -> Self {
+        Self::with_kernel(weight, widths, *FASTEST)
+    }
+
+    fn product(&self, x: &Codes, out: &mut [f32]) {
         let d_out = self.widths[1];
-        let Kernel { columns, rows, multiply, begin, end, .. } = self.kernel;
-        let panel_bytes = x.depth * columns;
         debug_assert_eq!(x.depth, self.widths[0].next_multiple_of(STEP));
-        let mut sums = [[0; MOST_COLUMNS]; MOST_ROWS];
-        begin();
-        for (panel, weights) in self.panels.chunks_exact(panel_bytes.max(1)).enumerate() {
-            let first = panel * columns;
-            let of_panel = first..d_out.min(first + columns);
-            let of_columns = (&self.scales[of_panel.clone()], &self.sums[of_panel.clone()]);
-            for (block, out) in out.chunks_mut(rows * d_out).enumerate() {
-                let (at, count) = (block * rows, out.len() / d_out);
-                multiply(&x.codes[at * x.depth..], count, x.depth, weights, &mut sums);
-                restore(&mut out[first..], d_out, &sums, &x.ranges[at..at + count], of_columns);
-            }
-        }
-        end();
+        rounded::multiply(&self.kernel, (&x.codes, x.depth), &self.panels, (out, d_out), |out, columns, rows, sums| {
+            let of_columns = (&self.scales[columns.clone()], &self.sums[columns]);
+            restore(out, d_out, sums, &x.ranges[rows], of_columns);
+        });
     }
 }
 
 /// Sums of codes back to values, for rows that lie `d_out` apart. `of_columns` are scales, and scales times sums of codes.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-fn restore(out: &mut [f32], d_out: usize, sums: &Sums, ranges: &[(f32, f32)], of_columns: (&[f32], &[f32])) {
+fn restore(out: &mut [f32], d_out: usize, sums: &Sums<i32>, ranges: &[(f32, f32)], of_columns: (&[f32], &[f32])) {
     let (scales, constants) = of_columns;
     for ((out, sums), &(scale, zero)) in out.chunks_mut(d_out).zip(sums).zip(ranges) {
         let columns = scales.iter().zip(constants);
@@ -201,12 +147,12 @@ pub struct Codes {
     ranges: Vec<(f32, f32)>,
 }
 
-impl Codes {
-    /// Rounds rows of `width` values, each row to its own range.
-    pub fn set(&mut self, x: &[f32], width: usize) {
+impl RoundedRows for Codes {
+    /// Each row is rounded to its own range.
+    fn set(&mut self, x: &[f32], width: usize) {
         self.depth = width.next_multiple_of(STEP);
         let rows = x.len() / width;
-        self.codes.resize(rows.next_multiple_of(MOST_ROWS) * self.depth, 0);
+        self.codes.resize(rows.next_multiple_of(ROWS) * self.depth, 0);
         self.ranges.resize(rows, (0.0, 0.0));
         round_rows(x, width, &mut self.codes, self.depth, &mut self.ranges);
     }
@@ -255,13 +201,13 @@ fn range_of(row: &[f32]) -> (f32, f32, f32) {
     )
 }
 
-fn portable(codes: &[u8], rows: usize, depth: usize, panel: &[i8], sums: &mut Sums) {
+fn portable(codes: &[u8], rows: usize, depth: usize, panel: &[u8], sums: &mut Sums<i32>) {
     for (row, sums) in codes.chunks_exact(depth).zip(sums).take(rows) {
         let sums = &mut sums[..PORTABLE.columns];
         sums.fill(0);
         for (x, weights) in row.chunks_exact(QUAD).zip(panel.chunks_exact(PORTABLE.columns * QUAD)) {
             for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(QUAD)) {
-                *sum += x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w)).sum::<i32>();
+                *sum += x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w as i8)).sum::<i32>();
             }
         }
     }

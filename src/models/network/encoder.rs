@@ -10,20 +10,21 @@ use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
+use crate::device::is_plain_cpu;
 use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::TokenTypes;
-use crate::models::kernels::forward;
+use crate::models::kernels::{bf16, forward};
 use crate::models::network::buffers::{norm_values, on_buffer, values};
 use crate::models::network::dropout::Dropout;
-use crate::models::network::int8_layer::{Int8Layer, Scratch};
 use crate::models::network::layer::TransformerLayer;
 use crate::models::network::ops::{self, Sequences};
 use crate::models::network::packed_encoder::PackedEncoder;
 use crate::models::network::packed_rows::PackedRows;
 use crate::models::network::precision::Precision;
 use crate::models::network::relative_bias::RelativeBias;
+use crate::models::network::rounded_layer::RoundedLayers;
 use crate::models::network::token_batch::TokenBatch;
 
 const WORDS: &str = "embeddings.word_embeddings";
@@ -40,9 +41,9 @@ pub struct Encoder {
     pub(super) norm: LayerNorm,
     dropout: Dropout,
     pub(super) layers: Vec<TransformerLayer>,
-    /// The layers instead, if their products are in 8 bits.
+    /// The layers instead, for inference on the plain CPU device in a format that it has kernels for.
     #[module(skip)]
-    pub(super) int8_layers: Vec<Int8Layer>,
+    pub(super) rounded: Option<RoundedLayers>,
     /// Embeddings and layers instead, for inference on a card.
     #[module(skip)]
     pub(super) packed: Option<PackedEncoder>,
@@ -66,7 +67,7 @@ impl Encoder {
             layers: (0..config.layers)
                 .map(|number| TransformerLayer::load(config, &layer(number), weights))
                 .collect::<Result<_>>()?,
-            int8_layers: Vec::new(),
+            rounded: None,
             packed: None,
             relative: config
                 .family
@@ -105,11 +106,22 @@ impl Encoder {
     pub fn in_precision(mut self, precision: Precision) -> Self {
         let layers = std::mem::take(&mut self.layers).into_iter();
         match precision {
-            Precision::Int8 => self.int8_layers = layers.map(|layer| layer.to_int8()).collect(),
+            Precision::Int8 => self.rounded = Some(RoundedLayers::Int8(layers.map(|layer| layer.rounded()).collect())),
             Precision::F32 | Precision::Bf16 | Precision::F16 => {
                 self.layers = layers.map(|layer| layer.in_precision(precision)).collect();
             }
         }
+        self
+    }
+
+    /// The same encoder for inference, as fast as its device allows.
+    pub fn for_inference(mut self) -> Self {
+        let is_bf16 = self.layers.first().is_some_and(|layer| layer.dtype() == FloatDType::BF16);
+        if !(is_bf16 && is_plain_cpu(&self.device()) && bf16::is_fast()) {
+            return self.packed_on_a_card();
+        }
+        let layers = std::mem::take(&mut self.layers).into_iter().map(|layer| layer.rounded()).collect();
+        self.rounded = Some(RoundedLayers::Bf16(layers));
         self
     }
 
@@ -165,30 +177,17 @@ impl Encoder {
     /// Hidden states in the format of the weights.
     fn hidden_states(&self, batch: &TokenBatch) -> Tensor<2> {
         let (embedded, sequences) = self.layer_input(batch);
-        if !self.int8_layers.is_empty() {
-            return self.in_int8(embedded, &sequences, false);
+        if let Some(layers) = &self.rounded {
+            return through(layers, embedded, &sequences, false);
         }
         self.layers.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences))
     }
 
-    /// Through the layers in 8 bits; `only_first` keeps the first token of every sequence.
-    fn in_int8(&self, embedded: Tensor<2>, sequences: &Sequences, only_first: bool) -> Tensor<2> {
-        let ([_, width], device) = (embedded.dims(), embedded.device());
-        let last = self.int8_layers.len() - 1;
-        let (mut hidden, mut scratch) = (values(embedded), Scratch::default());
-        for (at, layer) in self.int8_layers.iter().enumerate() {
-            let only_first = only_first && at == last;
-            layer.forward(&mut hidden, only_first, sequences.batch(), sequences.distances(), &mut scratch);
-        }
-        let rows = hidden.len() / width;
-        Tensor::from_data(TensorData::new(hidden, [rows, width]), &device)
-    }
-
     /// What enters the layers.
     fn layer_input<'a>(&self, batch: &'a TokenBatch) -> (Tensor<2>, Sequences<'a>) {
-        let embedded = match self.int8_layers.is_empty() {
-            true => self.norm.forward(self.embedded(batch)),
-            false => self.embedded_norm(self.embedded(batch)),
+        let embedded = match self.rounded {
+            None => self.norm.forward(self.embedded(batch)),
+            Some(_) => self.embedded_norm(self.embedded(batch)),
         };
         let dtype = self.layers.first().map_or(FloatDType::F32, TransformerLayer::dtype);
         let embedded = self.dropout.forward(embedded).cast(dtype);
@@ -197,7 +196,7 @@ impl Encoder {
         (embedded, sequences)
     }
 
-    /// The norm before layers in 8 bits. Burn's differs in the last bits from processor to processor, and a bit can decide
+    /// The norm before rounded layers. Burn's differs in the last bits from processor to processor, and a bit can decide
     /// which code a value gets.
     fn embedded_norm(&self, embedded: Tensor<2>) -> Tensor<2> {
         let (gamma, beta) = norm_values(&self.norm);
@@ -212,8 +211,8 @@ impl Encoder {
             return packed.first_tokens(&self.packed_rows(batch)).cast(FloatDType::F32);
         }
         let (embedded, sequences) = self.layer_input(batch);
-        if !self.int8_layers.is_empty() {
-            return self.in_int8(embedded, &sequences, true);
+        if let Some(layers) = &self.rounded {
+            return through(layers, embedded, &sequences, true);
         }
         let Some((last, before)) = self.layers.split_last() else {
             return ops::first_tokens(embedded, batch).cast(FloatDType::F32);
@@ -221,4 +220,12 @@ impl Encoder {
         let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, &sequences));
         last.forward_first(hidden, &sequences).cast(FloatDType::F32)
     }
+}
+
+/// Through layers that compute instead of the encoder's own; `only_first` keeps the first token of every sequence.
+fn through(layers: &RoundedLayers, embedded: Tensor<2>, sequences: &Sequences, only_first: bool) -> Tensor<2> {
+    let ([_, width], device) = (embedded.dims(), embedded.device());
+    let hidden = layers.forward(values(embedded), only_first, sequences.batch(), sequences.distances());
+    let rows = hidden.len() / width;
+    Tensor::from_data(TensorData::new(hidden, [rows, width]), &device)
 }

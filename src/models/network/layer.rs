@@ -13,11 +13,12 @@ use crate::models::checkpoint::config::EncoderConfig;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::families::family::LayerNames;
+use crate::models::kernels::rounded::RoundedMatrix;
 use crate::models::network::dropout::Dropout;
-use crate::models::network::int8_layer::Int8Layer;
 use crate::models::network::linear::Linear;
 use crate::models::network::ops::{self, ResidualNorm, Sequences};
 use crate::models::network::precision::Precision;
+use crate::models::network::rounded_layer::RoundedLayer;
 
 /// Attention and feed-forward part.
 #[derive(Module, Debug)]
@@ -101,16 +102,16 @@ impl TransformerLayer {
         }
     }
 
-    /// The same layer with its products in 8 bits. Only on the plain CPU path.
-    pub fn to_int8(&self) -> Int8Layer {
+    /// The same layer with its products in a format that this processor has kernels for. Only on the plain CPU path.
+    pub fn rounded<M: RoundedMatrix>(&self) -> RoundedLayer<M> {
         let projections = [&self.query, &self.key, &self.value];
-        Int8Layer {
-            projections: projections.map(Linear::to_int8),
+        RoundedLayer {
+            projections: projections.map(Linear::rounded),
             projection_biases: projections.map(Linear::bias_values),
-            attention_output: self.attention_output.to_int8(),
-            intermediate: self.intermediate.to_int8(),
+            attention_output: self.attention_output.rounded(),
+            intermediate: self.intermediate.rounded(),
             intermediate_bias: self.intermediate.bias_values(),
-            output: self.output.to_int8(),
+            output: self.output.rounded(),
             heads: self.heads,
         }
     }

@@ -1,7 +1,7 @@
 //! The linear layer: the one place that decides in which number format a product is computed.
 //!
 //! Every product with a weight goes through [`Linear`]: those of the encoder's layers, of heads and of dense layers. Only
-//! int8 leaves it: an encoder in 8 bits has other layers (`int8_layer.rs`), which are made from these.
+//! inference on a processor in int8 or bf16 leaves it: its layers (`rounded_layer.rs`) are made from these.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
@@ -14,7 +14,7 @@ use rand::rngs::ChaCha8Rng;
 use crate::models::checkpoint::named_tensors::NamedTensors;
 use crate::models::checkpoint::weights::Weights;
 use crate::models::kernels::backward;
-use crate::models::kernels::int8::Int8Matrix;
+use crate::models::kernels::rounded::RoundedMatrix;
 use crate::models::network::buffers::{rows_like, values};
 use crate::models::network::precision::Precision;
 
@@ -91,9 +91,9 @@ impl Linear {
         }
     }
 
-    /// The weights in 8 bits. Only on the plain CPU path.
-    pub fn to_int8(&self) -> Int8Matrix {
-        Int8Matrix::new(&values(self.weight.val()), self.widths())
+    /// The weights in a format that this processor has kernels for. Only on the plain CPU path.
+    pub fn rounded<M: RoundedMatrix>(&self) -> M {
+        M::new(&values(self.weight.val().cast(FloatDType::F32)), self.widths())
     }
 
     /// The number format of its input and its output.
@@ -122,7 +122,7 @@ impl Linear {
     /// The bias in memory, zeros without one. Only on the plain CPU path.
     pub fn bias_values(&self) -> Vec<f32> {
         match &self.bias {
-            Some(bias) => values(bias.val()),
+            Some(bias) => values(bias.val().cast(FloatDType::F32)),
             None => vec![0.0; self.widths()[1]],
         }
     }

@@ -4,8 +4,8 @@
 //! the products (its `erf` is scalar, every elementwise step is a pass over memory), so there each operation is one fused loop
 //! over the tensor's own buffer, compiled for the widest vectors of the machine.
 //!
-//! In which format products are computed is decided in `linear.rs`; norms and softmax widen to f32. Layers in 8 bits have
-//! their own way through the same loops (`int8_layer.rs`).
+//! In which format products are computed is decided in `linear.rs`; norms and softmax widen to f32. Layers in 8 bits or bf16 have
+//! their own way through the same loops (`rounded_layer.rs`).
 //!
 //! Shapes: R rows (batch × tokens), H hidden, B batch, T tokens, N heads, D = H / N.
 
@@ -18,11 +18,12 @@ use burn::tensor::{Bool, FloatDType, Int, Tensor, TensorData};
 use crate::device::is_plain_tch;
 use crate::models::kernels::attention::{self, AttentionShape};
 use crate::models::kernels::forward;
+use crate::models::kernels::rounded::RoundedMatrix;
 use crate::models::network::buffers::{is_plain, norm_values, on_buffer, slice, values};
 use crate::models::network::dropout::Dropout;
-use crate::models::network::int8_layer::Int8ResidualNorm;
 use crate::models::network::linear::Linear;
 use crate::models::network::precision::Precision;
+use crate::models::network::rounded_layer::RoundedResidualNorm;
 use crate::models::network::token_batch::TokenBatch;
 
 /// `gelu(x W + b)` with the exact (erf) GELU: `[R, H] → [R, d_out]`.
@@ -51,11 +52,11 @@ impl ResidualNorm {
         Self { linear: self.linear.in_precision(precision), ..self }
     }
 
-    /// The same with its product in 8 bits. Only on the plain CPU path.
-    pub fn to_int8(&self) -> Int8ResidualNorm {
+    /// The same with its product in a format that this processor has kernels for. Only on the plain CPU path.
+    pub fn rounded<M: RoundedMatrix>(&self) -> RoundedResidualNorm<M> {
         let (gamma, beta) = norm_values(&self.norm);
-        let (matrix, bias) = (self.linear.to_int8(), self.linear.bias_values());
-        Int8ResidualNorm { matrix, bias, gamma, beta, epsilon: self.epsilon as f32 }
+        let (matrix, bias) = (self.linear.rounded(), self.linear.bias_values());
+        RoundedResidualNorm { matrix, bias, gamma, beta, epsilon: self.epsilon as f32 }
     }
 
     /// `[R, d_in], [R, H] → [R, H]`.

@@ -8,7 +8,7 @@ use crate::models::network::packed_rows::PackedRows;
 
 impl Encoder {
     /// The same encoder.
-    pub fn for_inference(self) -> Self {
+    pub(super) fn packed_on_a_card(self) -> Self {
         self
     }
 }

@@ -11,9 +11,9 @@ use crate::models::network::ops::ResidualNorm;
 use crate::models::network::packed_encoder::{PackedEncoder, PackedLayer, PackedNorm, PackedResidualNorm};
 
 impl Encoder {
-    /// The same encoder for inference: on a card that CubeCL drives, its layers move into a [`PackedEncoder`].
-    pub fn for_inference(mut self) -> Self {
-        if !is_plain_cube(&self.device()) || !self.int8_layers.is_empty() {
+    /// On a card that CubeCL drives, its layers move into a [`PackedEncoder`].
+    pub(super) fn packed_on_a_card(mut self) -> Self {
+        if !is_plain_cube(&self.device()) || self.rounded.is_some() {
             return self;
         }
         let none = || Tensor::zeros([1, 1], &self.device());

@@ -1,45 +1,86 @@
-//! A transformer layer with products in 8 bits, for inference on the plain CPU device.
+//! Transformer layers whose products are in 8 bits or in bf16, for inference on the plain CPU device.
 //!
-//! It holds no tensors: between the products are the same fused loops as in f32, and what is between two products of the
+//! They hold no tensors: between the products are the same fused loops as in f32, and what is between two products of the
 //! feed-forward part never leaves the cache.
 //!
 //! Shapes: B batch, T tokens, R = B·T rows, H hidden, I intermediate.
 
 use crate::models::kernels::attention::{self, AttentionShape};
+use crate::models::kernels::bf16::Bf16Matrix;
 use crate::models::kernels::forward;
-use crate::models::kernels::int8::{Codes, Int8Matrix};
+use crate::models::kernels::int8::Int8Matrix;
+use crate::models::kernels::rounded::{RoundedMatrix, RoundedRows};
 use crate::models::network::token_batch::TokenBatch;
 
 /// Rows that go through the feed-forward part at once: their I values stay in a core's cache. A multiple of the rows of
 /// every kernel.
 const BLOCK: usize = 96;
 
+/// All layers of an encoder in one format.
+#[derive(Debug, Clone)]
+pub enum RoundedLayers {
+    Int8(Vec<RoundedLayer<Int8Matrix>>),
+    Bf16(Vec<RoundedLayer<Bf16Matrix>>),
+}
+
+impl RoundedLayers {
+    /// Hidden states `[R, H]` through all layers; `[B, H]` if only the first token of every sequence is kept. `distances` is the bias
+    /// of attention by head and distance, `[N, 2T − 1]`.
+    pub fn forward(
+        &self,
+        hidden: Vec<f32>,
+        only_first: bool,
+        batch: &TokenBatch,
+        distances: Option<&[f32]>,
+    ) -> Vec<f32> {
+        match self {
+            Self::Int8(layers) => through(layers, hidden, only_first, batch, distances),
+            Self::Bf16(layers) => through(layers, hidden, only_first, batch, distances),
+        }
+    }
+}
+
+fn through<M: RoundedMatrix>(
+    layers: &[RoundedLayer<M>],
+    mut hidden: Vec<f32>,
+    only_first: bool,
+    batch: &TokenBatch,
+    distances: Option<&[f32]>,
+) -> Vec<f32> {
+    let mut scratch = Scratch::default();
+    for (at, layer) in layers.iter().enumerate() {
+        let only_first = only_first && at + 1 == layers.len();
+        layer.forward(&mut hidden, only_first, batch, distances, &mut scratch);
+    }
+    hidden
+}
+
 /// Attention and feed-forward part.
 #[derive(Debug, Clone)]
-pub struct Int8Layer {
+pub struct RoundedLayer<M> {
     /// Of queries, keys and values.
-    pub projections: [Int8Matrix; 3],
+    pub projections: [M; 3],
     pub projection_biases: [Vec<f32>; 3],
-    pub attention_output: Int8ResidualNorm,
-    pub intermediate: Int8Matrix,
+    pub attention_output: RoundedResidualNorm<M>,
+    pub intermediate: M,
     pub intermediate_bias: Vec<f32>,
-    pub output: Int8ResidualNorm,
+    pub output: RoundedResidualNorm<M>,
     pub heads: usize,
 }
 
 /// `LayerNorm(x W + b + residual)`.
 #[derive(Debug, Clone)]
-pub struct Int8ResidualNorm {
-    pub matrix: Int8Matrix,
+pub struct RoundedResidualNorm<M> {
+    pub matrix: M,
     pub bias: Vec<f32>,
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
     pub epsilon: f32,
 }
 
-impl Int8ResidualNorm {
+impl<M: RoundedMatrix> RoundedResidualNorm<M> {
     /// `[R, d_in], [R, H] → [R, H]`.
-    fn forward(&self, x: &Codes, residual: &[f32], out: &mut [f32]) {
+    fn forward(&self, x: &M::Rows, residual: &[f32], out: &mut [f32]) {
         self.matrix.product(x, out);
         forward::add_norm(out, residual, &self.bias, &self.gamma, &self.beta, self.epsilon);
     }
@@ -47,55 +88,54 @@ impl Int8ResidualNorm {
 
 /// Buffers that the layers of a batch use one after the other.
 #[derive(Debug, Default)]
-pub struct Scratch {
-    codes: Codes,
+struct Scratch<R> {
+    rounded: R,
     projected: [Vec<f32>; 3],
     context: Vec<f32>,
     attended: Vec<f32>,
     wide: Vec<f32>,
 }
 
-impl Int8Layer {
-    /// Turns hidden states `[R, H]` into those of the next layer, `[B, H]` if only the first token of every sequence is kept.
-    /// `distances` is the bias of attention by head and distance, `[N, 2T − 1]`.
-    pub fn forward(
+impl<M: RoundedMatrix> RoundedLayer<M> {
+    /// Turns hidden states into those of the next layer.
+    fn forward(
         &self,
         hidden: &mut Vec<f32>,
         only_first: bool,
         batch: &TokenBatch,
         distances: Option<&[f32]>,
-        scratch: &mut Scratch,
+        scratch: &mut Scratch<M::Rows>,
     ) {
         let [_, tokens] = batch.dims();
         let width = self.attention_output.bias.len();
-        let Scratch { codes, projected, context, attended, wide } = scratch;
+        let Scratch { rounded, projected, context, attended, wide } = scratch;
         let [query, key, value] = &self.projections;
         let [q, k, v] = projected;
-        codes.set(hidden, width);
+        rounded.set(hidden, width);
         for (matrix, out) in [(key, &mut *k), (value, &mut *v)] {
             out.resize(hidden.len(), 0.0);
-            matrix.product(codes, out);
+            matrix.product(rounded, out);
         }
         if only_first {
             keep_first_tokens(hidden, tokens * width, width);
-            codes.set(hidden, width);
+            rounded.set(hidden, width);
         }
         q.resize(hidden.len(), 0.0);
-        query.product(codes, q);
+        query.product(rounded, q);
         context.resize(hidden.len(), 0.0);
         let queries = if only_first { 1 } else { tokens };
         let shape = AttentionShape { tokens, queries, width: width / self.heads };
         attention::attention(context, [q, k, v], &self.projection_biases, shape, batch.lengths(), distances, None);
         for (hidden, context) in hidden.chunks_mut(BLOCK * width).zip(context.chunks(BLOCK * width)) {
             attended.resize(hidden.len(), 0.0);
-            codes.set(context, width);
-            self.attention_output.forward(codes, hidden, attended);
-            codes.set(attended, width);
+            rounded.set(context, width);
+            self.attention_output.forward(rounded, hidden, attended);
+            rounded.set(attended, width);
             wide.resize(hidden.len() / width * self.intermediate_bias.len(), 0.0);
-            self.intermediate.product(codes, wide);
+            self.intermediate.product(rounded, wide);
             forward::add_bias_gelu(wide, &self.intermediate_bias);
-            codes.set(wide, self.intermediate_bias.len());
-            self.output.forward(codes, attended, hidden);
+            rounded.set(wide, self.intermediate_bias.len());
+            self.output.forward(rounded, attended, hidden);
         }
     }
 }
