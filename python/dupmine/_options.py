@@ -76,6 +76,9 @@ class MineOptions(TypedDict, total=False):
     """Candidates kept while building the HNSW graph (efConstruction) (default: 100)."""
     hnsw_ef_search: int
     """Candidates kept while searching the HNSW graph (ef) (default: 128)."""
+    rerank_share: TextLike
+    """Share of the pairs that are reranked: those that can change a cluster; the cosine decides the others
+    (default: 20%, from 50,000 pairs on)."""
     rerank_budget: TextLike
     """Limit reranking to a number of pairs, or to a time (`30m`, `1h`, `45s`); the most promising pairs come
     first."""
@@ -313,6 +316,7 @@ COMMANDS: dict[str, dict[str, Option]] = {
         "hnsw_links": Option("--hnsw-links", "value"),
         "hnsw_ef_construction": Option("--hnsw-ef-construction", "value"),
         "hnsw_ef_search": Option("--hnsw-ef-search", "value"),
+        "rerank_share": Option("--rerank-share", "value"),
         "rerank_budget": Option("--rerank-budget", "value"),
         "rerank_floor": Option("--rerank-floor", "value"),
         "rerank_ceiling": Option("--rerank-ceiling", "value"),

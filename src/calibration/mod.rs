@@ -11,8 +11,9 @@
 //!
 //! [`choose`] fits every method that applies and takes the simplest of those that do best on pairs they were not fitted
 //! on. [`target`] finds the threshold for a requested precision or recall, [`expected_f1`] the one with the
-//! best expected F1. [`decision`] adds a cosine to a cross-encoder's score. Nothing here knows models or files.
+//! best expected F1. [`decision`] adds a cosine to a cross-encoder's score; [`by_cosine`] stands for scores that are not there. Nothing here knows models or files.
 
+pub mod by_cosine;
 mod calibrator;
 pub mod choose;
 pub mod decision;

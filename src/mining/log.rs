@@ -96,9 +96,12 @@ impl Log {
         let (all, asked) = (candidates.len(), to_rerank(candidates, rule));
         let below = candidates.iter().filter(|pair| !rule.can_be_duplicate(pair.cosine)).count();
         let left = asked - reranked.pairs;
+        // the cosine decides about the others, unless a budget ended
+        let (unasked, left) = if rule.unasked.is_some() { (left, 0) } else { (0, left) };
         let dropped = [
             ("below_rerank_floor", below as u64),
             ("above_rerank_ceiling", (all - asked - below) as u64),
+            ("not_asked", unasked as u64),
             ("not_reranked", left as u64),
             ("truncated", reranked.truncated as u64),
         ];

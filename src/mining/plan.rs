@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
+use crate::calibration::by_cosine::ByCosine;
 use crate::calibration::decision::{Ceiling, Decision};
 use crate::error::usage_with_hint;
 use crate::mining::collapse::UniqueTexts;
@@ -31,7 +32,7 @@ const VECTORS: u32 = 5;
 const NEIGHBOURS: u32 = 3;
 const SCORES: u32 = 3;
 /// Of everything that is decided and written from stored values: decisions, clusters, and the columns of the files.
-const RESULTS: u32 = 4;
+const RESULTS: u32 = 5;
 
 /// The part of a neighbour identity that is the corpus: the hash of all its keys.
 pub const CORPUS: &str = "texts";
@@ -115,7 +116,7 @@ impl Plan {
             }
             None => None,
         };
-        let rule = Rule { threshold, swap_margin: options.swap_margin, calibrated };
+        let rule = Rule { threshold, swap_margin: options.swap_margin, calibrated, unasked: None };
         Ok(Self {
             options,
             inputs,
@@ -131,10 +132,13 @@ impl Plan {
         })
     }
 
-    /// The same with a rerank floor that was lowered for the corpus. What the models say of theirs stays.
-    pub fn with_rerank_floor(&self, floor: f32) -> Self {
+    /// The same with what reranking found out about the corpus: a lowered rerank floor, and what stands for the probability of
+    /// pairs that were not asked about. What the models say of theirs stays.
+    pub fn settled(&self, lowered_rerank_floor: Option<f32>, unasked: Option<ByCosine>) -> Self {
         let mut plan = self.clone();
-        plan.rule.calibrated.iter_mut().for_each(|decision| decision.rerank_floor = Some(floor));
+        let decision = plan.rule.calibrated.iter_mut();
+        decision.for_each(|decision| decision.rerank_floor = lowered_rerank_floor.or(decision.rerank_floor));
+        plan.rule.unasked = unasked;
         plan
     }
 

@@ -2,42 +2,36 @@
 //!
 //! A cross-encoder is not symmetric: one order alone can be 0.3 away from the other, so the mean logit of both decides.
 //! But each call is expensive: the second order runs only if the first leaves the decision open, and pairs go from the most
-//! promising down, so that a budget is spent where the duplicates are.
+//! promising down, so that a budget is spent where the duplicates are. Without a budget a large corpus asks about some pairs
+//! alone (`rerank_share.rs`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
-use crate::executor::replicas::Replicas;
-use crate::executor::tuning::Tuning;
+use crate::calibration::by_cosine::ByCosine;
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::UniqueTexts;
-use crate::mining::logits;
 use crate::mining::plan::Plan;
 use crate::mining::rerank_floor::{self, Audit};
-use crate::mining::stored_scores::{Score, Stored, columns_of};
-use crate::mining::workers::{Remote, Workers};
-use crate::models::checkpoint::folder::ModelFolder;
-use crate::models::cross_encoder::{self, CrossEncoder};
-use crate::progress::{Progress, Task, readable};
+use crate::mining::rerank_share::{self, Selection};
+use crate::mining::scorer::{Partition, Scorer};
+use crate::mining::stored_scores::Stored;
+use crate::mining::workers::Workers;
+use crate::progress::{Progress, readable};
 use crate::run::decision::{Rule, Scores};
 use crate::run::flags::Budget;
 use crate::store::identity::Identity;
-use crate::store::root::{Store, folder_of};
+use crate::store::root::Store;
 use crate::store::segments::Segments;
 use crate::store::versions::Versions;
-use crate::tables::segment_file::Column;
 use crate::text::key::TextKey;
-use crate::text::pairs::PairTokens;
 
 /// Rows of a segment that is never merged again: 10 MB.
 const FULL_SEGMENT: usize = 262_144;
-
-/// From here on the cross-encoder takes long enough on a processor to say how it can be bounded.
-const MANY_PAIRS: usize = 100_000;
 
 /// Candidate numbers from the most promising (highest cosine) down, ties in order of the pair.
 pub fn promising_first(candidates: &[Candidate]) -> Vec<u32> {
@@ -112,6 +106,8 @@ pub struct Reranked {
     pub seconds: f64,
     /// What a sample of the pairs below the rerank floor said; `None` if none was drawn.
     pub audit: Option<Audit>,
+    /// What stands for the probability of pairs that were not asked about; `None` if all were.
+    pub unasked: Option<ByCosine>,
     segments: Option<Segments>,
 }
 
@@ -143,8 +139,8 @@ impl Reranked {
     }
 }
 
-/// Reads the scores that are stored, computes and stores the others within the budget. `run` names this run: one of the
-/// same name that was killed had the same budget.
+/// Reads the scores that are stored, computes and stores the others: of all pairs, within the budget, or of those that can
+/// change clusters. `run` names this run: one of the same name that was killed had the same budget.
 pub fn run(
     store: &Store,
     plan: &Plan,
@@ -166,36 +162,38 @@ pub fn run(
         let last = chosen.unscored.last().map(|&at| candidates[at as usize].texts());
         versions.write_pending(&Pending { run: run.into(), last })?;
     }
-    let pairs = chosen.scored.len() + chosen.unscored.len();
-    if budget.is_none() && stored.scores.is_empty() && pairs >= MANY_PAIRS {
+    let all = chosen.scored.len() + chosen.unscored.len();
+    let count = asked_count(plan, all);
+    if count < all {
         progress.say(&format!(
-            "rerank     {} pairs, the most promising first; --rerank-budget 30m leaves the rest for the next run, \
-             --cross-encoder none lets the cosine decide",
-            readable(pairs)
+            "rerank     {} of {} pairs, those that can change a cluster; the cosine decides the others, \
+             --rerank-share 100% reranks all",
+            readable(count),
+            readable(all)
         ));
     }
-    let task = progress.task("rerank", "pairs", pairs);
-    task.resume(chosen.scored.len());
+    let task = progress.task("rerank", "pairs", count);
     let remote = workers.remote(store, plan, progress)?;
-    let partition_pairs = match (&remote, budget) {
-        (None, _) => Tuning::of_devices(&workers.devices).rerank_partition_pairs,
-        (Some(remote), Some(Budget::Time(_))) => remote.pairs_of_a_wave(),
-        (Some(_), _) => pairs.max(1),
-    };
     let mut scorer = Scorer { plan, folder, workers, remote, unique, task: &task, progress, models: None };
-    for (numbers, is_new) in [(&chosen.scored, false), (&chosen.unscored, true)] {
-        for partition in numbers.chunks(partition_pairs) {
-            if let (true, Some(Budget::Time(time))) = (is_new, budget)
-                && started.elapsed() >= time
-            {
-                break;
+    if count < all {
+        ask_some(&mut scorer, &mut stored, &mut reranked, candidates, count)?;
+    } else {
+        task.resume(chosen.scored.len());
+        let size = scorer.partition_pairs(all);
+        for (numbers, is_new) in [(&chosen.scored, false), (&chosen.unscored, true)] {
+            for partition in numbers.chunks(size) {
+                if let (true, Some(Budget::Time(time))) = (is_new, budget)
+                    && started.elapsed() >= time
+                {
+                    break;
+                }
+                let scored = scorer.partition(&mut stored, candidates, (partition, is_new))?;
+                reranked.keep(partition, scored);
             }
-            let scored = scorer.partition(&mut stored, candidates, (partition, is_new))?;
-            reranked.keep(partition, scored);
         }
     }
     if budget.is_none() && plan.options.rerank_floor.is_none() {
-        scorer.check_floor(&mut stored, &mut reranked, candidates)?;
+        check_floor(scorer, &mut stored, &mut reranked, candidates)?;
     }
     reranked.computed = stored.computed;
     reranked.segments = Some(stored.segments);
@@ -203,154 +201,96 @@ pub fn run(
     Ok(reranked)
 }
 
-/// Scores of some candidates, in their order, and what they cost.
-struct Partition {
-    scores: Vec<Scores>,
-    /// Orders that were cut at the model's limit.
-    truncated: usize,
-}
-
-/// Looks up or computes scores; the models are loaded when the first is missing.
-struct Scorer<'a> {
-    plan: &'a Plan,
-    folder: &'a ModelFolder,
-    workers: &'a Workers<'a>,
-    remote: Option<Remote<'a>>,
-    unique: &'a UniqueTexts,
-    task: &'a Task,
-    progress: &'a Progress,
-    models: Option<(Replicas<CrossEncoder>, PairTokens)>,
-}
-
-impl Scorer<'_> {
-    /// Scores the candidates of these numbers: in one order, and in the other if that leaves the decision open. Each counts
-    /// in the task when it has its last score, unless it counts already.
-    fn partition(
-        &mut self,
-        stored: &mut Stored,
-        candidates: &[Candidate],
-        (numbers, is_new): (&[u32], bool),
-    ) -> Result<Partition> {
-        let of = |numbers: &[u32]| -> Vec<(u32, u32)> {
-            numbers.iter().map(|&at| candidates[at as usize].texts()).collect()
-        };
-        let rule = &self.plan.rule;
-        let is_open = |at: u32, logit: f32| rule.is_open(logit, candidates[at as usize].cosine);
-        let first = self.scores(stored, &of(numbers), &|at, logit| is_new && !is_open(numbers[at], logit))?;
-        let mut scores: Vec<Scores> =
-            first.iter().map(|score| Scores { logit_ab: Some(score.logit), logit_ba: None }).collect();
-        let open: Vec<usize> = (0..numbers.len()).filter(|&at| is_open(numbers[at], first[at].logit)).collect();
-        let numbers_of_open: Vec<u32> = open.iter().map(|&at| numbers[at]).collect();
-        let swapped: Vec<(u32, u32)> = of(&numbers_of_open).into_iter().map(|(a, b)| (b, a)).collect();
-        let second = self.scores(stored, &swapped, &|_, _| is_new)?;
-        for (&at, score) in open.iter().zip(&second) {
-            scores[at].logit_ba = Some(score.logit);
-        }
-        let truncated = first.iter().chain(&second).filter(|score| score.truncated).count();
-        Ok(Partition { scores, truncated })
+/// How many of so many pairs are asked about: all with a budget, which ends among them, otherwise a share.
+fn asked_count(plan: &Plan, pairs: usize) -> usize {
+    match plan.options.rerank_budget {
+        Some(_) => pairs,
+        None => rerank_share::count(pairs, plan.options.rerank_share.map(|share| share.0)),
     }
+}
 
-    /// Checks the rerank floor on a sample; where it loses too many duplicates, reranks down to a lower one and says so.
-    fn check_floor(&mut self, stored: &mut Stored, reranked: &mut Reranked, candidates: &[Candidate]) -> Result<()> {
-        let rule = &self.plan.rule;
-        let cosine = |at: u32| candidates[at as usize].cosine;
-        let mut below = promising_first(candidates);
-        below.retain(|&at| !rule.can_be_duplicate(cosine(at)));
-        let strata = rerank_floor::strata(candidates, &self.unique.keys, &below, reranked.pairs);
-        let sample: Vec<u32> = strata.iter().flat_map(|stratum| stratum.sample.iter().copied()).collect();
-        if sample.is_empty() {
-            return Ok(());
-        }
-        let verdicts = candidates.iter().zip(&reranked.scores).map(|(pair, scores)| rule.decide(pair.cosine, *scores));
-        let called = verdicts.filter(|verdict| verdict.is_duplicate == Some(true)).count();
-        let scored = self.partition(stored, candidates, (&sample, false))?.scores;
-        let audit = rerank_floor::audit(rule, candidates, &strata, &scored, called);
-        reranked.audit = Some(audit);
-        let Some(lower) = audit.lower else { return Ok(()) };
-        // what the sample has is not scored again
-        let known: HashMap<u32, Scores> =
-            sample.into_iter().zip(scored).filter(|(at, _)| cosine(*at) >= lower).collect();
-        below.retain(|&at| cosine(at) >= lower);
-        let floor = rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
-        self.progress.warn(format!(
-            "the rerank floor moves from {floor} to {lower}: a sample shows about {:.1} % of this corpus' duplicates below it; \
-             {} more pairs are reranked; --rerank-floor {floor} keeps it",
-            100.0 * audit.share,
-            readable(below.len())
-        ));
-        below.retain(|at| !known.contains_key(at));
-        let (numbers, scores): (Vec<u32>, Vec<Scores>) = known.into_iter().unzip();
-        reranked.keep(&numbers, Partition { scores, truncated: 0 });
-        let task = self.progress.task("rerank", "pairs", below.len());
-        let size = match self.remote {
-            Some(_) => below.len().max(1),
-            None => Tuning::of_devices(&self.workers.devices).rerank_partition_pairs,
-        };
-        // the same models, with a bar of their own
-        let mut scorer = Scorer { task: &task, remote: self.remote.take(), models: self.models.take(), ..*self };
-        for partition in below.chunks(size) {
+/// Numbers of the candidates between rerank floor and ceiling that have no score.
+fn unscored<'a>(candidates: &'a [Candidate], scores: &'a [Scores], rule: &'a Rule) -> impl Iterator<Item = u32> {
+    let open = |at: &u32| rule.should_rerank(candidates[*at as usize].cosine) && scores[*at as usize].logit().is_none();
+    (0..candidates.len() as u32).filter(open)
+}
+
+/// Asks about the `count` pairs that can change clusters.
+fn ask_some(
+    scorer: &mut Scorer,
+    stored: &mut Stored,
+    reranked: &mut Reranked,
+    candidates: &[Candidate],
+    count: usize,
+) -> Result<()> {
+    let (rule, algorithm) = (&scorer.plan.rule, scorer.plan.options.clustering);
+    let open = unscored(candidates, &reranked.scores, rule).collect();
+    let mut selection = Selection::new(candidates, open, count, &scorer.unique.keys, (rule, algorithm));
+    let size = scorer.partition_pairs(count);
+    while let Some(numbers) = selection.next(&reranked.scores) {
+        for partition in numbers.chunks(size) {
             let scored = scorer.partition(stored, candidates, (partition, true))?;
             reranked.keep(partition, scored);
         }
-        Ok(())
     }
-
-    /// One score a pair, in their order; `is_done` as in [`logits::score`].
-    fn scores(
-        &mut self,
-        stored: &mut Stored,
-        pairs: &[(u32, u32)],
-        is_done: &dyn Fn(usize, f32) -> bool,
-    ) -> Result<Vec<Score>> {
-        let mut scores: Vec<Option<Score>> = pairs.iter().map(|&pair| stored.find(pair)).collect();
-        let found = scores.iter().enumerate();
-        self.task.advance(found.filter(|(at, score)| score.is_some_and(|score| is_done(*at, score.logit))).count())?;
-        let missing: Vec<usize> = (0..pairs.len()).filter(|&at| scores[at].is_none()).collect();
-        if !missing.is_empty() {
-            let unique = self.unique;
-            let text = |number: u32| unique.texts.get(number as usize);
-            stored.computed += missing.len();
-            if let (Some(remote), Some(identity)) = (&self.remote, &self.plan.scores) {
-                let texts: Vec<(&str, &str)> =
-                    missing.iter().map(|&at| (text(pairs[at].0), text(pairs[at].1))).collect();
-                remote.score(&texts, self.task, (&mut stored.segments, &folder_of(identity)), |first, columns| {
-                    let [_, _, logits, truncated] = columns_of(columns)?;
-                    let (Column::Floats(logits), Column::Flags(truncated)) = (logits, truncated) else {
-                        bail!("no scores")
-                    };
-                    let mut done = 0;
-                    for (&at, (logit, truncated)) in missing[first..].iter().zip(logits.into_iter().zip(truncated)) {
-                        scores[at] = Some(Score { pair: pairs[at], logit, truncated });
-                        done += usize::from(is_done(at, logit));
-                    }
-                    self.task.advance(done)
-                })?;
-                return Ok(scores.into_iter().flatten().collect());
-            }
-            if self.models.is_none() {
-                self.progress.say(&self.plan.loading(self.folder));
-                let models =
-                    cross_encoder::replicas(self.folder, &self.workers.devices, self.plan.precision, self.progress)?;
-                let tokens = PairTokens::new(&models.first().tokenizer);
-                self.models = Some((models, tokens));
-            }
-            let (models, tokens) = self.models.as_mut().context("the cross-encoder is loaded")?;
-            let wanted: Vec<(u32, u32)> = missing.iter().map(|&at| pairs[at]).collect();
-            let is_done = |at: usize, logit: f32| is_done(missing[at], logit);
-            let computed = logits::score(models, tokens, (&wanted, &text), &is_done, self.task)?;
-            for ((&at, &logit), &truncated) in missing.iter().zip(&computed.logits).zip(&computed.truncated) {
-                scores[at] = Some(Score { pair: pairs[at], logit, truncated });
-            }
-            let key = |number: u32| self.unique.keys[number as usize];
-            let keys: Vec<(TextKey, TextKey)> =
-                missing.iter().map(|&at| (key(pairs[at].0), key(pairs[at].1))).collect();
-            stored.segments.append(computed.into_columns(&keys))?;
-        }
-        Ok(scores.into_iter().flatten().collect())
-    }
+    reranked.unasked = selection.unasked(&reranked.scores);
+    Ok(())
 }
 
-/// How many pairs a run would score, for `--plan`; a time budget may leave some of them.
+/// Checks the rerank floor on a sample; where it loses too many duplicates, reranks down to a lower one and says so.
+fn check_floor(
+    mut scorer: Scorer,
+    stored: &mut Stored,
+    reranked: &mut Reranked,
+    candidates: &[Candidate],
+) -> Result<()> {
+    let (plan, progress) = (scorer.plan, scorer.progress);
+    let cosine = |at: u32| candidates[at as usize].cosine;
+    let mut below = promising_first(candidates);
+    below.retain(|&at| !plan.rule.can_be_duplicate(cosine(at)));
+    let strata = rerank_floor::strata(candidates, &scorer.unique.keys, &below, reranked.pairs);
+    let sample: Vec<u32> = strata.iter().flat_map(|stratum| stratum.sample.iter().copied()).collect();
+    if sample.is_empty() {
+        return Ok(());
+    }
+    let rule = plan.settled(None, reranked.unasked.clone()).rule;
+    let verdicts = candidates.iter().zip(&reranked.scores).map(|(pair, scores)| rule.decide(pair.cosine, *scores));
+    let called = verdicts.filter(|verdict| verdict.is_duplicate == Some(true)).count();
+    let scored = scorer.partition(stored, candidates, (&sample, false))?.scores;
+    let audit = rerank_floor::audit(&rule, candidates, &strata, &scored, called);
+    reranked.audit = Some(audit);
+    let Some(lower) = audit.lower else { return Ok(()) };
+    // what the sample has is not scored again
+    let known = sample.into_iter().zip(scored).filter(|(at, _)| cosine(*at) >= lower);
+    let (numbers, scores): (Vec<u32>, Vec<Scores>) = known.unzip();
+    reranked.keep(&numbers, Partition { scores, truncated: 0 });
+    let floor = rule.calibrated.as_ref().and_then(|decision| decision.rerank_floor).unwrap_or_default();
+    let lowered = plan.settled(Some(lower), None);
+    let left = unscored(candidates, &reranked.scores, &lowered.rule).count();
+    let all = reranked.pairs + left;
+    let count = asked_count(plan, all).saturating_sub(reranked.pairs);
+    progress.warn(format!(
+        "the rerank floor moves from {floor} to {lower}: a sample shows about {:.1} % of this corpus' duplicates below it; \
+         {} more pairs are reranked; --rerank-floor {floor} keeps it",
+        100.0 * audit.share,
+        readable(numbers.len() + count)
+    ));
+    let task = progress.task("rerank", "pairs", count);
+    // the same models, with a bar of their own
+    let mut scorer = Scorer { plan: &lowered, task: &task, ..scorer };
+    if count < left {
+        return ask_some(&mut scorer, stored, reranked, candidates, count);
+    }
+    below.retain(|&at| cosine(at) >= lower && reranked.scores[at as usize].logit().is_none());
+    for partition in below.chunks(scorer.partition_pairs(count)) {
+        let scored = scorer.partition(stored, candidates, (partition, true))?;
+        reranked.keep(partition, scored);
+    }
+    Ok(())
+}
+
+/// How many pairs a run would score, for `--plan`; a time budget may leave some of them. Which pairs a share has depends on
+/// scores, so where one of them is missing, all that follow may be.
 pub fn missing(
     store: &Store,
     plan: &Plan,
@@ -360,7 +300,30 @@ pub fn missing(
     progress: &Progress,
 ) -> Result<usize> {
     let stored = Stored::read(store.segments(identity)?, keys, keys, progress)?;
-    Ok(choose(candidates, plan, &stored, None).unscored.len())
+    let chosen = choose(candidates, plan, &stored, None);
+    let all = chosen.scored.len() + chosen.unscored.len();
+    let count = asked_count(plan, all);
+    if count == all {
+        return Ok(chosen.unscored.len());
+    }
+    let mut scores = vec![Scores::default(); candidates.len()];
+    let open = unscored(candidates, &scores, &plan.rule).collect();
+    let mut selection = Selection::new(candidates, open, count, keys, (&plan.rule, plan.options.clustering));
+    let without: HashSet<u32> = chosen.unscored.into_iter().collect();
+    while let Some(numbers) = selection.next(&scores) {
+        let missing = numbers.iter().filter(|at| without.contains(at)).count();
+        if missing > 0 {
+            return Ok(missing + selection.left());
+        }
+        for at in numbers {
+            let Candidate { a, b, .. } = candidates[at as usize];
+            let logit = |pair| stored.find(pair).map(|score| score.logit);
+            let logit_ab = logit((a, b));
+            let is_open = logit_ab.is_some_and(|logit| plan.rule.is_open(logit, candidates[at as usize].cosine));
+            scores[at as usize] = Scores { logit_ab, logit_ba: is_open.then(|| logit((b, a))).flatten() };
+        }
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

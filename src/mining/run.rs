@@ -84,13 +84,16 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     let run = plan.run_id(&questions.content, None)?;
     let mut reranked = rerank::run(&store, plan, &unique, &live, (&found.pairs, &run), &workers, progress)?;
     let lowered_rerank_floor = reranked.audit.and_then(|audit| audit.lower);
-    let moved = lowered_rerank_floor.map(|floor| plan.with_rerank_floor(floor));
-    let plan = moved.as_ref().unwrap_or(plan);
+    let unasked = reranked.unasked.take();
+    let plan = &plan.settled(lowered_rerank_floor, unasked.clone());
     if plan.cross_encoder.is_some() {
         log.rerank(&reranked, &found.pairs, &plan.rule, progress);
         log.note_executors(workers.take_records());
     }
-    let backlog = rerank::to_rerank(&found.pairs, &plan.rule) - reranked.pairs;
+    let backlog = match plan.options.rerank_budget {
+        Some(_) => rerank::to_rerank(&found.pairs, &plan.rule) - reranked.pairs,
+        None => 0,
+    };
     let scored = plan.options.rerank_budget.map(|_| reranked.scored(&found.pairs, &unique.keys));
     let run_id = plan.run_id(&questions.content, scored.as_deref())?;
     night.settle(plan, &run_id, &questions, progress)?;
@@ -142,6 +145,7 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
         options: plan.options.clone(),
         models: plan.models.clone(),
         lowered_rerank_floor,
+        unasked,
         device: workers.devices.name.clone(),
         threads: rayon::current_num_threads(),
         stages: log.records,
@@ -197,6 +201,7 @@ fn warn_of_useless_flags(plan: &Plan, progress: &Progress) {
     let options = &plan.options;
     let given = [
         ("--rerank-budget", options.rerank_budget.is_some()),
+        ("--rerank-share", options.rerank_share.is_some()),
         ("--rerank-floor", options.rerank_floor.is_some()),
         ("--rerank-ceiling", options.rerank_ceiling.is_some()),
     ];

@@ -60,6 +60,16 @@ pub fn print(
             readable(above)
         ));
     }
+    let is_unasked = |pair: &PairRow| {
+        pair.kind == PairKind::Semantic && pair.logit_ab.or(pair.logit_ba).is_none() && pair.probability.is_some()
+    };
+    let unasked = tables.pairs.iter().filter(|pair| is_unasked(pair)).count() - above;
+    if plan.rule.unasked.is_some() {
+        progress.say(&format!(
+            "           {} between not reranked, their cosine decided: --rerank-share 100% reranks all",
+            readable(unasked)
+        ));
+    }
     progress.say(&format!(
         "clusters   {} holding {} questions, {} to review",
         readable(tables.stats.len()),

@@ -65,8 +65,7 @@ pub fn verify(output: &Path, sample: Option<usize>, device: DeviceChoice, progre
     // the folder may have been named from elsewhere when it was written
     let options = Options { output: output.to_path_buf(), ..run.manifest.options.clone() };
     let plan = Plan::of_inputs(options, Vec::new(), progress)?;
-    let lowered = run.manifest.lowered_rerank_floor.map(|floor| plan.with_rerank_floor(floor));
-    let plan = lowered.unwrap_or(plan);
+    let plan = plan.settled(run.manifest.lowered_rerank_floor, run.manifest.unasked.clone());
     ensure!(
         plan.models == run.manifest.models && plan.rule == run.manifest.rule(),
         "the models or their calibration have changed since the run: a new run shows what they give now"

@@ -96,6 +96,7 @@ pub fn funnel(source: &Source) -> [Vec<Step>; 2] {
             ("rerank.both_orders", "in both orders"),
             ("rerank.below_rerank_floor", "below the rerank floor"),
             ("rerank.above_rerank_ceiling", "above the rerank ceiling"),
+            ("rerank.not_asked", "decided by the cosine"),
             ("rerank.not_reranked", "left by the budget"),
         ]);
         pairs.push(("Scored by the cross-encoder", "rerank.rows_out", note));
@@ -190,6 +191,11 @@ fn effective(source: &Source, flag: &str, value: &Value) -> Option<String> {
             Some(Some(ceiling)) => format!("{}, measured for the two models", ceiling.cosine),
             Some(None) => "none".into(),
             None => "none: there is no cross-encoder".into(),
+        },
+        ("rerank-share", Value::Null) => match (models.decision.is_some(), source.manifest.unasked.is_some()) {
+            (false, _) => "none: there is no cross-encoder".into(),
+            (true, true) => "20%".into(),
+            (true, false) => "100%".into(),
         },
         ("rerank-budget", Value::Null) => "none".into(),
         ("reference", Value::Null) => "none".into(),

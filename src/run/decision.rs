@@ -1,5 +1,6 @@
 //! Which pairs are duplicates. Runs, `mine show`, `mine explain` and evaluation all decide here.
 
+use crate::calibration::by_cosine::ByCosine;
 use crate::calibration::decision::Decision;
 
 /// A pair below this share of the threshold contradicts every merge. Best pairwise F1 on the dev questions, cosines:
@@ -33,8 +34,8 @@ impl Scores {
 /// What is said of one pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
-    /// `None` if the cross-encoder was not asked, unless the pair is above the rerank ceiling. Without a cross-encoder, the
-    /// cosine.
+    /// `None` if the cross-encoder was not asked and the cosine does not decide instead: below the rerank floor, and after the
+    /// end of a budget. Without a cross-encoder, the cosine.
     pub probability: Option<f32>,
     /// `None` if the rerank budget ended before the pair.
     pub is_duplicate: Option<bool>,
@@ -49,6 +50,8 @@ pub struct Rule {
     pub swap_margin: f32,
     /// How logit and cosine become a probability; `None` without a cross-encoder.
     pub calibrated: Option<Decision>,
+    /// The probability of a pair that the cross-encoder was not asked about, if a run asked about some alone.
+    pub unasked: Option<ByCosine>,
 }
 
 impl Rule {
@@ -81,9 +84,11 @@ impl Rule {
             return Verdict { probability: Some(probability), is_duplicate: Some(probability >= self.threshold) };
         };
         let probability = |logit: f32| decision.probability(f64::from(logit), f64::from(cosine)) as f32;
-        let unasked = || decision.unasked_probability(cosine).map(|p| p as f32);
-        let probability = scores.logit().map(probability).or_else(unasked);
-        let is_duplicate = match decision.is_below_floor(cosine) {
+        let is_below = decision.is_below_floor(cosine);
+        let above = || decision.unasked_probability(cosine).map(|p| p as f32);
+        let between = || self.unasked.as_ref().filter(|_| !is_below).map(|line| line.at(cosine));
+        let probability = scores.logit().map(probability).or_else(above).or_else(between);
+        let is_duplicate = match is_below {
             true => Some(false),
             false => probability.map(|p| p >= self.threshold),
         };
@@ -98,7 +103,7 @@ mod tests {
 
     #[test]
     fn without_a_cross_encoder_the_cosine_decides() {
-        let rule = Rule { threshold: 0.7, swap_margin: 2.0, calibrated: None };
+        let rule = Rule { threshold: 0.7, swap_margin: 2.0, calibrated: None, unasked: None };
         let verdict = |cosine| rule.decide(cosine, Scores::default());
         assert_eq!(verdict(0.7), Verdict { probability: Some(0.7), is_duplicate: Some(true) });
         assert_eq!(verdict(-0.2), Verdict { probability: Some(0.0), is_duplicate: Some(false) });
@@ -110,7 +115,7 @@ mod tests {
         let calibrator = Calibrator::Platt { slope: 1.0, intercept: 0.0 };
         let decision =
             Decision { cosine_weight: 0.0, calibrator, threshold: 0.5, rerank_floor: Some(0.6), rerank_ceiling: None };
-        let rule = Rule { threshold: 0.5, swap_margin: 1.0, calibrated: Some(decision) };
+        let rule = Rule { threshold: 0.5, swap_margin: 1.0, calibrated: Some(decision), unasked: None };
         let decided = |cosine, scores| rule.decide(cosine, scores).is_duplicate;
         assert_eq!(decided(0.5, Scores::default()), Some(false));
         assert_eq!(decided(0.7, Scores::default()), None);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::calibration::Calibrator;
+use crate::calibration::by_cosine::ByCosine;
 use crate::calibration::decision::{Ceiling, Decision};
 use crate::error::hint;
 use crate::run::decision::Rule;
@@ -44,6 +45,9 @@ pub struct Manifest {
     /// The rerank floor, if that of the models lost too many duplicates of this corpus and was lowered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowered_rerank_floor: Option<f32>,
+    /// What stood for the probability of pairs that the cross-encoder was not asked about, if it was asked about some alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unasked: Option<ByCosine>,
     pub device: String,
     pub threads: usize,
     pub stages: Vec<StageRecord>,
@@ -154,7 +158,7 @@ impl Manifest {
             rerank_floor: self.lowered_rerank_floor.or(decision.rerank_floor),
             rerank_ceiling: decision.rerank_ceiling,
         });
-        Rule { threshold, swap_margin: self.options.swap_margin, calibrated }
+        Rule { threshold, swap_margin: self.options.swap_margin, calibrated, unasked: self.unasked.clone() }
     }
 
     /// What of `options` and `models` differs from the run's, whatever its input held.

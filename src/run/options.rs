@@ -58,7 +58,7 @@ const fn harmless(flag: &'static str, default: &'static str, why_harmless: &'sta
 }
 
 /// Every option of a mining run.
-pub const OPTIONS: [Declared; 39] = [
+pub const OPTIONS: [Declared; 40] = [
     option("input", "", &[Part::Corpus]),
     option("format", "", &[Part::Corpus]),
     option("encoding", "\"utf-8\"", &[Part::Corpus]),
@@ -87,6 +87,7 @@ pub const OPTIONS: [Declared; 39] = [
     Declared { range: Some((0.0, 1.0)), ..harmless("min-recall", "0.99", "only warns") },
     option("cross-encoder", "\"built-in\"", &[Part::Scores]),
     number("threshold", "", 0.0, 1.0, &[Part::Decision]),
+    option("rerank-share", "", &[Part::Decision]),
     option("rerank-budget", "", &[Part::Decision]),
     number("rerank-floor", "", -1.0, 1.0, &[Part::Decision]),
     number("rerank-ceiling", "", -1.0, 1.0, &[Part::Decision]),
@@ -157,6 +158,8 @@ pub struct Options {
     pub hnsw_links: usize,
     pub hnsw_ef_construction: usize,
     pub hnsw_ef_search: usize,
+    #[serde(default)]
+    pub rerank_share: Option<Share>,
     pub rerank_budget: Option<Budget>,
     pub rerank_floor: Option<f32>,
     #[serde(default)]
@@ -253,6 +256,9 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
     let options: Options = table.try_into()?;
     let (links, construction) = (options.hnsw_links as f64, options.hnsw_ef_construction as f64);
     within("hnsw-ef-construction", construction, links, 10_000.0)?;
+    if options.rerank_share.is_some() && options.rerank_budget.is_some() {
+        return Err(usage("--rerank-share and --rerank-budget exclude each other: a budget is for all pairs"));
+    }
     Ok(options)
 }
 
@@ -328,6 +334,7 @@ mod tests {
             ("hnsw-ef-search", "50"),
             ("min-recall", "0.5"),
             ("threshold", "0.5"),
+            ("rerank-share", "40%"),
             ("rerank-budget", "30m"),
             ("rerank-floor", "0.5"),
             ("rerank-ceiling", "0.9"),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::run::reader::FinishedRun;
-use crate::run::schema::{ClusterRow, PairRow};
+use crate::run::schema::{ClusterRow, PairKind, PairRow};
 use crate::text::key::TextKey;
 use crate::text::normalise::normalise;
 use crate::view::apart::{Between, Place, Places};
@@ -82,12 +82,19 @@ impl SoughtPair {
                 format!("different: the cosine {cosine:.4} is below the rerank floor")
             }
             Some(PairRow { probability: None, .. }) => "undecided: the rerank budget ended before this pair".into(),
-            Some(pair) => format!(
-                "{}: probability {}, threshold {}",
-                verdict(pair.is_duplicate),
-                score(pair.probability),
-                run.manifest.rule().threshold
-            ),
+            Some(pair) => {
+                let rule = run.manifest.rule();
+                let is_asked = pair.kind != PairKind::Semantic
+                    || pair.logit_ab.or(pair.logit_ba).is_some()
+                    || !rule.should_rerank(pair.cosine);
+                format!(
+                    "{}: probability {}, threshold {}{}",
+                    verdict(pair.is_duplicate),
+                    score(pair.probability),
+                    rule.threshold,
+                    if is_asked { "" } else { "; not reranked: it is the mean of the pairs with its cosine" }
+                )
+            }
             None if self.first[0] == self.first[1] => "both have one text: they are copies".into(),
             None if cosine < min_cosine => {
                 format!("not compared: the cosine {cosine:.4} is below the minimum cosine {min_cosine}")

@@ -183,7 +183,7 @@ mod tests {
         let calibrator = Calibrator::Platt { slope: 1.0, intercept: 0.0 };
         let decision =
             Decision { cosine_weight: 0.0, calibrator, threshold: 0.5, rerank_floor: Some(0.6), rerank_ceiling: None };
-        let rule = Rule { threshold: 0.5, swap_margin: 1.0, calibrated: Some(decision) };
+        let rule = Rule { threshold: 0.5, swap_margin: 1.0, calibrated: Some(decision), unasked: None };
         let scores = Scores { logit_ab: Some(logits[0]), logit_ba: Some(logits[1]) };
         explain(ScoredTexts { a: text("a"), b: text("b"), cosine, scores }, 0.5, &rule)
     }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn copies_are_duplicates_whatever_the_models_say() {
-        let rule = Rule { threshold: 0.9, swap_margin: 1.0, calibrated: None };
+        let rule = Rule { threshold: 0.9, swap_margin: 1.0, calibrated: None, unasked: None };
         let copies = ScoredTexts { a: text("a"), b: text("a"), cosine: 0.2, scores: Scores::default() };
         let explained = explain(copies, 0.5, &rule);
         assert_eq!((explained.same, explained.probability, explained.is_duplicate), (Some("exact"), Some(1.0), true));

@@ -10,7 +10,7 @@ use dupmine::models::checkpoint::built_in;
 use dupmine::models::checkpoint::folder::ModelFolder;
 use dupmine::models::cross_encoder::{self, CrossEncoder};
 use dupmine::models::network::precision::Precision;
-use dupmine::progress::Progress;
+use dupmine::progress::{Progress, readable};
 use dupmine::text::key::TextKey;
 use dupmine::text::normalise::normalise;
 use dupmine::text::pairs::PairTokens;
@@ -131,6 +131,56 @@ fn a_budget_is_spent_on_the_most_promising_pairs_and_the_rest_is_undecided() {
     let (_, said) = run(&output, &["--rerank-budget", "100000"]);
     assert_eq!(decisions(&all).iter().filter(|d| d.is_none()).count(), 0);
     assert!(said.contains("nothing changed since"), "{said}");
+}
+
+#[test]
+fn of_a_share_the_cosine_decides_the_rest_and_the_choice_is_the_same_every_time() {
+    let work = folder();
+    let of = |name: &str| work.path().join(name);
+    let share = ["--rerank-share", "30%"];
+    let (pairs, said) = run(&of("some"), &share);
+    let (ab, ba, p) = (f32s(&pairs, "score_ab"), f32s(&pairs, "score_ba"), f32s(&pairs, "probability"));
+    let (cosine, kinds) = (f32s(&pairs, "cosine"), strings(&pairs, "kind"));
+    let semantic: Vec<usize> = (0..pairs.num_rows()).filter(|&row| kinds[row] == "semantic").collect();
+    let asked = semantic.iter().filter(|&&row| ab[row].or(ba[row]).is_some()).count();
+    let expected = (semantic.len() as f64 * 0.3).ceil() as usize;
+    assert_eq!(asked, expected);
+    assert!(said.contains(&format!("{} of {} pairs, those that", readable(asked), readable(semantic.len()))), "{said}");
+    assert!(said.contains(&format!("{} between not reranked, their", readable(semantic.len() - asked))), "{said}");
+    // a pair that was not asked has a probability that grows with its cosine, and a verdict
+    let mut unasked: Vec<(f32, f32)> = semantic
+        .iter()
+        .filter(|&&row| ab[row].or(ba[row]).is_none())
+        .map(|&row| (cosine[row].unwrap(), p[row].unwrap()))
+        .collect();
+    unasked.sort_by(|x, y| x.0.total_cmp(&y.0));
+    assert!(unasked.is_sorted_by(|x, y| x.1 <= y.1), "{unasked:?}");
+    for &row in &semantic {
+        assert_eq!(decisions(&pairs)[row], Some(p[row].unwrap() >= 0.6));
+    }
+    let metrics = metrics(&of("some"));
+    assert_eq!((metrics["rerank.not_asked"], metrics["pairs.undecided"]), ((semantic.len() - asked) as f64, 0.0));
+    mine_ok(&["verify", text(&of("some"))]);
+
+    // a run that finds the scores of all pairs asks about the same ones
+    run(&of("all"), &["--rerank-share", "100%"]);
+    let store = of("all").join(".mine");
+    let (again, _) = run(&of("again"), &[&share[..], &["--store", text(&store)]].concat());
+    assert!(again == pairs);
+    // one that finds those of an interrupted run plans what is left; after it nothing is
+    let (input, cross) = (repo("fixtures/questions.parquet"), cross_encoder());
+    let same = ["--cross-encoder", text(&cross), "--threshold", "0.6", "--rerank-share", "30%", "--plan"];
+    let plan = |output: &Path| String::from_utf8(mine(&tiny(text(&input), text(output), &same)).stdout).unwrap();
+    assert!(plan(&of("some")).contains("rerank       fresh"), "{}", plan(&of("some")));
+    run(&of("none"), &["--rerank-budget", "0"]);
+    let planned = plan(&of("none"));
+    assert!(planned.contains(&format!("rerank       stale   {} pairs have no score", readable(expected))), "{planned}");
+    let error = mine_fails(&["--input", "x", "--rerank-budget", "1", "--rerank-share", "30%"], 2);
+    assert!(error.contains("cannot be used with"), "{error}");
+    let file = of("both.toml");
+    std::fs::write(&file, "input = \"x\"\nrerank-budget = 1\nrerank-share = \"30%\"\n").unwrap();
+    let error = mine_fails(&["run", text(&file)], 2);
+    assert!(error.contains("--rerank-share and --rerank-budget exclude each other"), "{error}");
 }
 
 #[test]
