@@ -11,7 +11,8 @@
 //!
 //! [`choose`] fits every method that applies and takes the simplest of those that do best on pairs they were not fitted
 //! on. [`target`] finds the threshold for a requested precision or recall, [`expected_f1`] the one with the
-//! best expected F1. [`decision`] adds a cosine to a cross-encoder's score; [`by_cosine`] stands for scores that are not there. Nothing here knows models or files.
+//! best expected F1. [`decision`] adds a cosine to a cross-encoder's score; [`by_cosine`] stands for scores that are not there.
+//! [`profile`] tells whether a calibration fits a corpus. Nothing here knows models or files.
 
 pub mod by_cosine;
 mod calibrator;
@@ -23,6 +24,7 @@ pub mod gain;
 pub mod isotonic;
 mod piecewise;
 pub mod platt;
+pub mod profile;
 pub mod target;
 pub mod temperature;
 

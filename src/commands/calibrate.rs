@@ -12,8 +12,10 @@ use crate::calibration::decision::{self, Decision};
 use crate::calibration::fitted::{self, FEW_PAIRS, FitInput, Fitted, Goal, KEPT_BY_MIN_COSINE};
 use crate::calibration::gain::Gain;
 use crate::calibration::target::Target;
+use crate::commands::corpus_profile::profile_of;
 use crate::commands::device_args::DeviceArgs;
 use crate::commands::evaluate::labelled_questions::added_note;
+use crate::commands::fitted_lines::{at_threshold, calibration_errors, fitted_lines};
 use crate::error::{hint, usage};
 use crate::executor::replicas::Replicas;
 use crate::metrics::calibration::{brier as brier_score, expected_calibration_error};
@@ -24,7 +26,7 @@ use crate::models::checkpoint::calibration::{self, Calibration, CosineCalibratio
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::cross_encoder;
 use crate::models::hub;
-use crate::progress::{Progress, readable};
+use crate::progress::Progress;
 use crate::tables::labelled_pairs::{self, LabelledPair, PairColumns};
 
 #[derive(Debug, Args)]
@@ -55,6 +57,9 @@ pub struct CalibrateArgs {
     /// Use this threshold, for instance the one whose clusters are best; with --bi-encoder and --cross-encoder it is of both
     #[arg(long, value_name = "P")]
     threshold: Option<f32>,
+    /// A finished run of both models over a corpus like yours: later runs warn if the scores of theirs are far from its
+    #[arg(long, value_name = "DIR", requires = "bi_encoder", requires = "cross_encoder")]
+    corpus: Option<PathBuf>,
     /// Also measure added pairs (column `natural` is false); they change the share of duplicates
     #[arg(long)]
     include_added: bool,
@@ -235,7 +240,9 @@ fn measure_cross_encoder(
                 if gain.is_some_and(|gain| !gain.is_sure()) {
                     progress.warn(NO_GAIN);
                 }
-                calibration.together = Some(ScoreFusion { bi_encoder: bi_encoder.fingerprint()?, decision, gain });
+                let corpus = args.corpus.as_ref().map(|run| profile_of(run, [bi_encoder, folder]));
+                let (bi_encoder, profile) = (bi_encoder.fingerprint()?, corpus.transpose()?);
+                calibration.together = Some(ScoreFusion { bi_encoder, decision, gain, profile });
                 together = Some(fitted);
             }
             None => progress.warn("the cosine adds nothing to the cross-encoder: the cross-encoder decides alone"),
@@ -350,41 +357,4 @@ impl Measured {
         }
         lines
     }
-}
-
-/// Calibration error and Brier score on pairs that were not fitted.
-fn calibration_errors(fitted: &Fitted) -> [(&'static str, Option<f64>); 2] {
-    let chosen = fitted.choice.candidates.first();
-    [
-        ("expected calibration error", chosen.map(|chosen| chosen.expected_calibration_error)),
-        ("Brier score", chosen.map(|chosen| chosen.brier)),
-    ]
-}
-
-fn at_threshold(fitted: &Fitted) -> Value {
-    let c = fitted.confusion;
-    json!({ "precision": c.precision(), "recall": c.recall(), "f1": c.f1(),
-            "interval": fitted.operating.map(|operating| operating.interval) })
-}
-
-fn fitted_lines(fitted: &Fitted, pairs: usize) -> Vec<String> {
-    let mut lines = vec!["cross-validated on five folds, the chosen method first:".to_string()];
-    lines.extend(fitted.choice.candidates.iter().map(|tried| {
-        let (brier, ece) = (tried.brier, tried.expected_calibration_error);
-        format!("  {:<12} Brier {brier:.4}  expected calibration error {ece:.4}", tried.method)
-    }));
-    let interval = fitted.operating.map_or(String::new(), |operating| {
-        let interval = operating.interval;
-        format!("; 95 % interval of the target {:.3} to {:.3}", interval.low, interval.high)
-    });
-    let c = fitted.confusion;
-    lines.push(format!(
-        "threshold {}: precision {:.3}, recall {:.3}, F1 {:.3} on {} pairs{interval}",
-        fitted.threshold,
-        c.precision(),
-        c.recall(),
-        c.f1(),
-        readable(pairs)
-    ));
-    lines
 }

@@ -4,10 +4,12 @@
 //! [`output::print_lines`] only.
 
 pub mod calibrate;
+mod corpus_profile;
 mod device_args;
 pub mod devices;
 pub mod evaluate;
 pub mod explain;
+mod fitted_lines;
 pub mod history;
 pub mod models;
 pub mod options;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::calibration::profile::Fit;
 use crate::mining::candidates::{Candidate, Found};
 use crate::mining::embed::Embedded;
 use crate::mining::rerank::{Reranked, to_rerank};
@@ -116,6 +117,19 @@ impl Log {
             progress.warn(format!(
                 "the rerank budget ended before {left} of {asked} candidates: they have no probability, are neither \
                  duplicates nor not, and are left out of the clusters; the next run continues with them"
+            ));
+        }
+    }
+
+    /// Whether the calibration fits the corpus; warns if it does not.
+    pub fn fit(&mut self, fit: &Fit, progress: &Progress) {
+        self.figure("rerank", "log_odds_apart", fit.apart, "log-odds");
+        if !fit.is_good() {
+            progress.warn(format!(
+                "the calibration may not fit: for the same cosine the cross-encoder's log-odds are {:.1} apart from those of the \
+                 corpus that it was measured on, so thresholds and probabilities may be wrong here; mine sample and mine \
+                 calibrate measure them",
+                fit.apart
             ));
         }
     }

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::calibration::by_cosine::ByCosine;
 use crate::calibration::decision::{Ceiling, Decision};
+use crate::calibration::profile::Profile;
 use crate::error::usage_with_hint;
 use crate::mining::collapse::UniqueTexts;
 use crate::models::checkpoint::built_in;
@@ -57,6 +58,8 @@ pub struct Plan {
     /// Lowest cosine of a candidate.
     pub min_cosine: f32,
     pub rule: Rule,
+    /// What the models said of the corpus that they were calibrated for.
+    pub profile: Option<Profile>,
     /// What the stored vectors depend on.
     pub vectors: Identity,
     /// What the stored scores depend on; `None` without a cross-encoder.
@@ -89,9 +92,12 @@ impl Plan {
             }
             None => None,
         };
-        let calibrated = match &cross_encoder {
-            Some(folder) => Some(decision(&options, folder, &bi_encoder_record.hash, progress)?),
-            None => None,
+        let (calibrated, profile) = match &cross_encoder {
+            Some(folder) => {
+                let (decision, profile) = decision(&options, folder, &bi_encoder_record.hash, progress)?;
+                (Some(decision), profile)
+            }
+            None => (None, None),
         };
         let (min_cosine, threshold) = thresholds(&options, &bi_encoder, calibrated.as_ref(), progress)?;
         options.min_cosine = Some(min_cosine);
@@ -127,6 +133,7 @@ impl Plan {
             is_precision_named,
             min_cosine,
             rule,
+            profile,
             vectors,
             scores,
         })
@@ -254,13 +261,14 @@ fn unmeasured(what: &str, flag: &str, value: f32, model: &ModelFolder, progress:
     value
 }
 
-/// How the cross-encoder decides: beside the bi-encoder if they were measured together.
+/// How the cross-encoder decides: beside the bi-encoder if they were measured together; and what both said of the corpus that
+/// they were measured for.
 fn decision(
     options: &Options,
     cross_encoder: &ModelFolder,
     bi_encoder_hash: &str,
     progress: &Progress,
-) -> Result<Decision> {
+) -> Result<(Decision, Option<Profile>)> {
     let calibration = calibration::read(cross_encoder)?;
     if calibration.together.is_some() && calibration.beside(bi_encoder_hash).is_none() {
         let export = match cross_encoder {
@@ -322,7 +330,8 @@ fn decision(
     }
     decision.threshold = threshold;
     decision.rerank_floor = options.rerank_floor.or(decision.rerank_floor);
-    Ok(decision)
+    let profile = together.and_then(|together| together.profile.clone());
+    Ok((decision, profile))
 }
 
 /// Lowest cosine of a candidate, and threshold of the probability or the cosine.

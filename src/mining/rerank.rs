@@ -13,6 +13,7 @@ use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::by_cosine::ByCosine;
+use crate::calibration::profile::Profile;
 use crate::mining::candidates::Candidate;
 use crate::mining::collapse::UniqueTexts;
 use crate::mining::plan::Plan;
@@ -120,6 +121,12 @@ impl Reranked {
         }
         self.pairs += numbers.len();
         self.truncated += scored.truncated;
+    }
+
+    /// What the cross-encoder says of the candidates.
+    pub fn profile(&self, candidates: &[Candidate]) -> Profile {
+        let scored = candidates.iter().zip(&self.scores);
+        Profile::of(scored.filter_map(|(candidate, scores)| Some((candidate.cosine, scores.logit()?))))
     }
 
     /// Hash of which candidates have a score.

@@ -86,8 +86,10 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     let lowered_rerank_floor = reranked.audit.and_then(|audit| audit.lower);
     let unasked = reranked.unasked.take();
     let plan = &plan.settled(lowered_rerank_floor, unasked.clone());
+    let fit = plan.profile.as_ref().and_then(|known| known.fit(&reranked.profile(&found.pairs)));
     if plan.cross_encoder.is_some() {
         log.rerank(&reranked, &found.pairs, &plan.rule, progress);
+        fit.iter().for_each(|fit| log.fit(fit, progress));
         log.note_executors(workers.take_records());
     }
     let backlog = match plan.options.rerank_budget {
@@ -146,6 +148,7 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
         models: plan.models.clone(),
         lowered_rerank_floor,
         unasked,
+        fit,
         device: workers.devices.name.clone(),
         threads: rayon::current_num_threads(),
         stages: log.records,

@@ -189,6 +189,40 @@ pub fn calibration(bins: &[ReliabilityBin]) -> Result<String> {
     })
 }
 
+/// Means of the cross-encoder's log-odds. Of each cosine: in the corpus of the calibration, and in this one.
+#[derive(Debug, Clone, Copy)]
+pub struct MeanLogOdds {
+    pub cosine: f64,
+    pub expected: f64,
+    pub found: f64,
+}
+
+/// The cross-encoder's mean log-odds over the cosine, in both corpora.
+pub fn fit(points: &[MeanLogOdds]) -> Result<String> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(String::new()) };
+    let expected: Vec<(f64, f64)> = points.iter().map(|point| (point.cosine, point.expected)).collect();
+    let found: Vec<(f64, f64)> = points.iter().map(|point| (point.cosine, point.found)).collect();
+    let lines = [(expected, SOFT, "calibration"), (found, ACCENT, "this corpus")];
+    let heights = || lines.iter().flat_map(|(line, ..)| line.iter().map(|point| point.1));
+    let (low, high) = (heights().fold(f64::MAX, f64::min) - 0.5, heights().fold(f64::MIN, f64::max) + 0.5);
+    let range = [first.cosine, last.cosine + 0.01];
+    let x_label = |value: &f64| format!("{value:.2}");
+    let y_label = |value: &f64| format!("{value:.0}");
+    let x = Axis { range, ticks: ticks(range[0], range[1], 5), name: "cosine", label: &x_label };
+    let y = Axis { range: [low, high], ticks: ticks(low, high, 5), name: "mean log-odds", label: &y_label };
+    svg("Mean log-odds over the cosine", |area| {
+        let mut chart = axes(area, x, y)?;
+        for (line, colour, name) in lines {
+            chart.draw_series([PathElement::new(line.clone(), colour.stroke_width(2))])?;
+            chart.draw_series(line.iter().map(|&at| Circle::new(at, 3, colour.filled())))?;
+            if let Some(&at) = line.get(line.len() / 2) {
+                chart.draw_series([Text::new(name, at, font(colour).pos(Pos::new(HPos::Left, VPos::Top)))])?;
+            }
+        }
+        Ok(())
+    })
+}
+
 fn unit_axis(name: &str) -> Axis<'_> {
     Axis { range: [0.0, 1.02], ticks: ticks(0.0, 1.0, 5), name, label: &|value| format!("{value:.1}") }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use askama::Template;
 
-use crate::report::charts;
+use crate::report::charts::{self, MeanLogOdds};
 use crate::report::clusters::{self, Chosen, ClusterCard, PairCard};
 use crate::report::format::{count, score};
 use crate::report::labels::{Labels, ScoredLabels};
@@ -142,6 +142,26 @@ fn figures(source: &Source, tally: &Tally) -> Result<Vec<Figure>> {
             svg: charts::histogram(&tally.cosine, Some(source.threshold()), "cosine")?,
             about: format!(
                 "Every candidate pair from the minimum cosine {min_cosine} up. Without a cross-encoder, the cosine decides."
+            ),
+        });
+    }
+    if let Some(fit) = &source.manifest.fit {
+        let parts = fit.parts.iter().map(|part| (part.cosine, part.expected, part.found));
+        let points: Vec<MeanLogOdds> = parts
+            .map(|(cosine, expected, found)| MeanLogOdds {
+                cosine: cosine.into(),
+                expected: expected.into(),
+                found: found.into(),
+            })
+            .collect();
+        figures.push(Figure {
+            title: "Fit of the calibration",
+            svg: charts::fit(&points)?,
+            about: format!(
+                "What the cross-encoder says of pairs with the same cosine, in the corpus that it was calibrated for and in \
+                 this one: {:.1} apart on average{}.",
+                fit.apart,
+                if fit.is_good() { "" } else { ", so thresholds and probabilities may be wrong here" }
             ),
         });
     }

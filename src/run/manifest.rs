@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::calibration::Calibrator;
 use crate::calibration::by_cosine::ByCosine;
 use crate::calibration::decision::{Ceiling, Decision};
+use crate::calibration::profile::Fit;
 use crate::error::hint;
 use crate::run::decision::Rule;
 use crate::run::flags::{self, RawOptions};
@@ -48,6 +49,9 @@ pub struct Manifest {
     /// What stood for the probability of pairs that the cross-encoder was not asked about, if it was asked about some alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unasked: Option<ByCosine>,
+    /// How far the cross-encoder's scores are from those of the corpus that it was calibrated for, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
     pub device: String,
     pub threads: usize,
     pub stages: Vec<StageRecord>,

@@ -17,6 +17,7 @@ mod cluster_store;
 #[cfg(feature = "cluster")]
 mod cluster_support;
 mod clustering_quality;
+mod corpus_fit;
 mod degenerate;
 mod devices;
 mod errors;

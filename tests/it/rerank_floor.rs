@@ -21,7 +21,7 @@ fn calibrated(folder: &Path, called: f32, floor: f32) {
     let decision =
         Decision { cosine_weight: weight, calibrator, threshold: 0.5, rerank_floor: Some(floor), rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision, gain: None });
+    let together = Some(ScoreFusion { bi_encoder, decision, gain: None, profile: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&folder.join(calibration::FILE), &measured).unwrap();
 }

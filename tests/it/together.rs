@@ -53,7 +53,7 @@ fn runs_and_explanations_decide_by_both() {
     let decision =
         Decision { cosine_weight: 10.0, calibrator, threshold: 0.6, rerank_floor: None, rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None, profile: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 
@@ -107,7 +107,7 @@ fn what_lies_below_the_rerank_floor_is_decided_unasked() {
     let decision =
         Decision { cosine_weight: 1000.0, calibrator, threshold: 0.6, rerank_floor: Some(0.96), rerank_ceiling: None };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None, profile: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 
@@ -189,7 +189,7 @@ fn what_lies_above_the_rerank_ceiling_is_decided_by_the_cosine() {
         rerank_ceiling: Some(ceiling),
     };
     let bi_encoder = ModelFolder::open(Path::new(BI)).unwrap().fingerprint().unwrap();
-    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None });
+    let together = Some(ScoreFusion { bi_encoder, decision: decision.clone(), gain: None, profile: None });
     let measured = Calibration { probability_threshold: Some(0.5), together, ..Calibration::default() };
     calibration::write(&cross.join(calibration::FILE), &measured).unwrap();
 

@@ -105,7 +105,8 @@ fn a_cross_encoder_learns_from_labels_and_from_a_teacher_that_decides_beside_the
     let bi_encoder = ModelFolder::open(TINY.as_ref()).unwrap().fingerprint().unwrap();
     let decision =
         Decision { cosine_weight: 10.0, calibrator, threshold: 0.5, rerank_floor: None, rerank_ceiling: None };
-    let beside = Calibration { together: Some(ScoreFusion { bi_encoder, decision, gain: None }), ..alone };
+    let beside =
+        Calibration { together: Some(ScoreFusion { bi_encoder, decision, gain: None, profile: None }), ..alone };
     calibration::write(&teacher.join(calibration::FILE), &beside).unwrap();
     let together = train("together", &taught);
     assert!(labels != plain && plain != measured && measured != together);

@@ -9,6 +9,7 @@ use crate::atomic_file::write_json;
 use crate::calibration::Calibrator;
 use crate::calibration::decision::Decision;
 use crate::calibration::gain::Gain;
+use crate::calibration::profile::Profile;
 use crate::error::hint;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
@@ -50,6 +51,9 @@ pub struct ScoreFusion {
     /// What the cross-encoder added to the cosine, on the pairs that were measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gain: Option<Gain>,
+    /// What the two models said of a corpus like the labelled pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 impl Calibration {

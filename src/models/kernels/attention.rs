@@ -1,6 +1,6 @@
 //! Attention of a forward pass, one head of one sequence at a time.
 //!
-//! A register holds one number for each of [`LANES`] queries. So softmax is taken in all lanes at once, its sums run over the
+//! A register holds one number for each of `LANES` queries. So softmax is taken in all lanes at once, its sums run over the
 //! keys in their order, and neither a score nor a context is ever summed across the lanes of a register.
 
 use multiversion::multiversion;
