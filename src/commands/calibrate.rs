@@ -11,6 +11,7 @@ use crate::calibration::choose::ScoreKind;
 use crate::calibration::decision::{self, Decision};
 use crate::calibration::fitted::{self, FEW_PAIRS, FitInput, Fitted, Goal, KEPT_BY_MIN_COSINE};
 use crate::calibration::gain::Gain;
+use crate::calibration::profile::Profile;
 use crate::calibration::target::Target;
 use crate::commands::corpus_profile::profile_of;
 use crate::commands::device_args::DeviceArgs;
@@ -127,6 +128,11 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
         return Err(usage("--bi-encoder or --cross-encoder is missing"));
     };
     let output = output(args, &folder)?;
+    let profile = match (&args.corpus, &bi_encoder, args.cross_encoder()) {
+        (Some(run), Some(bi_encoder), Some(_)) => Some(profile_of(run, [bi_encoder, &folder])?),
+        (Some(_), ..) => return Err(usage("--corpus is of two models: it needs --bi-encoder and --cross-encoder")),
+        (None, ..) => None,
+    };
     let read = labelled_pairs::read(&args.pairs, &args.columns)?;
     if let Some(warning) = read.warning() {
         progress.warn(warning);
@@ -153,16 +159,20 @@ pub fn run(args: &CalibrateArgs, progress: &Progress) -> Result<Vec<String>> {
     let input = FitInput { labels: &labels, clusters: &clusters, goal, seed: args.seed };
     let measured = match (args.cross_encoder(), &bi_encoder) {
         (Some(_), bi_encoder) => {
-            measure_cross_encoder(args, &folder, bi_encoder.as_ref(), &questions, input, progress)?
+            measure_cross_encoder(args, &folder, (bi_encoder.as_ref(), profile), &questions, input, progress)?
         }
         (None, _) => measure_bi_encoder(args, &folder, &questions, &read.pairs, input, progress)?,
     };
     let earlier = calibration::peek(&output).and_then(|before| before.together);
-    if earlier.is_some() && measured.calibration.together.is_none() {
-        progress.warn(format!(
-            "{}: the earlier calibration together with a bi-encoder is lost; add --bi-encoder to measure both",
-            output.display()
-        ));
+    let lost = match (earlier, &measured.calibration.together) {
+        (Some(_), None) => Some("calibration together with a bi-encoder is lost; add --bi-encoder to measure both"),
+        (Some(earlier), Some(now)) if earlier.profile.is_some() && now.profile.is_none() => {
+            Some("profile of a corpus is lost, so runs no longer say whether theirs fits; add --corpus to keep one")
+        }
+        _ => None,
+    };
+    if let Some(lost) = lost {
+        progress.warn(format!("{}: the earlier {lost}", output.display()));
     }
     calibration::write(&output, &measured.calibration)?;
     progress.say(&format!("calibration written to {}", output.display()));
@@ -197,7 +207,7 @@ fn questions<'a>(pairs: impl Iterator<Item = &'a LabelledPair>) -> QuestionPairs
 fn measure_cross_encoder(
     args: &CalibrateArgs,
     folder: &ModelFolder,
-    bi_encoder: Option<&ModelFolder>,
+    (bi_encoder, profile): (Option<&ModelFolder>, Option<Profile>),
     questions: &QuestionPairs,
     input: FitInput,
     progress: &Progress,
@@ -240,12 +250,16 @@ fn measure_cross_encoder(
                 if gain.is_some_and(|gain| !gain.is_sure()) {
                     progress.warn(NO_GAIN);
                 }
-                let corpus = args.corpus.as_ref().map(|run| profile_of(run, [bi_encoder, folder]));
-                let (bi_encoder, profile) = (bi_encoder.fingerprint()?, corpus.transpose()?);
+                let bi_encoder = bi_encoder.fingerprint()?;
                 calibration.together = Some(ScoreFusion { bi_encoder, decision, gain, profile });
                 together = Some(fitted);
             }
-            None => progress.warn("the cosine adds nothing to the cross-encoder: the cross-encoder decides alone"),
+            None => {
+                let unused = if profile.is_some() { ", and --corpus has no effect" } else { "" };
+                progress.warn(format!(
+                    "the cosine adds nothing to the cross-encoder: the cross-encoder decides alone{unused}"
+                ));
+            }
         }
     }
     let before = scores.iter().map(|&score| Calibrator::default().probability(score)).collect();

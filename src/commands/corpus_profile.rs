@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::calibration::profile::Profile;
 use crate::error::hint;
@@ -29,5 +29,11 @@ pub fn profile_of(run: &Path, [bi_encoder, cross_encoder]: [&ModelFolder; 2]) ->
         let logit = |pair: &PairRow| Scores { logit_ab: pair.logit_ab, logit_ba: pair.logit_ba }.logit();
         scored.extend(semantic.filter_map(|pair| Some((pair.cosine, logit(&pair)?))));
     }
-    Ok(Profile::of(scored.into_iter()))
+    let profile = Profile::of(scored.into_iter());
+    ensure!(
+        profile.fit(&profile).is_some(),
+        "--corpus {}: it has too few reranked pairs with the same cosines: no run could be compared with it",
+        run.display()
+    );
+    Ok(profile)
 }

@@ -123,7 +123,7 @@ pub enum Fate {
     Found,
     /// Called a duplicate, but its questions are in different clusters.
     LostByClustering,
-    /// Scored, and below the threshold.
+    /// Its probability is below the threshold.
     LostByScore,
     /// A candidate whose cosine is below the rerank floor.
     LostByRerankFloor,

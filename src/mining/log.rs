@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::calibration::profile::Fit;
 use crate::mining::candidates::{Candidate, Found};
 use crate::mining::embed::Embedded;
+use crate::mining::plan::Plan;
 use crate::mining::rerank::{Reranked, to_rerank};
 use crate::progress::Progress;
-use crate::run::decision::Rule;
 use crate::run::manifest::{ExecutorRecord, StageRecord};
 use crate::run::schema::MetricRow;
 
@@ -93,12 +93,13 @@ impl Log {
     }
 
     /// The rerank stage; warns of what the budget left out.
-    pub fn rerank(&mut self, reranked: &Reranked, candidates: &[Candidate], rule: &Rule, progress: &Progress) {
+    pub fn rerank(&mut self, reranked: &Reranked, candidates: &[Candidate], plan: &Plan, progress: &Progress) {
+        let (rule, has_budget) = (&plan.rule, plan.options.rerank_budget.is_some());
         let (all, asked) = (candidates.len(), to_rerank(candidates, rule));
         let below = candidates.iter().filter(|pair| !rule.can_be_duplicate(pair.cosine)).count();
         let left = asked - reranked.pairs;
         // the cosine decides about the others, unless a budget ended
-        let (unasked, left) = if rule.unasked.is_some() { (left, 0) } else { (0, left) };
+        let (unasked, left) = if has_budget { (0, left) } else { (left, 0) };
         let dropped = [
             ("below_rerank_floor", below as u64),
             ("above_rerank_ceiling", (all - asked - below) as u64),
@@ -126,9 +127,9 @@ impl Log {
         self.figure("rerank", "log_odds_apart", fit.apart, "log-odds");
         if !fit.is_good() {
             progress.warn(format!(
-                "the calibration may not fit: for the same cosine the cross-encoder's log-odds are {:.1} apart from those of the \
-                 corpus that it was measured on, so thresholds and probabilities may be wrong here; mine sample and mine \
-                 calibrate measure them",
+                "the calibration may not fit: for pairs with the same cosine, the cross-encoder's log-odds are {:.1} apart from \
+                 those of the corpus that it was calibrated for. Thresholds and probabilities may be wrong here: label a \
+                 sample (mine sample), and calibrate (mine calibrate)",
                 fit.apart
             ));
         }

@@ -208,11 +208,12 @@ pub fn run(
     Ok(reranked)
 }
 
-/// How many of so many pairs are asked about: all with a budget, which ends among them, otherwise a share.
+/// How many of so many pairs are asked about: all with a budget, which ends among them, and with a reference, whose clusters are
+/// joined pair by pair; otherwise a share.
 fn asked_count(plan: &Plan, pairs: usize) -> usize {
-    match plan.options.rerank_budget {
-        Some(_) => pairs,
-        None => rerank_share::count(pairs, plan.options.rerank_share.map(|share| share.0)),
+    match (plan.options.rerank_budget, &plan.options.reference) {
+        (None, None) => rerank_share::count(pairs, plan.options.rerank_share.map(|share| share.0)),
+        _ => pairs,
     }
 }
 
@@ -297,7 +298,7 @@ fn check_floor(
 }
 
 /// How many pairs a run would score, for `--plan`; a time budget may leave some of them. Which pairs a share has depends on
-/// scores, so where one of them is missing, all that follow may be.
+/// the scores, so where some are missing the number is not exact.
 pub fn missing(
     store: &Store,
     plan: &Plan,
@@ -317,12 +318,13 @@ pub fn missing(
     let open = unscored(candidates, &scores, &plan.rule).collect();
     let mut selection = Selection::new(candidates, open, count, keys, (&plan.rule, plan.options.clustering));
     let without: HashSet<u32> = chosen.unscored.into_iter().collect();
+    let mut missing = 0;
     while let Some(numbers) = selection.next(&scores) {
-        let missing = numbers.iter().filter(|at| without.contains(at)).count();
-        if missing > 0 {
-            return Ok(missing + selection.left());
-        }
         for at in numbers {
+            if without.contains(&at) {
+                missing += 1;
+                continue;
+            }
             let Candidate { a, b, .. } = candidates[at as usize];
             let logit = |pair| stored.find(pair).map(|score| score.logit);
             let logit_ab = logit((a, b));
@@ -330,7 +332,7 @@ pub fn missing(
             scores[at as usize] = Scores { logit_ab, logit_ba: is_open.then(|| logit((b, a))).flatten() };
         }
     }
-    Ok(0)
+    Ok(missing)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub fn mine(plan: &Plan, cluster: Option<&dyn Cluster>, force: bool, progress: &
     let plan = &plan.settled(lowered_rerank_floor, unasked.clone());
     let fit = plan.profile.as_ref().and_then(|known| known.fit(&reranked.profile(&found.pairs)));
     if plan.cross_encoder.is_some() {
-        log.rerank(&reranked, &found.pairs, &plan.rule, progress);
+        log.rerank(&reranked, &found.pairs, plan, progress);
         fit.iter().for_each(|fit| log.fit(fit, progress));
         log.note_executors(workers.take_records());
     }

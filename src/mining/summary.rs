@@ -66,7 +66,7 @@ pub fn print(
     let unasked = tables.pairs.iter().filter(|pair| is_unasked(pair)).count() - above;
     if plan.rule.unasked.is_some() {
         progress.say(&format!(
-            "           {} between not reranked, their cosine decided: --rerank-share 100% reranks all",
+            "           {} more not reranked, their cosine decided: --rerank-share 100% reranks all",
             readable(unasked)
         ));
     }

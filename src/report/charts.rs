@@ -189,7 +189,7 @@ pub fn calibration(bins: &[ReliabilityBin]) -> Result<String> {
     })
 }
 
-/// Means of the cross-encoder's log-odds. Of each cosine: in the corpus of the calibration, and in this one.
+/// The mean of the cross-encoder's log-odds of pairs with one cosine: in the corpus of the calibration, and in this one.
 #[derive(Debug, Clone, Copy)]
 pub struct MeanLogOdds {
     pub cosine: f64,
@@ -202,7 +202,8 @@ pub fn fit(points: &[MeanLogOdds]) -> Result<String> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Ok(String::new()) };
     let expected: Vec<(f64, f64)> = points.iter().map(|point| (point.cosine, point.expected)).collect();
     let found: Vec<(f64, f64)> = points.iter().map(|point| (point.cosine, point.found)).collect();
-    let lines = [(expected, SOFT, "calibration"), (found, ACCENT, "this corpus")];
+    // names at different places: the lines may be close
+    let lines = [(expected, SOFT, "calibration", 1, VPos::Top), (found, ACCENT, "this corpus", 3, VPos::Bottom)];
     let heights = || lines.iter().flat_map(|(line, ..)| line.iter().map(|point| point.1));
     let (low, high) = (heights().fold(f64::MAX, f64::min) - 0.5, heights().fold(f64::MIN, f64::max) + 0.5);
     let range = [first.cosine, last.cosine + 0.01];
@@ -212,11 +213,12 @@ pub fn fit(points: &[MeanLogOdds]) -> Result<String> {
     let y = Axis { range: [low, high], ticks: ticks(low, high, 5), name: "mean log-odds", label: &y_label };
     svg("Mean log-odds over the cosine", |area| {
         let mut chart = axes(area, x, y)?;
-        for (line, colour, name) in lines {
+        for (line, colour, name, quarter, beside) in lines {
             chart.draw_series([PathElement::new(line.clone(), colour.stroke_width(2))])?;
             chart.draw_series(line.iter().map(|&at| Circle::new(at, 3, colour.filled())))?;
-            if let Some(&at) = line.get(line.len() / 2) {
-                chart.draw_series([Text::new(name, at, font(colour).pos(Pos::new(HPos::Left, VPos::Top)))])?;
+            if let Some(&at) = line.get(line.len() * quarter / 4) {
+                let side = if quarter == 1 { HPos::Left } else { HPos::Right };
+                chart.draw_series([Text::new(name, at, font(colour).pos(Pos::new(side, beside)))])?;
             }
         }
         Ok(())

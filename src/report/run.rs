@@ -192,10 +192,13 @@ fn effective(source: &Source, flag: &str, value: &Value) -> Option<String> {
             Some(None) => "none".into(),
             None => "none: there is no cross-encoder".into(),
         },
-        ("rerank-share", Value::Null) => match (models.decision.is_some(), source.manifest.unasked.is_some()) {
+        ("rerank-share", Value::Null) => match (models.decision.is_some(), options.rerank_budget) {
             (false, _) => "none: there is no cross-encoder".into(),
-            (true, true) => "20%".into(),
-            (true, false) => "100%".into(),
+            (true, Some(_)) => "none: there is a budget".into(),
+            (true, None) => {
+                let (asked, unasked) = (source.metric("rerank.rows_out"), source.metric("rerank.not_asked"));
+                format!("{:.0}%", 100.0 * asked / (asked + unasked).max(1.0))
+            }
         },
         ("rerank-budget", Value::Null) => "none".into(),
         ("reference", Value::Null) => "none".into(),

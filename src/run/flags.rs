@@ -107,8 +107,8 @@ pub struct RawOptions {
     /// Candidates kept while searching the HNSW graph (ef) [default: 128]
     #[arg(long, value_name = "EF")]
     pub hnsw_ef_search: Option<usize>,
-    /// Share of the pairs that are reranked: those that can change a cluster; the cosine decides the others [default: 20%, from
-    /// 50,000 pairs on]
+    /// Share of the similar pairs that is reranked: those that can change a cluster; the cosine decides the others [default: 20%,
+    /// but at least 50,000 pairs]
     #[arg(long, value_name = "SHARE", conflicts_with = "rerank_budget")]
     pub rerank_share: Option<Share>,
     /// Limit reranking to a number of pairs, or to a time (`30m`, `1h`, `45s`); the most promising pairs come first

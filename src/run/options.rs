@@ -256,8 +256,14 @@ pub fn check(raw: &RawOptions) -> Result<Options> {
     let options: Options = table.try_into()?;
     let (links, construction) = (options.hnsw_links as f64, options.hnsw_ef_construction as f64);
     within("hnsw-ef-construction", construction, links, 10_000.0)?;
-    if options.rerank_share.is_some() && options.rerank_budget.is_some() {
-        return Err(usage("--rerank-share and --rerank-budget exclude each other: a budget is for all pairs"));
+    if let Some(share) = options.rerank_share {
+        let why = match (&options.rerank_budget, &options.reference) {
+            _ if share.0 == 0.0 => "is 0%: --cross-encoder none reranks nothing",
+            (Some(_), _) => "and --rerank-budget exclude each other: a budget is for all pairs",
+            (_, Some(_)) => "and --reference exclude each other: with a reference all pairs are reranked",
+            (None, None) => return Ok(options),
+        };
+        return Err(usage(format!("--rerank-share {why}")));
     }
     Ok(options)
 }

@@ -130,6 +130,9 @@ fn candidate_steps(
             "the cosine is below the rerank floor {floor}: a run skips the cross-encoder and calls the pair different"
         )];
     }
+    if rule.unasked.is_some() {
+        why.push("this run reranked a share of such pairs, and the cosine decided about the others".into());
+    }
     if decision.cosine_weight > 0.0 {
         why.push(format!("the probability is that of the logit plus {:.1} times the cosine", decision.cosine_weight));
     }

@@ -218,6 +218,17 @@ fn thirty_nights_with_cut_lists_end_as_a_run_from_nothing() {
 }
 
 #[test]
+fn nights_that_rerank_a_share_of_the_pairs_end_as_a_run_from_nothing() {
+    let share = ["--top-k", "40", "--rerank-share", "40%"];
+    nights(
+        31,
+        90,
+        6,
+        &[&["--cross-encoder", CROSS, "--threshold", "0.6", "--swap-margin", "0.1"], &share[..]].concat(),
+    );
+}
+
+#[test]
 fn nights_without_reranking_end_as_a_run_from_nothing() {
     nights(11, 140, 8, &["--top-k", "2", "--threshold", "0.93"]);
     nights(13, 60, 8, &["--clustering", "components", "--threshold", "0.995"]);

@@ -146,7 +146,7 @@ fn of_a_share_the_cosine_decides_the_rest_and_the_choice_is_the_same_every_time(
     let expected = (semantic.len() as f64 * 0.3).ceil() as usize;
     assert_eq!(asked, expected);
     assert!(said.contains(&format!("{} of {} pairs, those that", readable(asked), readable(semantic.len()))), "{said}");
-    assert!(said.contains(&format!("{} between not reranked, their", readable(semantic.len() - asked))), "{said}");
+    assert!(said.contains(&format!("{} more not reranked, their", readable(semantic.len() - asked))), "{said}");
     // a pair that was not asked has a probability that grows with its cosine, and a verdict
     let mut unasked: Vec<(f32, f32)> = semantic
         .iter()
@@ -177,6 +177,10 @@ fn of_a_share_the_cosine_decides_the_rest_and_the_choice_is_the_same_every_time(
     assert!(planned.contains(&format!("rerank       stale   {} pairs have no score", readable(expected))), "{planned}");
     let error = mine_fails(&["--input", "x", "--rerank-budget", "1", "--rerank-share", "30%"], 2);
     assert!(error.contains("cannot be used with"), "{error}");
+    let error = mine_fails(&["--input", "x", "--rerank-share", "0%"], 2);
+    assert!(error.contains("--rerank-share is 0%: --cross-encoder none reranks nothing"), "{error}");
+    let error = mine_fails(&["--input", "x", "--reference", "y", "--rerank-share", "30%"], 2);
+    assert!(error.contains("with a reference all pairs are reranked"), "{error}");
     let file = of("both.toml");
     std::fs::write(&file, "input = \"x\"\nrerank-budget = 1\nrerank-share = \"30%\"\n").unwrap();
     let error = mine_fails(&["run", text(&file)], 2);

@@ -73,6 +73,20 @@ fn a_floor_that_loses_duplicates_moves_down_and_one_that_fits_stays() {
     assert!(pairs(&moved) == pairs(&second));
     // the lowered floor is the run's own, not the models'
     mine_ok(&["verify", text(&moved)]);
+    // where a share is reranked, a share of the pairs above the lowered floor is, again and again the same
+    let share = [&with[..], &["--rerank-share", "60%"]].concat();
+    let (some, again) = (of("some"), of("some-again"));
+    for (output, more) in [(&some, &[][..]), (&again, &["--store", text(&moved.join(".mine"))])] {
+        let said = run(output, &[&share[..], more].concat());
+        assert!(said.contains("the rerank floor moves from"), "{said}");
+    }
+    assert!(pairs(&some) == pairs(&again));
+    let scored = |output: &Path| {
+        let pairs = read(&output.join("pairs.parquet"));
+        f32s(&pairs, "score_ab").iter().zip(f32s(&pairs, "score_ba")).filter(|(ab, ba)| ab.or(*ba).is_some()).count()
+    };
+    assert!(scored(&some) < scored(&moved), "{} {}", scored(&some), scored(&moved));
+    mine_ok(&["verify", text(&some)]);
     // as if the floor had been typed
     let typed = of("typed");
     run(&typed, &["--cross-encoder", text(&cross), "--rerank-floor", &lower.to_string()]);

@@ -168,7 +168,7 @@ impl RunAnswer {
             ("not among the k nearest, or missed by the index", funnel.lost_by_index),
             ("below the rerank floor", funnel.lost_by_rerank_floor),
             ("not reached by the rerank budget", funnel.lost_by_budget),
-            ("scored below the threshold", funnel.lost_by_score),
+            ("below the threshold", funnel.lost_by_score),
             ("called duplicates, but in different clusters", funnel.lost_by_clustering),
             ("in one cluster", funnel.found),
             ("… of these joined only by the clustering", funnel.mended_by_clustering),

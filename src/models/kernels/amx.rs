@@ -80,10 +80,10 @@ macro_rules! kernel {
             assert!(panel.len() == depth * COLUMNS && depth.is_multiple_of(STEP) && depth > 0);
             for half in 0..2 {
                 let weights = panel[half * 2 * TILE * 4..].as_ptr();
-                let sums = sums[0][half * 2 * TILE..].as_mut_ptr();
                 // SAFETY: the lengths are as asserted: a step reads 64 bytes of each row and 16 rows of the panel, and the
-                // sums have 32 rows of 64
+                // sums have 32 rows of 64. A thread calls it between `begin` and `end`
                 unsafe {
+                    let sums = sums.as_mut_ptr().cast::<$sum>().add(half * 2 * TILE);
                     match tiles {
                         1 => asm!(
                             "tilezero tmm0",

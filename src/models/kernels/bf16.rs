@@ -44,13 +44,13 @@ pub fn is_fast() -> bool {
 #[derive(Debug, Clone)]
 pub struct Bf16Matrix {
     widths: [usize; 2],
-    kernel: Option<Kernel<f32>>,
+    kernel: Kernel<f32>,
     /// `[⌈d_out / COLUMNS⌉, depth / 4, COLUMNS, 4]`, depth as in [`Bf16Rows`]; zeros past the edges.
     panels: Vec<u8>,
 }
 
 impl Bf16Matrix {
-    fn with_kernel(weight: &[f32], widths: [usize; 2], kernel: Option<Kernel<f32>>) -> Self {
+    fn with_kernel(weight: &[f32], widths: [usize; 2], kernel: Kernel<f32>) -> Self {
         let [d_in, d_out] = widths;
         let pairs = (d_in * BYTES).next_multiple_of(STEP) / 4;
         let mut panels = vec![0; d_out.div_ceil(COLUMNS) * pairs * COLUMNS * 4];
@@ -68,19 +68,25 @@ impl Bf16Matrix {
 impl RoundedMatrix for Bf16Matrix {
     type Rows = Bf16Rows;
 
+    #[expect(clippy::expect_used, reason = "an encoder asks `is_fast` before it makes layers in bf16")]
     fn new(weight: &[f32], widths: [usize; 2]) -> Self {
-        Self::with_kernel(weight, widths, *FASTEST)
+        Self::with_kernel(weight, widths, FASTEST.expect("the processor has instructions for bf16"))
     }
 
     fn product(&self, x: &Bf16Rows, out: &mut [f32]) {
         let d_out = self.widths[1];
-        let Some(kernel) = &self.kernel else { return };
         debug_assert_eq!(x.depth, (self.widths[0] * BYTES).next_multiple_of(STEP));
-        rounded::multiply(kernel, (&x.values, x.depth), &self.panels, (out, d_out), |out, columns, rows, sums| {
-            for (out, sums) in out.chunks_mut(d_out).zip(&sums[..rows.len()]) {
-                out[..columns.len()].copy_from_slice(&sums[..columns.len()]);
-            }
-        });
+        rounded::multiply(
+            &self.kernel,
+            (&x.values, x.depth),
+            &self.panels,
+            (out, d_out),
+            |out, columns, rows, sums| {
+                for (out, sums) in out.chunks_mut(d_out).zip(&sums[..rows.len()]) {
+                    out[..columns.len()].copy_from_slice(&sums[..columns.len()]);
+                }
+            },
+        );
     }
 }
 
@@ -89,6 +95,8 @@ impl RoundedMatrix for Bf16Matrix {
 pub struct Bf16Rows {
     /// `[R, depth]` bytes, R rounded up to whole blocks of rows.
     values: Vec<u8>,
+    /// d_in.
+    width: usize,
     /// Bytes of a row, rounded up to whole steps.
     depth: usize,
 }
@@ -97,11 +105,11 @@ impl RoundedRows for Bf16Rows {
     fn set(&mut self, x: &[f32], width: usize) {
         let depth = (width * BYTES).next_multiple_of(STEP);
         let bytes = (x.len() / width).next_multiple_of(ROWS) * depth;
-        if depth != self.depth {
+        if width != self.width {
             // what another width left past the edge could be NaN, which times zero is not zero
             self.values.clear();
         }
-        self.depth = depth;
+        (self.width, self.depth) = (width, depth);
         self.values.resize(bytes, 0);
         round_rows(x, width, &mut self.values, depth);
     }
@@ -148,11 +156,11 @@ mod tests {
             let exact = |v: f32| f64::from(bf16::from_f32(v).to_f32());
             let mut rows = Bf16Rows::default();
             // what another width left behind changes nothing
-            rows.set(&[f32::NAN; 600], 200);
+            rows.set(&vec![f32::NAN; 5 * (d_in + 1)], d_in + 1);
             rows.set(&x, d_in);
             for kernel in available() {
                 let mut out = vec![f32::NAN; x.len() / d_in * d_out];
-                Bf16Matrix::with_kernel(&weight, widths, Some(kernel)).product(&rows, &mut out);
+                Bf16Matrix::with_kernel(&weight, widths, kernel).product(&rows, &mut out);
                 for (row, out) in x.chunks_exact(d_in).zip(out.chunks_exact(d_out)) {
                     for (column, &out) in out.iter().enumerate() {
                         let of_column = weight.iter().skip(column).step_by(d_out);
@@ -178,10 +186,10 @@ mod tests {
         weight[4] = f32::NAN;
         for kernel in available() {
             rows.set(&[1.0; 8], 8);
-            Bf16Matrix::with_kernel(&weight, [8, 3], Some(kernel)).product(&rows, &mut out);
+            Bf16Matrix::with_kernel(&weight, [8, 3], kernel).product(&rows, &mut out);
             assert!(out[1].is_nan() && !out[0].is_nan() && !out[2].is_nan(), "{}: {out:?}", kernel.name);
             rows.set(&[1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 8);
-            Bf16Matrix::with_kernel(&[1.0; 8 * 3], [8, 3], Some(kernel)).product(&rows, &mut out);
+            Bf16Matrix::with_kernel(&[1.0; 8 * 3], [8, 3], kernel).product(&rows, &mut out);
             assert!(out.iter().all(|v| v.is_nan()), "{}: {out:?}", kernel.name);
         }
     }
