@@ -77,8 +77,8 @@ class MineOptions(TypedDict, total=False):
     hnsw_ef_search: int
     """Candidates kept while searching the HNSW graph (ef) (default: 128)."""
     rerank_share: TextLike
-    """Share of the pairs that are reranked: those that can change a cluster; the cosine decides the others
-    (default: 20%, from 50,000 pairs on)."""
+    """Share of the similar pairs that is reranked: those that can change a cluster; the cosine decides the others
+    (default: 20%, but at least 50,000 pairs)."""
     rerank_budget: TextLike
     """Limit reranking to a number of pairs, or to a time (`30m`, `1h`, `45s`); the most promising pairs come
     first."""
