@@ -21,7 +21,7 @@ use multiversion::multiversion;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::models::kernels::amx;
 use crate::models::kernels::arithmetic::LANES;
-use crate::models::kernels::rounded::{self, COLUMNS, Kernel, ROWS, RoundedMatrix, RoundedRows, STEP, Sums};
+use crate::models::kernels::rounded::{self, Kernel, ROWS, RoundedMatrix, RoundedRows, STEP, Sums};
 #[cfg(target_arch = "x86_64")]
 use crate::models::kernels::x86::{avx_vnni, avx2, avx512_vnni};
 
@@ -38,12 +38,16 @@ fn available() -> Vec<Kernel<i32>> {
     let mut kernels = Vec::new();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if amx::multiplies_int8() {
-        kernels.push(Kernel { begin: amx::begin, end: amx::end, ..Kernel::new("AMX", COLUMNS, ROWS, amx::int8) });
+        kernels.push(Kernel {
+            begin: amx::begin,
+            end: amx::end,
+            ..Kernel::new("AMX", rounded::COLUMNS, ROWS, amx::int8)
+        });
     }
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-            kernels.push(Kernel::new("AVX-512 VNNI", COLUMNS, 6, avx512_vnni));
+            kernels.push(Kernel::new("AVX-512 VNNI", rounded::COLUMNS, 6, avx512_vnni));
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
             kernels.push(Kernel::new("AVX-VNNI", 16, 6, avx_vnni));

@@ -8,7 +8,7 @@ use crate::models::network::packed_rows::PackedRows;
 
 impl Encoder {
     /// The same encoder.
-    pub(super) fn packed_on_a_card(self) -> Self {
+    pub(in crate::models::network) fn packed_on_a_card(self) -> Self {
         self
     }
 }

@@ -12,7 +12,7 @@ use crate::models::network::packed_encoder::{PackedEncoder, PackedLayer, PackedN
 
 impl Encoder {
     /// On a card that CubeCL drives, its layers move into a [`PackedEncoder`].
-    pub(super) fn packed_on_a_card(mut self) -> Self {
+    pub(in crate::models::network) fn packed_on_a_card(mut self) -> Self {
         if !is_plain_cube(&self.device()) || self.rounded.is_some() {
             return self;
         }
