@@ -69,11 +69,7 @@ struct Pending {
 /// Chooses what to score. `pending` says how far the budget reaches if this run continues one that was killed.
 fn choose(candidates: &[Candidate], plan: &Plan, stored: &Stored, pending: Option<&Pending>) -> Chosen {
     let order = promising_first(candidates);
-    let is_scored = |at: u32| {
-        let Candidate { a, b, cosine } = candidates[at as usize];
-        let first = stored.find((a, b));
-        first.is_some_and(|score| !plan.rule.is_open(score.logit, cosine) || stored.find((b, a)).is_some())
-    };
+    let is_scored = |at: u32| stored_scores(stored, candidates[at as usize], &plan.rule).is_some();
     let asked = order.iter().filter(|&&at| plan.rule.should_rerank(candidates[at as usize].cosine));
     let (scored, mut unscored): (Vec<u32>, Vec<u32>) = asked.partition(|&&at| is_scored(at));
     if let Some(Budget::Pairs(pairs)) = plan.options.rerank_budget {
@@ -89,6 +85,13 @@ fn choose(candidates: &[Candidate], plan: &Plan, stored: &Stored, pending: Optio
         }
     }
     Chosen { scored, unscored }
+}
+
+/// The stored scores of a candidate, if it has all that it needs.
+fn stored_scores(stored: &Stored, Candidate { a, b, cosine }: Candidate, rule: &Rule) -> Option<Scores> {
+    let logit_ab = stored.find((a, b))?.logit;
+    let logit_ba = if rule.is_open(logit_ab, cosine) { Some(stored.find((b, a))?.logit) } else { None };
+    Some(Scores { logit_ab: Some(logit_ab), logit_ba })
 }
 
 /// Scores in the order of the candidates, and what they cost.
@@ -164,13 +167,17 @@ pub fn run(
     let versions = Versions::of(&plan.options.output);
     let mut stored = Stored::read(store.use_segments(identity)?, &unique.keys, live, progress)?;
     let pending = versions.pending::<Pending>().filter(|pending| pending.run == run);
-    let chosen = choose(candidates, plan, &stored, pending.as_ref());
+    let all = to_rerank(candidates, &plan.rule);
+    let count = asked_count(plan, all);
+    // a share is chosen as its answers come
+    let chosen = match count < all {
+        true => Chosen::default(),
+        false => choose(candidates, plan, &stored, pending.as_ref()),
+    };
     if let (Some(Budget::Pairs(_)), None) = (budget, &pending) {
         let last = chosen.unscored.last().map(|&at| candidates[at as usize].texts());
         versions.write_pending(&Pending { run: run.into(), last })?;
     }
-    let all = chosen.scored.len() + chosen.unscored.len();
-    let count = asked_count(plan, all);
     if count < all {
         progress.say(&format!(
             "rerank     {} of {} pairs, those that can change a cluster; the cosine decides the others, \
@@ -179,14 +186,15 @@ pub fn run(
             readable(all)
         ));
     }
-    let task = progress.task("rerank", "pairs", count);
+    let pairs = if count < all { count } else { chosen.scored.len() + chosen.unscored.len() };
+    let task = progress.task("rerank", "pairs", pairs);
     let remote = workers.remote(store, plan, progress)?;
     let mut scorer = Scorer { plan, folder, workers, remote, unique, task: &task, progress, models: None };
     if count < all {
         ask_some(&mut scorer, &mut stored, &mut reranked, candidates, count)?;
     } else {
         task.resume(chosen.scored.len());
-        let size = scorer.partition_pairs(all);
+        let size = scorer.partition_pairs(pairs);
         for (numbers, is_new) in [(&chosen.scored, false), (&chosen.unscored, true)] {
             for partition in numbers.chunks(size) {
                 if let (true, Some(Budget::Time(time))) = (is_new, budget)
@@ -261,7 +269,7 @@ fn check_floor(
     if sample.is_empty() {
         return Ok(());
     }
-    let rule = plan.settled(None, reranked.unasked.clone()).rule;
+    let rule = Rule { unasked: reranked.unasked.clone(), ..plan.rule.clone() };
     let verdicts = candidates.iter().zip(&reranked.scores).map(|(pair, scores)| rule.decide(pair.cosine, *scores));
     let called = verdicts.filter(|verdict| verdict.is_duplicate == Some(true)).count();
     let scored = scorer.partition(stored, candidates, (&sample, false))?.scores;
@@ -308,28 +316,21 @@ pub fn missing(
     progress: &Progress,
 ) -> Result<usize> {
     let stored = Stored::read(store.segments(identity)?, keys, keys, progress)?;
-    let chosen = choose(candidates, plan, &stored, None);
-    let all = chosen.scored.len() + chosen.unscored.len();
+    let all = to_rerank(candidates, &plan.rule);
     let count = asked_count(plan, all);
     if count == all {
-        return Ok(chosen.unscored.len());
+        return Ok(choose(candidates, plan, &stored, None).unscored.len());
     }
     let mut scores = vec![Scores::default(); candidates.len()];
     let open = unscored(candidates, &scores, &plan.rule).collect();
     let mut selection = Selection::new(candidates, open, count, keys, (&plan.rule, plan.options.clustering));
-    let without: HashSet<u32> = chosen.unscored.into_iter().collect();
     let mut missing = 0;
     while let Some(numbers) = selection.next(&scores) {
         for at in numbers {
-            if without.contains(&at) {
-                missing += 1;
-                continue;
+            match stored_scores(&stored, candidates[at as usize], &plan.rule) {
+                Some(known) => scores[at as usize] = known,
+                None => missing += 1,
             }
-            let Candidate { a, b, .. } = candidates[at as usize];
-            let logit = |pair| stored.find(pair).map(|score| score.logit);
-            let logit_ab = logit((a, b));
-            let is_open = logit_ab.is_some_and(|logit| plan.rule.is_open(logit, candidates[at as usize].cosine));
-            scores[at as usize] = Scores { logit_ab, logit_ba: is_open.then(|| logit((b, a))).flatten() };
         }
     }
     Ok(missing)

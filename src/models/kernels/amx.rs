@@ -72,11 +72,10 @@ pub fn end() {
 /// A kernel of 32 rows and 64 columns, for one instruction and the type of its sums.
 macro_rules! kernel {
     ($name:ident, $instruction:literal, $sum:ty) => {
-        /// Up to 32 rows of `depth` bytes (whole steps) times a panel `[depth / 4, 64, 4]` of weights, between `begin` and `end`.
-        /// The rows have memory for whole tiles.
+        /// 32 rows of `depth` bytes (whole steps) times a panel `[depth / 4, 64, 4]` of weights, between `begin` and `end`. What the
+        /// memory holds past the last of `rows` is multiplied too, and not read.
         pub fn $name(x: &[u8], rows: usize, depth: usize, panel: &[u8], sums: &mut Sums<$sum>) {
-            let tiles = rows.div_ceil(TILE);
-            assert!(rows <= ROWS && x.len() >= tiles * TILE * depth);
+            assert!(rows <= ROWS && x.len() >= ROWS * depth);
             assert!(panel.len() == depth * COLUMNS && depth.is_multiple_of(STEP) && depth > 0);
             for half in 0..2 {
                 let weights = panel[half * 2 * TILE * 4..].as_ptr();
@@ -84,69 +83,42 @@ macro_rules! kernel {
                 // sums have 32 rows of 64. A thread calls it between `begin` and `end`
                 unsafe {
                     let sums = sums.as_mut_ptr().cast::<$sum>().add(half * 2 * TILE);
-                    match tiles {
-                        1 => asm!(
-                            "tilezero tmm0",
-                            "tilezero tmm1",
-                            "2:",
-                            "tileloadd tmm4, [{x} + {depth}]",
-                            "tileloadd tmm6, [{weights} + {stride}]",
-                            concat!($instruction, " tmm0, tmm4, tmm6"),
-                            "tileloadd tmm7, [{weights} + {stride} + 64]",
-                            concat!($instruction, " tmm1, tmm4, tmm7"),
-                            "add {x}, 64",
-                            "add {weights}, {panel_step}",
-                            "dec {steps}",
-                            "jnz 2b",
-                            "tilestored [{sums} + {stride}], tmm0",
-                            "tilestored [{sums} + {stride} + 64], tmm1",
-                            x = inout(reg) x.as_ptr() => _,
-                            weights = inout(reg) weights => _,
-                            steps = inout(reg) depth / STEP => _,
-                            depth = in(reg) depth,
-                            stride = in(reg) STRIDE,
-                            sums = in(reg) sums,
-                            panel_step = const TILE * STRIDE,
-                            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
-                            options(nostack),
-                        ),
-                        _ => asm!(
-                            "tilezero tmm0",
-                            "tilezero tmm1",
-                            "tilezero tmm2",
-                            "tilezero tmm3",
-                            "2:",
-                            "tileloadd tmm4, [{x} + {depth}]",
-                            "tileloadd tmm6, [{weights} + {stride}]",
-                            concat!($instruction, " tmm0, tmm4, tmm6"),
-                            "tileloadd tmm7, [{weights} + {stride} + 64]",
-                            concat!($instruction, " tmm1, tmm4, tmm7"),
-                            "tileloadd tmm5, [{lower} + {depth}]",
-                            concat!($instruction, " tmm2, tmm5, tmm6"),
-                            concat!($instruction, " tmm3, tmm5, tmm7"),
-                            "add {x}, 64",
-                            "add {lower}, 64",
-                            "add {weights}, {panel_step}",
-                            "dec {steps}",
-                            "jnz 2b",
-                            "tilestored [{sums} + {stride}], tmm0",
-                            "tilestored [{sums} + {stride} + 64], tmm1",
-                            "tilestored [{lower_sums} + {stride}], tmm2",
-                            "tilestored [{lower_sums} + {stride} + 64], tmm3",
-                            x = inout(reg) x.as_ptr() => _,
-                            lower = inout(reg) x.as_ptr().add(TILE * depth) => _,
-                            weights = inout(reg) weights => _,
-                            steps = inout(reg) depth / STEP => _,
-                            depth = in(reg) depth,
-                            stride = in(reg) STRIDE,
-                            sums = in(reg) sums,
-                            lower_sums = in(reg) sums.add(TILE * COLUMNS),
-                            panel_step = const TILE * STRIDE,
-                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                            options(nostack),
-                        ),
-                    }
+                    asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "2:",
+                        "tileloadd tmm4, [{x} + {depth}]",
+                        "tileloadd tmm6, [{weights} + {stride}]",
+                        concat!($instruction, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm7, [{weights} + {stride} + 64]",
+                        concat!($instruction, " tmm1, tmm4, tmm7"),
+                        "tileloadd tmm5, [{lower} + {depth}]",
+                        concat!($instruction, " tmm2, tmm5, tmm6"),
+                        concat!($instruction, " tmm3, tmm5, tmm7"),
+                        "add {x}, 64",
+                        "add {lower}, 64",
+                        "add {weights}, {panel_step}",
+                        "dec {steps}",
+                        "jnz 2b",
+                        "tilestored [{sums} + {stride}], tmm0",
+                        "tilestored [{sums} + {stride} + 64], tmm1",
+                        "tilestored [{lower_sums} + {stride}], tmm2",
+                        "tilestored [{lower_sums} + {stride} + 64], tmm3",
+                        x = inout(reg) x.as_ptr() => _,
+                        lower = inout(reg) x.as_ptr().add(TILE * depth) => _,
+                        weights = inout(reg) weights => _,
+                        steps = inout(reg) depth / STEP => _,
+                        depth = in(reg) depth,
+                        stride = in(reg) STRIDE,
+                        sums = in(reg) sums,
+                        lower_sums = in(reg) sums.add(TILE * COLUMNS),
+                        panel_step = const TILE * STRIDE,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    );
                 }
             }
         }
