@@ -21,6 +21,7 @@ use crate::models::hub;
 use crate::models::hub::cache;
 use crate::models::hub::name::HubName;
 use crate::models::hub::settings::Hub;
+use crate::models::sensitivity::{self, Sensitivity};
 use crate::progress::{Progress, readable};
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +86,8 @@ pub fn run(command: &ModelsCommand, progress: &Progress) -> Result<()> {
         ModelsCommand::Compress { input, output, bits, token_bits, separate_tokens } => {
             let bits = Bits { token_table: token_bits.unwrap_or(*bits), others: *bits };
             let storage = Storage { bits, separate_tokens: *separate_tokens };
-            let sizes = compress::compress(&local(input)?, output, storage)?;
+            let model = local(input)?;
+            let sizes = compress::compress(&model, output, storage, || f32_layers(&model, progress))?;
             let (before, after) = (readable(sizes.before), readable(sizes.after));
             progress.say(&format!("wrote {}: {after} bytes of weights, {before} before", output.display()));
             Ok(())
@@ -102,6 +104,18 @@ fn pull(written: &str, progress: &Progress) -> Result<()> {
     let folder = hub::pull(&name, progress)?;
     let config = folder.path("config.json");
     print_lines(&[config.parent().unwrap_or(&config).display().to_string()])
+}
+
+/// Measures which layers lose too much in 8 bits, and says what it found.
+fn f32_layers(model: &ModelFolder, progress: &Progress) -> Result<Vec<usize>> {
+    let Sensitivity { lost, f32_layers, lost_with_f32 } = sensitivity::measure(model, progress)?;
+    let loses = |share: f64| format!("loses {:.2} % of the variance of its outputs", share * 100.0);
+    progress.say(&format!("int8       {}", loses(lost)));
+    if !f32_layers.is_empty() {
+        let kept = format!("layers {f32_layers:?}, counted from 0, stay in f32");
+        progress.say(&format!("int8       {kept}: {}", loses(lost_with_f32)));
+    }
+    Ok(f32_layers)
 }
 
 /// A model that is already on this machine.

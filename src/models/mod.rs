@@ -2,7 +2,7 @@
 //!
 //! Each layer uses only those before it: `families` (names and tables), `checkpoint` (files), `tokenizer_files`, `kernels`
 //! (loops of the processor, kernels of cards), `network` (Burn modules), `hub` (models by name), and last the three kinds of
-//! model with `warm`, `save` and `export`.
+//! model with `warm`, `save`, `export` and `sensitivity`.
 
 pub mod bi_encoder;
 pub mod checkpoint;
@@ -13,6 +13,7 @@ pub mod hub;
 pub mod kernels;
 pub mod network;
 mod save;
+pub mod sensitivity;
 pub mod siamese;
 pub mod tokenizer_files;
 mod warm;

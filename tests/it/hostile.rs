@@ -41,7 +41,7 @@ static PACKED: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let work = folder();
     let storage = Storage { bits: Bits { token_table: 4, others: 6 }, separate_tokens: true };
     let whole = ModelFolder::open(&WHOLE.path().join("model")).unwrap();
-    compress(&whole, &work.path().join("model"), storage).unwrap();
+    compress(&whole, &work.path().join("model"), storage, || Ok(Vec::new())).unwrap();
     work
 });
 

@@ -53,6 +53,7 @@ mod rerank_floor;
 mod results;
 mod samples;
 mod search;
+mod sensitivity;
 mod show;
 mod split;
 mod store;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::hint;
 use crate::models::checkpoint::calibration::{self, Calibration, ScoreFusion};
-use crate::models::checkpoint::config::EncoderConfig;
+use crate::models::checkpoint::config::{EncoderConfig, F32_LAYERS};
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::checkpoint::folder_writer::FolderWriter;
 use crate::models::checkpoint::kind::Kind;
@@ -33,8 +33,14 @@ pub struct Sizes {
     pub after: usize,
 }
 
-/// Writes the model into `output` with weights of few bits, complete or not at all.
-pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<Sizes> {
+/// Writes the model into `output` with weights of few bits, complete or not at all. `f32_layers` finds the numbers of the layers
+/// that stay in f32 where others compute in 8 bits.
+pub fn compress(
+    model: &ModelFolder,
+    output: &Path,
+    storage: Storage,
+    f32_layers: impl FnOnce() -> Result<Vec<usize>>,
+) -> Result<Sizes> {
     let files = model.weight_files("model")?;
     if files != ["model.safetensors"] {
         return Err(hint(
@@ -49,6 +55,12 @@ pub fn compress(model: &ModelFolder, output: &Path, storage: Storage) -> Result<
     let sizes = Sizes { before: bytes.len(), after: files.iter().map(Vec::len).sum() };
     for file in model.config_files()? {
         writer.copy(model, &[&file])?;
+    }
+    let mut config: Value = model.require_json("config.json")?;
+    let f32_layers = f32_layers()?;
+    if EncoderConfig::read(model)?.f32_layers != f32_layers {
+        config[F32_LAYERS] = f32_layers.into();
+        writer.json("config.json", &config)?;
     }
     match files.as_slice() {
         [whole] => writer.write("model.safetensors", whole)?,
@@ -98,11 +110,12 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
     types.sort();
     types.dedup();
     let calibration = calibration::read(model)?;
+    let sizes = EncoderConfig::read(model);
     let mut lines = vec![
         format!("model        {}", model.name()),
         format!("kind         {}", Kind::of(model)?.name()),
         format!("family       {} {}", family(model)?, architecture),
-        match EncoderConfig::read(model) {
+        match &sizes {
             Ok(c) => format!(
                 "shape        {} layers, hidden {}, {} heads, {} tokens in the vocabulary, {} positions",
                 c.layers, c.hidden, c.heads, c.vocabulary, c.positions
@@ -112,6 +125,9 @@ pub fn describe(model: &ModelFolder) -> Result<Vec<String>> {
         format!("weights      {parameters} parameters, {bytes} bytes, stored as {}", types.join(" and ")),
         format!("hash         {}", model.fingerprint()?),
     ];
+    if let Some(numbers) = sizes.ok().map(|c| c.f32_layers).filter(|numbers| !numbers.is_empty()) {
+        lines.push(format!("in f32       layers {numbers:?}, counted from 0, where the others compute in int8"));
+    }
     lines.push(match calibration.cosine {
         Some(cosine) => format!("cosine       duplicates from {}, candidates from {}", cosine.threshold, cosine.floor),
         None if calibration == Calibration::default() => "calibration  none (no dupmine.json)".into(),

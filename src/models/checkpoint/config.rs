@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::models::checkpoint::folder::ModelFolder;
 use crate::models::families::family::{Family, Positions};
 
+/// The key of [`EncoderConfig::f32_layers`]; other programs ignore it.
+pub const F32_LAYERS: &str = "f32_layers";
+
 /// An encoder's sizes.
 #[derive(Debug, Clone)]
 pub struct EncoderConfig {
@@ -15,6 +18,8 @@ pub struct EncoderConfig {
     pub hidden: usize,
     pub intermediate: usize,
     pub layers: usize,
+    /// Numbers of the layers that `mine models compress` found to lose too much in 8 bits: they stay in f32.
+    pub f32_layers: Vec<usize>,
     pub heads: usize,
     /// Rows of the position table.
     pub positions: usize,
@@ -53,6 +58,7 @@ impl EncoderConfig {
             hidden: size(raw, keys.hidden, None)?,
             intermediate: size(raw, keys.intermediate, None)?,
             layers: size(raw, keys.layers, None)?,
+            f32_layers: numbers(raw, F32_LAYERS)?,
             heads: size(raw, keys.heads, None)?,
             positions: size(raw, "max_position_embeddings", None)?,
             types: size(raw, "type_vocab_size", Some(2))?,
@@ -113,6 +119,12 @@ fn whole_number(raw: &Value, key: &str) -> Result<Option<usize>> {
             _ => bail!("{key} is {value}, expected a whole number below 2^31"),
         },
     }
+}
+
+/// A list of whole numbers, empty if the key is missing.
+fn numbers(raw: &Value, key: &str) -> Result<Vec<usize>> {
+    let found = raw.get(key).cloned().unwrap_or(Value::Array(Vec::new()));
+    serde_json::from_value(found.clone()).with_context(|| format!("{key} is {found}, expected a list of whole numbers"))
 }
 
 fn size(raw: &Value, key: &str, default: Option<usize>) -> Result<usize> {

@@ -1,7 +1,7 @@
 //! Matrix products in bf16 with sums in f32, for processors with instructions for them.
 //!
 //! Activations and weights are rounded to the nearest value in bf16, which has 8 bits of significand and the range of f32. The
-//! instructions add two products at a time, and numbers below 2⁻¹²⁶ count as 0. AMX adds in another order than AVX-512, so the last bits of
+//! instructions add two or four products at a time, and numbers below 2⁻¹²⁶ count as 0. Each kind of processor adds in an order of its own, so the last bits of
 //! a sum depend on the processor; on one processor they do not depend on the batch.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
@@ -12,7 +12,9 @@ use multiversion::multiversion;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::models::kernels::amx;
-use crate::models::kernels::rounded::{self, COLUMNS, Kernel, ROWS, RoundedMatrix, RoundedRows, STEP};
+#[cfg(target_arch = "aarch64")]
+use crate::models::kernels::neon;
+use crate::models::kernels::rounded::{self, Kernel, ROWS, RoundedMatrix, RoundedRows, STEP};
 #[cfg(target_arch = "x86_64")]
 use crate::models::kernels::x86::avx512_bf16;
 
@@ -24,11 +26,19 @@ fn available() -> Vec<Kernel<f32>> {
     let mut kernels = Vec::new();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if amx::multiplies_bf16() {
-        kernels.push(Kernel { begin: amx::begin, end: amx::end, ..Kernel::new("AMX", COLUMNS, ROWS, amx::bf16) });
+        kernels.push(Kernel {
+            begin: amx::begin,
+            end: amx::end,
+            ..Kernel::new("AMX", rounded::COLUMNS, ROWS, amx::bf16)
+        });
     }
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
-        kernels.push(Kernel::new("AVX-512 BF16", COLUMNS, 6, avx512_bf16));
+        kernels.push(Kernel::new("AVX-512 BF16", rounded::COLUMNS, 6, avx512_bf16));
+    }
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("bf16") {
+        kernels.push(Kernel { unit: 8, ..Kernel::new("NEON BF16", neon::COLUMNS, neon::ROWS, neon::bf16) });
     }
     kernels
 }
@@ -45,19 +55,18 @@ pub fn is_fast() -> bool {
 pub struct Bf16Matrix {
     widths: [usize; 2],
     kernel: Kernel<f32>,
-    /// `[⌈d_out / COLUMNS⌉, depth / 4, COLUMNS, 4]`, depth as in [`Bf16Rows`]; zeros past the edges.
+    /// `[⌈d_out / columns⌉, depth / unit, columns, unit]`, depth as in [`Bf16Rows`]; zeros past the edges.
     panels: Vec<u8>,
 }
 
 impl Bf16Matrix {
     fn with_kernel(weight: &[f32], widths: [usize; 2], kernel: Kernel<f32>) -> Self {
         let [d_in, d_out] = widths;
-        let pairs = (d_in * BYTES).next_multiple_of(STEP) / 4;
-        let mut panels = vec![0; d_out.div_ceil(COLUMNS) * pairs * COLUMNS * 4];
+        let depth = (d_in * BYTES).next_multiple_of(STEP);
+        let mut panels = vec![0; kernel.panel_bytes(d_out, depth)];
         for (from, row) in weight.chunks_exact(d_out).enumerate() {
             for (to, &w) in row.iter().enumerate() {
-                let pair = (to / COLUMNS * pairs + from / 2) * COLUMNS + to % COLUMNS;
-                let at = pair * 4 + from % 2 * BYTES;
+                let at = kernel.position(to, from * BYTES, depth);
                 panels[at..at + BYTES].copy_from_slice(&nearest(w).to_le_bytes());
             }
         }

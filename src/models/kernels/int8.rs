@@ -10,7 +10,8 @@
 //! The codes of two weights that follow each other in a column have magnitudes of at most 128 together, because their
 //! products must fit into the 16 bits of AVX2's `maddubs` (255 · 128 < 2¹⁵). So no kernel ever saturates, all of them give the
 //! same integers. Weights that are large come seldom in pairs, so this costs
-//! next to nothing against a whole byte for each weight, and half as much as 7 bits (BENCHMARKS.md).
+//! next to nothing against a whole byte for each weight, and half as much as 7 bits (BENCHMARKS.md). A kernel whose instruction
+//! multiplies signed codes alone takes 128 from those of the activations; what its sums lack is added to them, as an integer.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
@@ -21,15 +22,14 @@ use multiversion::multiversion;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::models::kernels::amx;
 use crate::models::kernels::arithmetic::LANES;
+#[cfg(target_arch = "aarch64")]
+use crate::models::kernels::neon;
 use crate::models::kernels::rounded::{self, Kernel, ROWS, RoundedMatrix, RoundedRows, STEP, Sums};
 #[cfg(target_arch = "x86_64")]
 use crate::models::kernels::x86::{avx_vnni, avx2, avx512_vnni};
 
 /// Sum of the magnitudes of two weights in units of their scale; rounding adds at most 1.
 const MOST: f32 = 127.0;
-
-/// Codes of activations and of weights that are multiplied and added up in one lane of an instruction.
-const QUAD: usize = 4;
 
 const PORTABLE: Kernel<i32> = Kernel::new("portable", 16, 4, portable);
 
@@ -56,6 +56,15 @@ fn available() -> Vec<Kernel<i32>> {
             kernels.push(Kernel::new("AVX2", 16, 4, avx2));
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    {
+        if std::arch::is_aarch64_feature_detected!("i8mm") {
+            kernels.push(Kernel { unit: 8, ..Kernel::new("NEON I8MM", neon::COLUMNS, neon::ROWS, neon::i8mm) });
+        }
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            kernels.push(Kernel { shift: 128, ..Kernel::new("NEON dot", neon::COLUMNS, neon::ROWS, neon::dot) });
+        }
+    }
     kernels.push(PORTABLE);
     kernels
 }
@@ -72,8 +81,10 @@ pub fn is_fast() -> bool {
 pub struct Int8Matrix {
     widths: [usize; 2],
     kernel: Kernel<i32>,
-    /// `[⌈d_out / columns⌉, depth / 4, columns, 4]`, depth as in [`Codes`]; zeros past the edges.
+    /// `[⌈d_out / columns⌉, depth / unit, columns, unit]`, depth as in [`Codes`]; zeros past the edges.
     panels: Vec<u8>,
+    /// What the kernel's sums lack, `[d_out]`.
+    lacking: Vec<i32>,
     /// `[d_out]`.
     scales: Vec<f32>,
     /// Scale times the sum of the codes, `[d_out]`.
@@ -95,19 +106,19 @@ impl Int8Matrix {
         }
         let scales: Vec<f32> = largest.iter().map(|most| most / MOST).collect();
         let inverses: Vec<f32> = scales.iter().map(|&scale| if scale > 0.0 { 1.0 / scale } else { 0.0 }).collect();
-        let (quads, columns) = (d_in.next_multiple_of(STEP) / QUAD, kernel.columns);
-        let mut panels = vec![0u8; d_out.div_ceil(columns) * quads * columns * QUAD];
+        let depth = d_in.next_multiple_of(STEP);
+        let mut panels = vec![0u8; kernel.panel_bytes(d_out, depth)];
         let mut sums = vec![0i32; d_out];
         for (from, row) in weight.chunks_exact(d_out).enumerate() {
             for (to, &w) in row.iter().enumerate() {
                 let code = (w * inverses[to]).round() as i8;
-                let quad = (to / columns * quads + from / QUAD) * columns + to % columns;
-                panels[quad * QUAD + from % QUAD] = code as u8;
+                panels[kernel.position(to, from, depth)] = code as u8;
                 sums[to] += i32::from(code);
             }
         }
+        let lacking = sums.iter().map(|sum| kernel.shift * sum).collect();
         let sums = sums.iter().zip(&scales).map(|(&sum, scale)| sum as f32 * scale).collect();
-        Self { widths, kernel, panels, scales, sums }
+        Self { widths, kernel, panels, lacking, scales, sums }
     }
 }
 
@@ -122,20 +133,27 @@ impl RoundedMatrix for Int8Matrix {
         let d_out = self.widths[1];
         debug_assert_eq!(x.depth, self.widths[0].next_multiple_of(STEP));
         rounded::multiply(&self.kernel, (&x.codes, x.depth), &self.panels, (out, d_out), |out, columns, rows, sums| {
-            let of_columns = (&self.scales[columns.clone()], &self.sums[columns]);
+            let of_columns = (&self.lacking[columns.clone()], &self.scales[columns.clone()], &self.sums[columns]);
             restore(out, d_out, sums, &x.ranges[rows], of_columns);
         });
     }
 }
 
-/// Sums of codes back to values, for rows that lie `d_out` apart. `of_columns` are scales, and scales times sums of codes.
+/// Sums of codes back to values, for rows that lie `d_out` apart. `of_columns` are what the sums lack, scales, and scales times
+/// sums of codes.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-fn restore(out: &mut [f32], d_out: usize, sums: &Sums<i32>, ranges: &[(f32, f32)], of_columns: (&[f32], &[f32])) {
-    let (scales, constants) = of_columns;
+fn restore(
+    out: &mut [f32],
+    d_out: usize,
+    sums: &Sums<i32>,
+    ranges: &[(f32, f32)],
+    of_columns: (&[i32], &[f32], &[f32]),
+) {
+    let (lacking, scales, constants) = of_columns;
     for ((out, sums), &(scale, zero)) in out.chunks_mut(d_out).zip(sums).zip(ranges) {
-        let columns = scales.iter().zip(constants);
-        for ((out, &sum), (&of_column, &constant)) in out.iter_mut().zip(sums).zip(columns) {
-            *out = sum as f32 * (scale * of_column) + zero * constant;
+        let columns = lacking.iter().zip(scales).zip(constants);
+        for ((out, &sum), ((&lacking, &of_column), &constant)) in out.iter_mut().zip(sums).zip(columns) {
+            *out = (sum + lacking) as f32 * (scale * of_column) + zero * constant;
         }
     }
 }
@@ -207,10 +225,11 @@ fn range_of(row: &[f32]) -> (f32, f32, f32) {
 
 fn portable(codes: &[u8], rows: usize, depth: usize, panel: &[u8], sums: &mut Sums<i32>) {
     for (row, sums) in codes.chunks_exact(depth).zip(sums).take(rows) {
-        let sums = &mut sums[..PORTABLE.columns];
+        let (columns, unit) = (PORTABLE.columns, PORTABLE.unit);
+        let sums = &mut sums[..columns];
         sums.fill(0);
-        for (x, weights) in row.chunks_exact(QUAD).zip(panel.chunks_exact(PORTABLE.columns * QUAD)) {
-            for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(QUAD)) {
+        for (x, weights) in row.chunks_exact(unit).zip(panel.chunks_exact(columns * unit)) {
+            for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(unit)) {
                 *sum += x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w as i8)).sum::<i32>();
             }
         }

@@ -14,6 +14,8 @@ pub mod bf16;
 pub mod cube;
 pub mod forward;
 pub mod int8;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod rounded;
 #[cfg(target_arch = "x86_64")]
 mod x86;

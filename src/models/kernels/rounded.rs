@@ -1,7 +1,7 @@
 //! What the products of an encoder's layers have in common in every format that is smaller than f32.
 //!
-//! Activations are rounded row by row, weights once. Weights lie in panels of some columns, whose units of 4 bytes (four codes
-//! of 8 bits, or two values in bf16) follow each other as a kernel reads them.
+//! Activations are rounded row by row, weights once. Weights lie in panels of some columns, whose units of 4 or 8 bytes (four or
+//! eight codes, or half as many values in bf16) follow each other as a kernel reads them.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
@@ -44,7 +44,12 @@ pub struct Kernel<T: 'static> {
     pub columns: usize,
     /// Rows at once.
     pub rows: usize,
-    /// Rounded rows from one on, how many (up to `rows`), bytes of each (whole steps), and the panel `[depth / 4, columns, 4]`.
+    /// Bytes of a row and of a column that one instruction multiplies and adds up.
+    pub unit: usize,
+    /// What it takes from every code of the activations, because its instruction multiplies signed codes alone.
+    pub shift: i32,
+    /// Rounded rows from one on, how many (up to `rows`), bytes of each (whole steps), and the panel
+    /// `[depth / unit, columns, unit]`.
     pub multiply: fn(&[u8], usize, usize, &[u8], &mut Sums<T>),
     /// What a thread does before its first product, and after its last.
     pub begin: fn(),
@@ -58,7 +63,18 @@ impl<T> Kernel<T> {
         rows: usize,
         multiply: fn(&[u8], usize, usize, &[u8], &mut Sums<T>),
     ) -> Self {
-        Self { name, columns, rows, multiply, begin: || (), end: || () }
+        Self { name, columns, rows, unit: 4, shift: 0, multiply, begin: || (), end: || () }
+    }
+
+    /// Bytes of all panels for `columns` columns of `depth` bytes.
+    pub fn panel_bytes(&self, columns: usize, depth: usize) -> usize {
+        columns.next_multiple_of(self.columns) * depth
+    }
+
+    /// Where byte `at` of a column lies in the panels.
+    pub fn position(&self, column: usize, at: usize, depth: usize) -> usize {
+        let unit = column / self.columns * (depth / self.unit) + at / self.unit;
+        (unit * self.columns + column % self.columns) * self.unit + at % self.unit
     }
 }
 

@@ -24,7 +24,7 @@ use crate::models::network::packed_encoder::PackedEncoder;
 use crate::models::network::packed_rows::PackedRows;
 use crate::models::network::precision::Precision;
 use crate::models::network::relative_bias::RelativeBias;
-use crate::models::network::rounded_layer::RoundedLayers;
+use crate::models::network::rounded_layer::{self, LayerFormat};
 use crate::models::network::token_batch::TokenBatch;
 
 const WORDS: &str = "embeddings.word_embeddings";
@@ -43,7 +43,7 @@ pub struct Encoder {
     pub(super) layers: Vec<TransformerLayer>,
     /// The layers instead, for inference on the plain CPU device in a format that it has kernels for.
     #[module(skip)]
-    pub(super) rounded: Option<RoundedLayers>,
+    pub(super) rounded: Option<Vec<LayerFormat>>,
     /// Embeddings and layers instead, for inference on a card.
     #[module(skip)]
     pub(super) packed: Option<PackedEncoder>,
@@ -104,13 +104,27 @@ impl Encoder {
     /// The same encoder with layers that compute in another number format. Embeddings stay in f32: the gradient of a row is
     /// a sum over all tokens of a batch.
     pub fn in_precision(mut self, precision: Precision) -> Self {
-        let layers = std::mem::take(&mut self.layers).into_iter();
         match precision {
-            Precision::Int8 => self.rounded = Some(RoundedLayers::Int8(layers.map(|layer| layer.rounded()).collect())),
+            Precision::Int8 => {
+                let in_f32 = self.config.f32_layers.clone();
+                self.in_int8(&in_f32)
+            }
             Precision::F32 | Precision::Bf16 | Precision::F16 => {
+                let layers = std::mem::take(&mut self.layers).into_iter();
                 self.layers = layers.map(|layer| layer.in_precision(precision)).collect();
+                self
             }
         }
+    }
+
+    /// The same encoder with layers in 8 bits, except those of these numbers.
+    pub fn in_int8(mut self, in_f32: &[usize]) -> Self {
+        let layers = std::mem::take(&mut self.layers).into_iter().enumerate();
+        let format = |(number, layer): (usize, TransformerLayer)| match in_f32.contains(&number) {
+            true => LayerFormat::F32(layer.rounded()),
+            false => LayerFormat::Int8(layer.rounded()),
+        };
+        self.rounded = Some(layers.map(format).collect());
         self
     }
 
@@ -120,8 +134,8 @@ impl Encoder {
         if !(is_bf16 && is_plain_cpu(&self.device()) && bf16::is_fast()) {
             return self.packed_on_a_card();
         }
-        let layers = std::mem::take(&mut self.layers).into_iter().map(|layer| layer.rounded()).collect();
-        self.rounded = Some(RoundedLayers::Bf16(layers));
+        let layers = std::mem::take(&mut self.layers).into_iter();
+        self.rounded = Some(layers.map(|layer| LayerFormat::Bf16(layer.rounded())).collect());
         self
     }
 
@@ -223,9 +237,9 @@ impl Encoder {
 }
 
 /// Through layers that compute instead of the encoder's own; `only_first` keeps the first token of every sequence.
-fn through(layers: &RoundedLayers, embedded: Tensor<2>, sequences: &Sequences, only_first: bool) -> Tensor<2> {
+fn through(layers: &[LayerFormat], embedded: Tensor<2>, sequences: &Sequences, only_first: bool) -> Tensor<2> {
     let ([_, width], device) = (embedded.dims(), embedded.device());
-    let hidden = layers.forward(values(embedded), only_first, sequences.batch(), sequences.distances());
+    let hidden = rounded_layer::forward(layers, values(embedded), only_first, sequences.batch(), sequences.distances());
     let rows = hidden.len() / width;
     Tensor::from_data(TensorData::new(hidden, [rows, width]), &device)
 }

@@ -4,6 +4,7 @@ mod buffers;
 pub mod dense;
 pub mod dropout;
 pub mod encoder;
+mod f32_matrix;
 pub mod head;
 pub mod layer;
 pub mod linear;

@@ -1,4 +1,5 @@
-//! Transformer layers whose products are in 8 bits or in bf16, for inference on the plain CPU device.
+//! Transformer layers whose products are in 8 bits or in bf16, for inference on the plain CPU device. Of a model in 8 bits, the
+//! layers that `config.json` names stay in f32.
 //!
 //! They hold no tensors: between the products are the same fused loops as in f32, and what is between two products of the
 //! feed-forward part never leaves the cache.
@@ -6,51 +7,44 @@
 //! Shapes: B batch, T tokens, R = B·T rows, H hidden, I intermediate.
 
 use crate::models::kernels::attention::{self, AttentionShape};
-use crate::models::kernels::bf16::Bf16Matrix;
+use crate::models::kernels::bf16::{Bf16Matrix, Bf16Rows};
 use crate::models::kernels::forward;
-use crate::models::kernels::int8::Int8Matrix;
+use crate::models::kernels::int8::{Codes, Int8Matrix};
 use crate::models::kernels::rounded::{RoundedMatrix, RoundedRows};
+use crate::models::network::f32_matrix::{F32Matrix, F32Rows};
 use crate::models::network::token_batch::TokenBatch;
 
 /// Rows that go through the feed-forward part at once: their I values stay in a core's cache. A multiple of the rows of
 /// every kernel.
 const BLOCK: usize = 96;
 
-/// All layers of an encoder in one format.
+/// A layer, by the format of its products.
 #[derive(Debug, Clone)]
-pub enum RoundedLayers {
-    Int8(Vec<RoundedLayer<Int8Matrix>>),
-    Bf16(Vec<RoundedLayer<Bf16Matrix>>),
+pub enum LayerFormat {
+    Int8(RoundedLayer<Int8Matrix>),
+    Bf16(RoundedLayer<Bf16Matrix>),
+    F32(RoundedLayer<F32Matrix>),
 }
 
-impl RoundedLayers {
-    /// Hidden states `[R, H]` through all layers; `[B, H]` if only the first token of every sequence is kept. `distances` is the bias
-    /// of attention by head and distance, `[N, 2T − 1]`.
-    pub fn forward(
-        &self,
-        hidden: Vec<f32>,
-        only_first: bool,
-        batch: &TokenBatch,
-        distances: Option<&[f32]>,
-    ) -> Vec<f32> {
-        match self {
-            Self::Int8(layers) => through(layers, hidden, only_first, batch, distances),
-            Self::Bf16(layers) => through(layers, hidden, only_first, batch, distances),
-        }
-    }
-}
-
-fn through<M: RoundedMatrix>(
-    layers: &[RoundedLayer<M>],
+/// Hidden states `[R, H]` through all layers; `[B, H]` if only the first token of every sequence is kept. `distances` is the bias
+/// of attention by head and distance, `[N, 2T − 1]`.
+pub fn forward(
+    layers: &[LayerFormat],
     mut hidden: Vec<f32>,
     only_first: bool,
     batch: &TokenBatch,
     distances: Option<&[f32]>,
 ) -> Vec<f32> {
     let mut scratch = Scratch::default();
+    let (mut codes, mut bf16_rows, mut rows) = (Codes::default(), Bf16Rows::default(), F32Rows::default());
     for (at, layer) in layers.iter().enumerate() {
         let only_first = only_first && at + 1 == layers.len();
-        layer.forward(&mut hidden, only_first, batch, distances, &mut scratch);
+        let (hidden, scratch) = (&mut hidden, &mut scratch);
+        match layer {
+            LayerFormat::Int8(layer) => layer.forward(hidden, only_first, batch, distances, &mut codes, scratch),
+            LayerFormat::Bf16(layer) => layer.forward(hidden, only_first, batch, distances, &mut bf16_rows, scratch),
+            LayerFormat::F32(layer) => layer.forward(hidden, only_first, batch, distances, &mut rows, scratch),
+        }
     }
     hidden
 }
@@ -88,8 +82,7 @@ impl<M: RoundedMatrix> RoundedResidualNorm<M> {
 
 /// Buffers that the layers of a batch use one after the other.
 #[derive(Debug, Default)]
-struct Scratch<R> {
-    rounded: R,
+struct Scratch {
     projected: [Vec<f32>; 3],
     context: Vec<f32>,
     attended: Vec<f32>,
@@ -104,11 +97,12 @@ impl<M: RoundedMatrix> RoundedLayer<M> {
         only_first: bool,
         batch: &TokenBatch,
         distances: Option<&[f32]>,
-        scratch: &mut Scratch<M::Rows>,
+        rounded: &mut M::Rows,
+        scratch: &mut Scratch,
     ) {
         let [_, tokens] = batch.dims();
         let width = self.attention_output.bias.len();
-        let Scratch { rounded, projected, context, attended, wide } = scratch;
+        let Scratch { projected, context, attended, wide } = scratch;
         let [query, key, value] = &self.projections;
         let [q, k, v] = projected;
         rounded.set(hidden, width);
