@@ -51,6 +51,10 @@ reference-table:
     cargo build --release
     benches/reference_table.sh
 
+# the binary for 64-bit ARM, built with Debian's cross compiler and run under QEMU; as root
+arm:
+    tests/arm/run.sh
+
 # what mine writes, opened in sentence-transformers, which must give the same numbers; sets up .peer on first use
 parity:
     tests/parity/run.sh

@@ -26,8 +26,8 @@ pub struct Tuning {
 
 /// Burn's own CPU backend, one worker per core.
 const CPU: Tuning = Tuning {
-    // the hidden states of a batch stay in a core's cache
-    batch: BatchShape { max_tokens: 1024, lengths: Lengths::Mixed },
+    // the queries, keys and values of a batch stay in a core's cache
+    batch: BatchShape { max_tokens: 384, lengths: Lengths::Mixed },
     // some seconds of work
     embed_partition_texts: 4096,
     rerank_partition_pairs: 2048,

@@ -160,7 +160,7 @@ fn the_script_for_a_card_runs() {
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{said}");
     assert_eq!(said.matches("pairs.parquet: same").count(), 2, "{said}");
-    for step in ["fixture-second", "embed-second", "rerank-all", "f32-verify", "profile"] {
+    for step in ["fixture-second", "embed-second", "rerank-all", "f32-verify", "cpu-1", "profile"] {
         assert!(said.lines().any(|line| line.starts_with(step) && line.contains(" s ")), "{step}: {said}");
     }
 }
