@@ -7,6 +7,7 @@
 # many questions of the fixture take the place of all corpora, CROSS the cross-encoder, MORE options for every run, STEP and TOTAL
 # the seconds that one step and all may take, TESTS the test program target/release/deps/it-… of a build with both features (without
 # it, no tests).
+# The last steps need no card: the processor embeds with more and more of its cores.
 # Each step prints a line: its name, seconds in all, what the run said of its stages. WORK/log has everything that was printed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -19,7 +20,7 @@ limit=${STEP:-90} total=${TOTAL:-360}
 work=${WORK:-$(mktemp -d)}
 mkdir -p "$work"
 fixture=$PWD/fixtures/questions.parquet
-some=$data/qqp/questions-dev.parquet
+dev=$data/qqp/questions-dev.parquet
 # a cache of its own: the first process finds nothing
 export XDG_CACHE_HOME=$work/cache CUDA_CACHE_PATH=$work/cache/nv HF_HUB_OFFLINE=1
 read -ra more <<<"${MORE:-}"
@@ -56,7 +57,7 @@ same() {
 
 [ -z "${ROWS:-}" ] || {
     head -n "$((ROWS + 1))" fixtures/questions.tsv >"$work/few.tsv"
-    questions=$work/few.tsv fixture=$work/few.tsv some=$work/few.tsv
+    questions=$work/few.tsv fixture=$work/few.tsv dev=$work/few.tsv
 }
 timeout 60 "$mine" devices | tee -a "$work/log"
 run fixture-first --input "$fixture" --precision bf16 "${cross[@]}"
@@ -83,12 +84,12 @@ fi
 if [ -e "${LARGE:-}" ]; then
     run large --input "$LARGE" --precision bf16 "${cross[@]}"
 fi
-# the processor of this machine, by the number of its cores
-for threads in 1 2 4 8 16; do
-    [ "$threads" -gt "$(nproc)" ] || step "cpu-$threads" "$mine" --output "$work/cpu-$threads" --device cpu --threads "$threads" \
-        --input "$some" --cross-encoder none ${more[@]+"${more[@]}"}
-done
 run f32-embed --input "$questions" --precision f32 --cross-encoder none
 # the time of every kernel; it lets them run one at a time, so that the sum is more than the step before
 CUBECL_DEBUG_OPTION=profile-medium run profile --input "$fixture" --precision bf16 "${cross[@]}"
+# last, the processor of this machine with more and more of its cores
+for threads in 1 2 4 8 16; do
+    [ "$threads" -gt "$(nproc)" ] || step "cpu-$threads" "$mine" --output "$work/cpu-$threads" --device cpu --threads "$threads" \
+        --input "$dev" --cross-encoder none ${more[@]+"${more[@]}"}
+done
 exit $failed

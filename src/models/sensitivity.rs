@@ -1,8 +1,8 @@
 //! Which layers of a model lose too much in 8 bits.
 //!
 //! The codes of a row of activations share one range. Where one value is far from all others, few codes are left for these. Layers
-//! in which that counts stay in f32. They are found by computing the questions of the fixture with one layer after the other in
-//! 8 bits.
+//! that lose too much by this stay in f32. To find them, the questions of the fixture are computed with one layer in 8 bits and all
+//! others in f32, for each layer.
 
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
@@ -84,6 +84,7 @@ fn choose(
     ensure!(reference.iter().all(|v| v.is_finite()), "the model gives numbers that are not finite");
     let rows = batches.iter().map(|batch| batch.dims()[0]).sum::<usize>();
     let lost = |f32_layers: &[usize]| -> Result<f64> {
+        task.check()?;
         Ok(share_lost(&reference, &all_outputs(&encoder.clone().in_int8(f32_layers))?, reference.len() / rows))
     };
     let without = lost(&[])?;

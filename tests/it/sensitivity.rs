@@ -11,11 +11,11 @@ use dupmine::search::dot::dot;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use crate::support::{folder, mine, mine_fails, repo, text};
+use crate::support::{folder, mine, mine_fails, mine_ok, repo, text};
 
-/// The tiny model with a layer one of whose 64 inner values is far from all others, and read by nothing.
-fn with_an_outlier(work: &Path) -> PathBuf {
-    let (from, to) = (repo("fixtures/models/tiny-bert"), work.join("outlier"));
+/// A tiny model with a second layer one of whose 64 inner values is far from all others, and read by nothing.
+fn with_an_outlier(name: &str, work: &Path) -> PathBuf {
+    let (from, to) = (repo("fixtures/models").join(name), work.join(name));
     for entry in walk(&from) {
         let target = to.join(entry.strip_prefix(&from).unwrap());
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -25,11 +25,15 @@ fn with_an_outlier(work: &Path) -> PathBuf {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let mut data: BTreeMap<String, Vec<u8>> =
         file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
-    let bias = data.get_mut("encoder.layer.1.intermediate.dense.bias").unwrap();
-    bias[..4].copy_from_slice(&3000.0f32.to_le_bytes());
-    let width = file.tensor("encoder.layer.1.output.dense.weight").unwrap().shape()[1];
-    let weight = data.get_mut("encoder.layer.1.output.dense.weight").unwrap();
-    weight.chunks_exact_mut(width * 4).for_each(|row| row[..4].fill(0));
+    for (name, bytes) in &mut data {
+        if name.ends_with("encoder.layer.1.intermediate.dense.bias") {
+            bytes[..4].copy_from_slice(&3000.0f32.to_le_bytes());
+        }
+        if name.ends_with("encoder.layer.1.output.dense.weight") {
+            let width = file.tensor(name).unwrap().shape()[1];
+            bytes.chunks_exact_mut(width * 4).for_each(|row| row[..4].fill(0));
+        }
+    }
     let views = data.iter().map(|(name, bytes)| {
         let view = file.tensor(name).unwrap();
         (name, TensorView::new(view.dtype(), view.shape().to_vec(), bytes).unwrap())
@@ -60,7 +64,7 @@ fn lowest_cosine(model: &Path) -> f32 {
 #[test]
 fn a_layer_that_loses_too_much_in_8_bits_stays_in_f32() {
     let work = folder();
-    let (model, small) = (with_an_outlier(work.path()), work.path().join("small"));
+    let (model, small) = (with_an_outlier("tiny-bert", work.path()), work.path().join("small"));
     let before = lowest_cosine(&model);
     assert!(before < 0.99, "the layer loses nothing: {before}");
     let output = mine(&["models", "compress", "--input", text(&model), "--output", text(&small)]);
@@ -71,19 +75,53 @@ fn a_layer_that_loses_too_much_in_8_bits_stays_in_f32() {
     let shown = String::from_utf8(mine(&["models", "show", text(&small)]).stdout).unwrap();
     assert!(shown.contains("in f32       layers [1]"), "{shown}");
 
-    // nothing to keep: the configuration is copied
-    let (tiny, copy) = (repo("fixtures/models/tiny-bert"), work.path().join("copy"));
-    assert!(mine(&["models", "compress", "--input", text(&tiny), "--output", text(&copy)]).status.success());
-    let config = |folder: &Path| std::fs::read(folder.join("config.json")).unwrap();
-    assert_eq!(config(&copy), config(&tiny));
+    // what the head of a cross-encoder reads
+    let (model, small) = (with_an_outlier("tiny-bert-cross", work.path()), work.path().join("small-cross"));
+    let said = mine(&["models", "compress", "--input", text(&model), "--output", text(&small)]).stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("layers [1], counted from 0, stay in f32"), "{said}");
 }
 
 #[test]
-fn a_list_of_layers_that_is_none_is_refused() {
+fn a_model_that_loses_little_keeps_its_configuration_and_loses_an_older_list() {
     let work = folder();
-    let model = with_an_outlier(work.path());
+    let (tiny, copy, again) = (repo("fixtures/models/tiny-bert"), work.path().join("copy"), work.path().join("again"));
+    mine_ok(&["models", "compress", "--input", text(&tiny), "--output", text(&copy)]);
+    let config = |folder: &Path| std::fs::read_to_string(folder.join("config.json")).unwrap();
+    assert_eq!(config(&copy), config(&tiny));
+    std::fs::write(copy.join("config.json"), with_list(&copy, "[0, 1]")).unwrap();
+    mine_ok(&["models", "compress", "--input", text(&copy), "--output", text(&again)]);
+    assert!(!config(&again).contains("f32_layers"));
+}
+
+fn with_list(model: &Path, list: &str) -> String {
     let config = std::fs::read_to_string(model.join("config.json")).unwrap();
-    std::fs::write(model.join("config.json"), config.replacen('{', "{\"f32_layers\": [\"first\"],", 1)).unwrap();
-    let error = mine_fails(&["models", "export", "--input", text(&model), "--output", text(&work.path().join("x"))], 1);
-    assert!(error.contains("f32_layers is [\"first\"], expected a list of whole numbers"), "{error}");
+    config.replacen('{', &format!("{{\"f32_layers\": {list},"), 1)
+}
+
+#[test]
+fn a_text_has_the_same_vector_in_any_batch_when_layers_stay_in_f32() {
+    let work = folder();
+    let model = with_an_outlier("tiny-bert", work.path());
+    std::fs::write(model.join("config.json"), with_list(&model, "[1]")).unwrap();
+    let folder = ModelFolder::open(&model).unwrap();
+    let model = BiEncoder::load(&folder, &plain_cpu()).unwrap().for_inference(Precision::Int8);
+    // 17 rows of 17 tokens are three blocks of 96 rows and a single row
+    let rows: Vec<Vec<u32>> = (0..18).map(|row| (0..17).map(|token| 5 + (row * 7 + token) % 40).collect()).collect();
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let (fewer, all) = (model.embed(&rows[..17]).unwrap(), model.embed(&rows).unwrap());
+    assert_eq!(fewer[..], all[..fewer.len()]);
+}
+
+#[test]
+fn a_list_of_layers_that_the_model_does_not_have_is_refused() {
+    let work = folder();
+    let model = with_an_outlier("tiny-bert", work.path());
+    let lists = ["[\"first\"]", "[2]"].map(|list| (list, with_list(&model, list)));
+    for (list, config) in lists {
+        std::fs::write(model.join("config.json"), config).unwrap();
+        let error =
+            mine_fails(&["models", "export", "--input", text(&model), "--output", text(&work.path().join("x"))], 1);
+        assert!(error.contains(&format!("f32_layers is {list}, expected a list of whole numbers below 2")), "{error}");
+    }
 }

@@ -59,7 +59,10 @@ pub fn compress(
     let mut config: Value = model.require_json("config.json")?;
     let f32_layers = f32_layers()?;
     if EncoderConfig::read(model)?.f32_layers != f32_layers {
-        config[F32_LAYERS] = f32_layers.into();
+        match (f32_layers.is_empty(), config.as_object_mut()) {
+            (true, Some(keys)) => drop(keys.remove(F32_LAYERS)),
+            _ => config[F32_LAYERS] = f32_layers.into(),
+        }
         writer.json("config.json", &config)?;
     }
     match files.as_slice() {

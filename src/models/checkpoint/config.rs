@@ -52,13 +52,14 @@ impl EncoderConfig {
         let keys = &family.keys;
         check_computed_alike(raw, keys.activation)?;
         let dropout = probability(raw, keys.dropout)?.unwrap_or(0.1);
+        let layers = size(raw, keys.layers, None)?;
         let config = Self {
             family,
             vocabulary: size(raw, "vocab_size", None)?,
             hidden: size(raw, keys.hidden, None)?,
             intermediate: size(raw, keys.intermediate, None)?,
-            layers: size(raw, keys.layers, None)?,
-            f32_layers: numbers(raw, F32_LAYERS)?,
+            layers,
+            f32_layers: numbers(raw, F32_LAYERS, layers)?,
             heads: size(raw, keys.heads, None)?,
             positions: size(raw, "max_position_embeddings", None)?,
             types: size(raw, "type_vocab_size", Some(2))?,
@@ -121,10 +122,12 @@ fn whole_number(raw: &Value, key: &str) -> Result<Option<usize>> {
     }
 }
 
-/// A list of whole numbers, empty if the key is missing.
-fn numbers(raw: &Value, key: &str) -> Result<Vec<usize>> {
-    let found = raw.get(key).cloned().unwrap_or(Value::Array(Vec::new()));
-    serde_json::from_value(found.clone()).with_context(|| format!("{key} is {found}, expected a list of whole numbers"))
+/// A list of numbers below `end`, empty if the key is missing.
+fn numbers(raw: &Value, key: &str, end: usize) -> Result<Vec<usize>> {
+    let Some(found) = raw.get(key).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
+    let numbers: Option<Vec<usize>> = serde_json::from_value(found.clone()).ok();
+    let inside = numbers.filter(|numbers| numbers.iter().all(|&number| number < end));
+    inside.with_context(|| format!("{key} is {found}, expected a list of whole numbers below {end}"))
 }
 
 fn size(raw: &Value, key: &str, default: Option<usize>) -> Result<usize> {

@@ -10,8 +10,8 @@
 //! The codes of two weights that follow each other in a column have magnitudes of at most 128 together, because their
 //! products must fit into the 16 bits of AVX2's `maddubs` (255 · 128 < 2¹⁵). So no kernel ever saturates, all of them give the
 //! same integers. Weights that are large come seldom in pairs, so this costs
-//! next to nothing against a whole byte for each weight, and half as much as 7 bits (BENCHMARKS.md). A kernel whose instruction
-//! multiplies signed codes alone takes 128 from those of the activations; what its sums lack is added to them, as an integer.
+//! next to nothing against a whole byte for each weight, and half as much as 7 bits (BENCHMARKS.md). An instruction
+//! that multiplies signed codes alone gets those of the activations less 128; `128 · Σ code_w` is added to its sums, as an integer.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 
@@ -31,7 +31,9 @@ use crate::models::kernels::x86::{avx_vnni, avx2, avx512_vnni};
 /// Sum of the magnitudes of two weights in units of their scale; rounding adds at most 1.
 const MOST: f32 = 127.0;
 
-const PORTABLE: Kernel<i32> = Kernel::new("portable", 16, 4, portable);
+const PORTABLE: Kernel<i32> = Kernel::new("portable", PORTABLE_COLUMNS, 4, portable::<4, 0>);
+
+const PORTABLE_COLUMNS: usize = 16;
 
 /// The kernels that this processor has, the fastest first.
 fn available() -> Vec<Kernel<i32>> {
@@ -83,8 +85,8 @@ pub struct Int8Matrix {
     kernel: Kernel<i32>,
     /// `[⌈d_out / columns⌉, depth / unit, columns, unit]`, depth as in [`Codes`]; zeros past the edges.
     panels: Vec<u8>,
-    /// What the kernel's sums lack, `[d_out]`.
-    lacking: Vec<i32>,
+    /// The kernel's shift times the sum of the codes, `[d_out]`: what its sums are too small by.
+    corrections: Vec<i32>,
     /// `[d_out]`.
     scales: Vec<f32>,
     /// Scale times the sum of the codes, `[d_out]`.
@@ -116,9 +118,9 @@ impl Int8Matrix {
                 sums[to] += i32::from(code);
             }
         }
-        let lacking = sums.iter().map(|sum| kernel.shift * sum).collect();
+        let corrections = sums.iter().map(|sum| kernel.shift * sum).collect();
         let sums = sums.iter().zip(&scales).map(|(&sum, scale)| sum as f32 * scale).collect();
-        Self { widths, kernel, panels, lacking, scales, sums }
+        Self { widths, kernel, panels, corrections, scales, sums }
     }
 }
 
@@ -133,14 +135,14 @@ impl RoundedMatrix for Int8Matrix {
         let d_out = self.widths[1];
         debug_assert_eq!(x.depth, self.widths[0].next_multiple_of(STEP));
         rounded::multiply(&self.kernel, (&x.codes, x.depth), &self.panels, (out, d_out), |out, columns, rows, sums| {
-            let of_columns = (&self.lacking[columns.clone()], &self.scales[columns.clone()], &self.sums[columns]);
+            let of_columns = (&self.corrections[columns.clone()], &self.scales[columns.clone()], &self.sums[columns]);
             restore(out, d_out, sums, &x.ranges[rows], of_columns);
         });
     }
 }
 
-/// Sums of codes back to values, for rows that lie `d_out` apart. `of_columns` are what the sums lack, scales, and scales times
-/// sums of codes.
+/// Sums of codes back to values, for rows that lie `d_out` apart. `of_columns` are corrections, scales, and scales
+/// times sums of codes.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
 fn restore(
     out: &mut [f32],
@@ -149,11 +151,11 @@ fn restore(
     ranges: &[(f32, f32)],
     of_columns: (&[i32], &[f32], &[f32]),
 ) {
-    let (lacking, scales, constants) = of_columns;
+    let (corrections, scales, constants) = of_columns;
     for ((out, sums), &(scale, zero)) in out.chunks_mut(d_out).zip(sums).zip(ranges) {
-        let columns = lacking.iter().zip(scales).zip(constants);
-        for ((out, &sum), ((&lacking, &of_column), &constant)) in out.iter_mut().zip(sums).zip(columns) {
-            *out = (sum + lacking) as f32 * (scale * of_column) + zero * constant;
+        let columns = corrections.iter().zip(scales).zip(constants);
+        for ((out, &sum), ((&correction, &of_column), &constant)) in out.iter_mut().zip(sums).zip(columns) {
+            *out = (sum + correction) as f32 * (scale * of_column) + zero * constant;
         }
     }
 }
@@ -223,14 +225,19 @@ fn range_of(row: &[f32]) -> (f32, f32, f32) {
     )
 }
 
-fn portable(codes: &[u8], rows: usize, depth: usize, panel: &[u8], sums: &mut Sums<i32>) {
+fn portable<const UNIT: usize, const SHIFT: i32>(
+    codes: &[u8],
+    rows: usize,
+    depth: usize,
+    panel: &[u8],
+    sums: &mut Sums<i32>,
+) {
     for (row, sums) in codes.chunks_exact(depth).zip(sums).take(rows) {
-        let (columns, unit) = (PORTABLE.columns, PORTABLE.unit);
-        let sums = &mut sums[..columns];
+        let sums = &mut sums[..PORTABLE_COLUMNS];
         sums.fill(0);
-        for (x, weights) in row.chunks_exact(unit).zip(panel.chunks_exact(columns * unit)) {
-            for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(unit)) {
-                *sum += x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w as i8)).sum::<i32>();
+        for (x, weights) in row.as_chunks::<UNIT>().0.iter().zip(panel.chunks_exact(PORTABLE_COLUMNS * UNIT)) {
+            for (sum, w) in sums.iter_mut().zip(weights.as_chunks::<UNIT>().0) {
+                *sum += x.iter().zip(w).map(|(&x, &w)| (i32::from(x) - SHIFT) * i32::from(w as i8)).sum::<i32>();
             }
         }
     }
@@ -241,6 +248,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Those of this machine, and one that takes units and codes as the kernels of ARM do.
+    fn all() -> Vec<Kernel<i32>> {
+        let like_arm =
+            Kernel { unit: 8, shift: 128, ..Kernel::new("like ARM", PORTABLE_COLUMNS, 4, portable::<8, 128>) };
+        available().into_iter().chain([like_arm]).collect()
+    }
 
     /// The product in f64 from the codes that were chosen.
     fn plain(x: &[f32], weight: &[f32], [d_in, d_out]: [usize; 2]) -> Vec<f32> {
@@ -282,7 +296,7 @@ mod tests {
             let expected = plain(&x, &weight, widths);
             let mut codes = Codes::default();
             codes.set(&x, widths[0]);
-            for kernel in available() {
+            for kernel in all() {
                 let mut out = vec![f32::NAN; expected.len()];
                 Int8Matrix::with_kernel(&weight, widths, kernel).product(&codes, &mut out);
                 prop_assert_eq!(&out, &expected, "{}", kernel.name);
@@ -301,7 +315,7 @@ mod tests {
         for pair in [[1.0, 0.0], [0.5, 0.5], [-0.25, -0.75]] {
             let weight: Vec<f32> = (0..d_in * d_out).map(|at| pair[at / d_out % 2]).collect();
             let expected: f32 = x.iter().enumerate().map(|(at, x)| x * pair[at % 2]).sum();
-            for kernel in available() {
+            for kernel in all() {
                 let mut out = vec![0.0; d_out];
                 Int8Matrix::with_kernel(&weight, [d_in, d_out], kernel).product(&codes, &mut out);
                 assert!(

@@ -1,7 +1,7 @@
 //! Kernels for ARM processors: 8 rows of activations times 8 columns of weights, with all sums in registers.
 //!
-//! `sdot` multiplies four codes of a row with those of four columns. It takes signed codes alone, so the kernel takes 128 from
-//! those of the activations (`Kernel::shift`). `usmmla` and `bfmmla` multiply 8 bytes of two rows with those of two columns. Rust
+//! `sdot` multiplies four codes of a row with those of four columns. It takes signed codes alone, so the kernel subtracts 128
+//! from those of the activations (`Kernel::shift`). `usmmla` and `bfmmla` multiply 8 bytes of two rows with those of two columns. Rust
 //! has no stable functions for the three, hence assembly of one instruction each.
 
 #![expect(unsafe_code, reason = "instructions that Rust has no stable functions for")]
@@ -18,10 +18,13 @@ pub const COLUMNS: usize = 8;
 /// Bytes of a register.
 const REGISTER: usize = 16;
 
-/// Checks what the kernels rely on: that a step lies in each row and in the panel.
+/// Rounded rows have memory for whole blocks of [`rounded::ROWS`], so for whole blocks of these.
+const _: () = assert!(rounded::ROWS.is_multiple_of(ROWS));
+
+/// Whether `x` has 8 rows of `depth` bytes and the panel 8 columns, in whole registers: the kernels read them unchecked.
 fn check(x: &[u8], rows: usize, depth: usize, panel: &[u8]) {
     assert!(rows <= ROWS && x.len() >= ROWS * depth && panel.len() == depth * COLUMNS);
-    assert!(depth.is_multiple_of(STEP) && rounded::ROWS.is_multiple_of(ROWS));
+    assert!(depth.is_multiple_of(STEP));
 }
 
 /// `sum + Σ x · w` of unit `UNIT` of a row and of four columns.

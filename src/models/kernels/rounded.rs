@@ -46,7 +46,7 @@ pub struct Kernel<T: 'static> {
     pub rows: usize,
     /// Bytes of a row and of a column that one instruction multiplies and adds up.
     pub unit: usize,
-    /// What it takes from every code of the activations, because its instruction multiplies signed codes alone.
+    /// What it subtracts from every code of the activations: 128 if its instruction multiplies signed codes alone.
     pub shift: i32,
     /// Rounded rows from one on, how many (up to `rows`), bytes of each (whole steps), and the panel
     /// `[depth / unit, columns, unit]`.

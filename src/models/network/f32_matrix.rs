@@ -10,13 +10,16 @@ use crate::models::network::buffers::slice;
 #[derive(Debug, Clone)]
 pub struct F32Matrix(Tensor<2>);
 
-/// Rows of activations as they are.
+/// Rows of activations as they are, two at least: a product of one row is computed by another loop, which adds in another order.
 #[derive(Debug, Default)]
-pub struct F32Rows(Vec<f32>);
+pub struct F32Rows(Option<Tensor<2>>);
 
 impl RoundedRows for F32Rows {
-    fn set(&mut self, x: &[f32], _width: usize) {
-        x.clone_into(&mut self.0);
+    fn set(&mut self, x: &[f32], width: usize) {
+        let mut values = x.to_vec();
+        values.resize(x.len().max(2 * width), 0.0);
+        let shape = [values.len() / width, width];
+        self.0 = Some(Tensor::from_data(TensorData::new(values, shape), &plain_cpu()));
     }
 }
 
@@ -28,9 +31,8 @@ impl RoundedMatrix for F32Matrix {
     }
 
     fn product(&self, x: &F32Rows, out: &mut [f32]) {
-        let width = self.0.dims()[0];
-        let rows = TensorData::new(x.0.clone(), [x.0.len() / width, width]);
-        let product = Tensor::<2>::from_data(rows, &self.0.device()).matmul(self.0.clone()).into_data();
-        out.copy_from_slice(slice(&product));
+        let Some(rows) = &x.0 else { unreachable!("a layer sets rows before it multiplies them") };
+        let product = rows.clone().matmul(self.0.clone()).into_data();
+        out.copy_from_slice(&slice(&product)[..out.len()]);
     }
 }
