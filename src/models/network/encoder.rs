@@ -121,8 +121,8 @@ impl Encoder {
     pub fn in_int8(mut self, in_f32: &[usize]) -> Self {
         let layers = std::mem::take(&mut self.layers).into_iter().enumerate();
         let format = |(number, layer): (usize, TransformerLayer)| match in_f32.contains(&number) {
-            true => LayerFormat::F32(layer.rounded()),
-            false => LayerFormat::Int8(layer.rounded()),
+            true => LayerFormat::F32(Box::new(layer.rounded())),
+            false => LayerFormat::Int8(Box::new(layer.rounded())),
         };
         self.rounded = Some(layers.map(format).collect());
         self
@@ -135,7 +135,7 @@ impl Encoder {
             return self.packed_on_a_card();
         }
         let layers = std::mem::take(&mut self.layers).into_iter();
-        self.rounded = Some(layers.map(|layer| LayerFormat::Bf16(layer.rounded())).collect());
+        self.rounded = Some(layers.map(|layer| LayerFormat::Bf16(Box::new(layer.rounded()))).collect());
         self
     }
 

@@ -21,9 +21,9 @@ const BLOCK: usize = 96;
 /// A layer, by the format of its products.
 #[derive(Debug, Clone)]
 pub enum LayerFormat {
-    Int8(RoundedLayer<Int8Matrix>),
-    Bf16(RoundedLayer<Bf16Matrix>),
-    F32(RoundedLayer<F32Matrix>),
+    Int8(Box<RoundedLayer<Int8Matrix>>),
+    Bf16(Box<RoundedLayer<Bf16Matrix>>),
+    F32(Box<RoundedLayer<F32Matrix>>),
 }
 
 /// Hidden states `[R, H]` through all layers; `[B, H]` if only the first token of every sequence is kept. `distances` is the bias
