@@ -100,20 +100,6 @@ fn with_list(model: &Path, list: &str) -> String {
 }
 
 #[test]
-fn a_text_has_the_same_vector_in_any_batch_when_layers_stay_in_f32() {
-    let work = folder();
-    let model = with_an_outlier("tiny-bert", work.path());
-    std::fs::write(model.join("config.json"), with_list(&model, "[1]")).unwrap();
-    let folder = ModelFolder::open(&model).unwrap();
-    let model = BiEncoder::load(&folder, &plain_cpu()).unwrap().for_inference(Precision::Int8);
-    // 17 rows of 17 tokens are three blocks of 96 rows and a single row
-    let rows: Vec<Vec<u32>> = (0..18).map(|row| (0..17).map(|token| 5 + (row * 7 + token) % 40).collect()).collect();
-    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-    let (fewer, all) = (model.embed(&rows[..17]).unwrap(), model.embed(&rows).unwrap());
-    assert_eq!(fewer[..], all[..fewer.len()]);
-}
-
-#[test]
 fn a_list_of_layers_that_the_model_does_not_have_is_refused() {
     let work = folder();
     let model = with_an_outlier("tiny-bert", work.path());

@@ -1,8 +1,8 @@
 //! Matrix products in bf16 with sums in f32, for processors with instructions for them.
 //!
 //! Activations and weights are rounded to the nearest value in bf16, which has 8 bits of significand and the range of f32. The
-//! instructions add two or four products at a time, and numbers below 2⁻¹²⁶ count as 0. Each kind of processor adds in an order of its own, so the last bits of
-//! a sum depend on the processor; on one processor they do not depend on the batch.
+//! instructions add two or four products at a time, and numbers below 2⁻¹²⁶ count as 0. Each kind of processor adds in an order of
+//! its own, so the last bits of a sum depend on the processor; on one processor they do not depend on the batch.
 //!
 //! Shapes: R rows, d_in and d_out the widths of input and output.
 

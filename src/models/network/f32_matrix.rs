@@ -36,3 +36,22 @@ impl RoundedMatrix for F32Matrix {
         out.copy_from_slice(&slice(&product)[..out.len()]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_same_product_alone_and_among_others() {
+        let (d_in, d_out) = (1536, 384);
+        let values = |count: usize| (0..count).map(|at| (at as f32 * 0.37).sin()).collect::<Vec<f32>>();
+        let (matrix, x) = (F32Matrix::new(&values(d_in * d_out), [d_in, d_out]), values(5 * d_in));
+        let product = |x: &[f32]| {
+            let (mut rows, mut out) = (F32Rows::default(), vec![0.0; x.len() / d_in * d_out]);
+            rows.set(x, d_in);
+            matrix.product(&rows, &mut out);
+            out
+        };
+        assert_eq!(product(&x[..d_in]), product(&x)[..d_out]);
+    }
+}
